@@ -1,0 +1,1 @@
+"""The `taskqueue` command, built on the client."""

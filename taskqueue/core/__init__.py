@@ -1,0 +1,1 @@
+"""The rules of the queue, without I/O, clock or globals."""

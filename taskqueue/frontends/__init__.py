@@ -1,0 +1,1 @@
+"""One room per wire language, and the factory that caps their connections."""

@@ -1,0 +1,1 @@
+"""Where tasks are kept safe: one interface, a memory store and SQLite."""

@@ -1,0 +1,141 @@
+"""
+What the service asks of a store.
+
+Every method blocks, and raises L{StoreFailed} when the medium fails (full
+disk, I/O error): the store stays usable and the caller may try again.
+C{open}, C{recover} and C{close} are called from one thread at start and stop.
+Meanwhile C{commit} (and C{sweep}, C{checkpoint}) come from one writer thread
+and all reads (and C{backup}) from one reader thread, at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from zope.interface import Attribute, Interface
+
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
+from taskqueue.core.task import State
+
+#: (queue, type, state) of ended tasks: how many the store holds.
+EndedCounts = dict[tuple[str, str, State], int]
+
+
+class Recovery(NamedTuple):
+    """
+    What a broker needs to go on where another stopped.
+
+    @ivar tasks: every task that has not ended, with its payload, by C{seq}
+        ascending; may be consumed once.
+    @ivar queues: what operators set on queues.
+    @ivar token_ceiling: every token ever given out is below it.
+    @ivar next_seq: every C{seq} ever given out is below it.
+    @ivar ended: how many ended tasks are kept, by queue, type and state.
+    """
+
+    tasks: Iterable[TaskRow]
+    queues: list[QueueRow]
+    token_ceiling: int
+    next_seq: int
+    ended: EndedCounts
+
+
+class Filter(NamedTuple):
+    """
+    Which tasks L{IStore.find} returns; a task must match every field that is
+    not C{None}.  Ranges are half open: from <= value < to.
+
+    @ivar error_contains: text that the newest error must contain.
+    """
+
+    states: Sequence[State] | None = None
+    queue: str | None = None
+    type: str | None = None
+    worker: str | None = None
+    priority_from: int | None = None
+    priority_to: int | None = None
+    submitted_from: float | None = None
+    submitted_to: float | None = None
+    ended_from: float | None = None
+    ended_to: float | None = None
+    error_contains: str | None = None
+
+
+class Page(NamedTuple):
+    """
+    Which part of the matches: up to C{limit} of them, newest submission first
+    (C{descending}) or oldest, beyond the C{seq} C{after} (C{None}: from the
+    beginning).
+    """
+
+    limit: int = 100
+    after: int | None = None
+    descending: bool = True
+
+
+class IStore(Interface):
+    """Where tasks are kept safe."""
+
+    inline = Attribute("True where every call is quick and may run in the caller's thread.")
+
+    def open() -> None:
+        """
+        Take the store into use, creating or migrating it as needed.
+
+        @raises StoreLocked: another process has it open.
+        @raises StoreCorrupt: it is damaged; the message says what to do.
+        @raises StoreVersion: a newer version wrote it.
+        @raises StoreFailed: it cannot be created or read.
+        """
+
+    def recover() -> Recovery:
+        """
+        What the last owner left.
+
+        @raises StoreCorrupt: it cannot be read whole.
+        """
+
+    def commit(batch: Batch) -> None:
+        """
+        Make C{batch} durable, all or nothing.
+
+        @raises StoreFailed: nothing of it was stored.
+        """
+
+    def records(ids: Sequence[str]) -> list[TaskRow]:
+        """The tasks with these ids, without payload but with result; unknown ones are left out."""
+
+    def payloads(seqs: Sequence[int]) -> dict[int, bytes]:
+        """The payloads of these tasks; unknown ones are left out."""
+
+    def history(seq: int) -> list[HistoryRow]:
+        """The events of one task, oldest first."""
+
+    def find(filter: Filter, page: Page) -> list[TaskRow]:
+        """The matching tasks of one page, without payload and result."""
+
+    def sweep(before: Mapping[State, float], limit: int) -> EndedCounts:
+        """
+        Remove up to C{limit} ended tasks, with their history, whose
+        C{ended_at} is below their state's moment in C{before}.
+
+        @return: how many were removed, by queue, type and state.
+        """
+
+    def checkpoint() -> None:
+        """Compact what the store has written; called between commits."""
+
+    def backup(path: str) -> int:
+        """
+        Write a consistent copy to C{path}, which must not exist, while
+        commits go on.
+
+        @return: its size in bytes.
+        """
+
+    def size() -> int:
+        """The bytes that the store takes on its medium."""
+
+    def close() -> None:
+        """Give the store back; harmless when it is not open."""

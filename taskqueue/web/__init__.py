@@ -1,0 +1,1 @@
+"""What the broker shows over HTTP: metrics and health."""

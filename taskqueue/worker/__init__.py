@@ -1,0 +1,1 @@
+"""The worker runtime, built on the client."""
