@@ -1,0 +1,76 @@
+# What a developer does here.  `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+COVERAGE_AT_LEAST ?= 90
+
+BIN := $(VENV)/bin
+CODE := taskqueue tests tools twisted setup.py $(wildcard examples benchmarks docs)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+demo: $(VENV)/.runtime ## set up, start a broker with workers, and watch it work
+	$(BIN)/python examples/census/demo.py
+
+test: lint types cover ## set up and run every check: style, types, tests, coverage
+
+unit: $(VENV)/.dev ## the tests alone; TESTS=tests.test_x for some of them
+	$(BIN)/python tools/run_tests.py --jobs $(JOBS) $(TESTS)
+
+cover: $(VENV)/.dev
+	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --coverage --fail-under $(COVERAGE_AT_LEAST)
+
+lint: $(VENV)/.dev ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## types
+	$(BIN)/mypy taskqueue tools
+
+format: $(VENV)/.dev ## put the code into the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## the benchmarks
+	$(BIN)/python benchmarks/run.py
+
+lock: $(VENV)/.dev ## renew the pinned requirements
+	$(PYTHON) tools/lock.py
+
+news: $(VENV)/.dev ## show the changelog entry that the news fragments make
+	$(BIN)/towncrier build --draft --version next
+
+clean: ## remove what was made here, the environment included
+	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .ruff_cache \
+		.hypothesis _trial_temp* .demo twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up: each step leaves a stamp and runs again when its inputs change ---
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'taskqueue needs Python 3.11 or newer; $(PYTHON) is not.' >&2; \
+		echo 'Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo '$(PYTHON) cannot make virtual environments: its venv module is missing.' >&2; \
+		echo 'On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt setup.cfg setup.py pyproject.toml \
+		| $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r requirements/build.txt -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
+	@touch $@
+
+.PHONY: help demo test unit cover lint types format bench lock news clean

@@ -1,0 +1,143 @@
+"""
+Run the tests with trial and say at the very end, alone on a line, what came of
+them: C{12 passed, 0 failed}, or C{12 passed, 0 failed, 3 skipped}.
+
+The exit status is trial's own; it is never zero after a failure, after a run
+that did not reach its summary, or after a run without a single test.  With
+C{--coverage} the package is measured, child processes included, and a total
+below C{--fail-under} fails the run too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Trial's last line, such as C{FAILED (skips=1, failures=2, successes=40)}.
+_SUMMARY = re.compile(r"(?:PASSED|FAILED)(?: \((?P<counts>[^()]*)\))?\s*")
+_COUNT = re.compile(r"(\w+)=(\d+)")
+
+_PASSED = ("successes", "expectedFailures")
+_FAILED = ("failures", "errors", "unexpectedSuccesses")
+_SKIPPED = ("skips",)
+
+
+class Outcome(NamedTuple):
+    """How many tests passed, failed and were skipped."""
+
+    passed: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        line = f"{self.passed} passed, {self.failed} failed"
+        return f"{line}, {self.skipped} skipped" if self.skipped else line
+
+
+def read_summary(line: str) -> Outcome | None:
+    """
+    What trial's summary line says.
+
+    @return: C{None} where C{line} is not a summary.
+    """
+    match = _SUMMARY.fullmatch(line)
+    if match is None:
+        return None
+    counts = {name: int(number) for name, number in _COUNT.findall(match["counts"] or "")}
+    return Outcome(
+        *(sum(counts.get(name, 0) for name in names) for names in (_PASSED, _FAILED, _SKIPPED))
+    )
+
+
+def exit_status(status: int, outcome: Outcome | None) -> tuple[int, str | None]:
+    """
+    The status of the whole run, given trial's own and its summary.
+
+    @return: the status, and what was wrong where the summary does not tell.
+    """
+    if outcome is None:
+        return status or 1, "The test run ended without a summary."
+    if outcome.failed:
+        return status or 1, None
+    if not outcome.passed and not outcome.skipped:
+        return status or 1, "Not a single test was run."
+    return status, None
+
+
+def follow(lines: Iterable[str], write: Callable[[str], object]) -> Outcome | None:
+    """Pass on what trial prints, line by line; return its last summary."""
+    outcome: Outcome | None = None
+    for line in lines:
+        write(line)
+        outcome = read_summary(line) or outcome
+    return outcome
+
+
+def run_trial(command: Sequence[str]) -> tuple[int, Outcome | None]:
+    """Run C{command} in the root of the checkout, showing what it prints."""
+
+    def show(line: str) -> None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None  # it is a pipe
+    with process.stdout:
+        outcome = follow(process.stdout, show)
+    return process.wait(), outcome
+
+
+def coverage(*arguments: str) -> int:
+    """Run one step of coverage.py and return its exit status."""
+    sys.stdout.flush()
+    return subprocess.call([sys.executable, "-m", "coverage", *arguments], cwd=ROOT)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; what names no option of ours is trial's."""
+    parser = argparse.ArgumentParser(description="Run the tests and say what came of them.")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that share the tests")
+    parser.add_argument("--coverage", action="store_true", help="measure what the tests reach")
+    parser.add_argument("--fail-under", type=float, default=0, metavar="PERCENT")
+    parser.add_argument("trial", nargs="*", default=["tests"], metavar="TEST", help="what to run")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, report, and return the exit status."""
+    options = parse(arguments)
+    trial = ["-m", "twisted.trial", *(["-j", str(options.jobs)] if options.jobs > 1 else [])]
+    measure = ["-m", "coverage", "run"] if options.coverage else []
+    if options.coverage:
+        coverage("erase")
+    trial_status, outcome = run_trial([sys.executable, *measure, *trial, *options.trial])
+    status, complaint = exit_status(trial_status, outcome)
+    if options.coverage:
+        combined = coverage("combine", "--quiet")
+        reported = coverage("report", f"--fail-under={options.fail_under:g}")
+        status = status or combined or reported
+    if complaint:
+        print(complaint, file=sys.stderr, flush=True)
+    print(outcome or Outcome(0, 1, 0), flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
