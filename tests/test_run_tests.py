@@ -1,0 +1,88 @@
+"""
+The test runner's verdict: what a failing, empty or broken run makes of it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+RUNNER = Path(__file__).resolve().parent.parent / "tools" / "run_tests.py"
+
+_spec = spec_from_file_location("run_tests", RUNNER)
+assert _spec is not None and _spec.loader is not None
+run_tests = module_from_spec(_spec)
+_spec.loader.exec_module(run_tests)
+Outcome = run_tests.Outcome
+
+
+class SummaryTests(SynchronousTestCase):
+    def test_counts_are_read(self) -> None:
+        for line, expected in (
+            ("PASSED (successes=3)\n", Outcome(3, 0, 0)),
+            ("PASSED (skips=2, successes=3)\n", Outcome(3, 0, 2)),
+            ("FAILED (failures=1, errors=2, successes=4)\n", Outcome(4, 3, 0)),
+            ("FAILED (unexpectedSuccesses=1, expectedFailures=2)\n", Outcome(2, 1, 0)),
+            ("PASSED\n", Outcome(0, 0, 0)),
+        ):
+            self.assertEqual(run_tests.read_summary(line), expected)
+
+    def test_other_lines_are_no_summary(self) -> None:
+        for line in ("PASSED the gate\n", "Ran 3 tests in 0.1s\n", "  PASSED (successes=3)\n", ""):
+            self.assertIsNone(run_tests.read_summary(line))
+
+    def test_the_last_summary_counts(self) -> None:
+        """A test may print the summary of a run of its own."""
+        printed: list[str] = []
+        lines = ["PASSED (successes=1)\n", "[FAIL]\n", "FAILED (failures=1)\n", "\n"]
+        self.assertEqual(run_tests.follow(lines, printed.append), Outcome(0, 1, 0))
+        self.assertEqual(printed, lines)
+
+    def test_the_line_names_skips_only_where_there_are_some(self) -> None:
+        self.assertEqual(str(Outcome(3, 1, 0)), "3 passed, 1 failed")
+        self.assertEqual(str(Outcome(3, 0, 2)), "3 passed, 0 failed, 2 skipped")
+
+
+class ExitStatusTests(SynchronousTestCase):
+    def test_success(self) -> None:
+        self.assertEqual(run_tests.exit_status(0, Outcome(3, 0, 1)), (0, None))
+
+    def test_nothing_bad_passes(self) -> None:
+        for status, outcome in (
+            (0, None),
+            (0, Outcome(3, 1, 0)),
+            (0, Outcome(0, 0, 0)),
+            (1, Outcome(3, 0, 0)),
+            (-11, Outcome(3, 0, 0)),
+        ):
+            self.assertNotEqual(run_tests.exit_status(status, outcome)[0], 0, (status, outcome))
+
+
+class RealRunTests(SynchronousTestCase):
+    """Trial itself, on a module with one test of each kind."""
+
+    def test_last_line_and_status(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        module = folder / "test_each_kind.py"
+        module.write_text(
+            "from twisted.trial.unittest import SynchronousTestCase\n"
+            "class T(SynchronousTestCase):\n"
+            "    def test_passes(self): pass\n"
+            "    def test_fails(self): self.fail('as it should')\n"
+            "    def test_skips(self): pass\n"
+            "    test_skips.skip = 'as it should'\n"
+        )
+        command = [sys.executable, str(RUNNER), "--jobs", "1", "--", "--temp-directory"]
+        child = subprocess.run(
+            [*command, str(folder.resolve() / "trial"), str(module.resolve())],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        self.assertEqual(child.stdout.splitlines()[-1:], ["1 passed, 1 failed, 1 skipped"])
+        self.assertEqual(child.returncode, 1, child.stderr)
