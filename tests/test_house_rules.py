@@ -174,11 +174,13 @@ class ArchitectureTests(HouseRules):
         )
 
     def test_nothing_below_the_service_knows_the_event_loop(self) -> None:
+        """Interfaces are only words: they bring no event loop along."""
         self.assertNothing(
             f"{place(path, node)}: imports {name}"
             for path, tree in self.package(*WITHOUT_REACTOR_MACHINERY)
             for node, name in imports(tree)
             if within(name, "twisted.internet")
+            and not within(name, "twisted.internet.interfaces")
         )
 
     def test_only_functions_of_the_tap_import_the_reactor(self) -> None:
