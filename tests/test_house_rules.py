@@ -179,8 +179,7 @@ class ArchitectureTests(HouseRules):
             f"{place(path, node)}: imports {name}"
             for path, tree in self.package(*WITHOUT_REACTOR_MACHINERY)
             for node, name in imports(tree)
-            if within(name, "twisted.internet")
-            and not within(name, "twisted.internet.interfaces")
+            if within(name, "twisted.internet") and not within(name, "twisted.internet.interfaces")
         )
 
     def test_only_functions_of_the_tap_import_the_reactor(self) -> None:
