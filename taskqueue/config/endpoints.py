@@ -1,0 +1,173 @@
+"""
+Judging endpoint strings without a reactor, a file or a socket.
+
+C{twisted.internet.endpoints.serverFromString} needs a reactor, reads
+certificates and looks for sockets that systemd handed over, so it cannot tell
+on one machine whether a configuration for another is sound.  What it would
+refuse for its form is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from twisted.plugin import getPlugins
+
+#: Endpoint type to the names of its positional arguments, as
+#: C{twisted.internet.endpoints} documents them; the first C{_REQUIRED} must be there.
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+    "ssl": (
+        "port",
+        "privateKey",
+        "certKey",
+        "sslmethod",
+        "interface",
+        "backlog",
+        "extraCertChain",
+        "dhParameters",
+    ),
+    "tls": ("path", "port", "backlog", "interface"),
+    "systemd": ("domain", "index", "name"),
+}
+
+_REQUIRED: Mapping[str, str] = {
+    "tcp": "port",
+    "tcp6": "port",
+    "unix": "address",
+    "ssl": "port",
+    "tls": "path",
+    "systemd": "domain",
+}
+
+_WRAPPER = "haproxy"
+
+
+class Endpoint(NamedTuple):
+    """
+    A taken-apart endpoint string.
+
+    @ivar type: the part before the first colon, of what C{haproxy:} wraps.
+    @ivar arguments: name to text; of unknown types, only the named arguments.
+    """
+
+    type: str
+    arguments: Mapping[str, str]
+
+    def clashes(self, other: Endpoint) -> bool:
+        """Whether both could not be listened on at the same time."""
+        mine, theirs = self.arguments.get("port"), other.arguments.get("port")
+        if mine is not None and theirs is not None:
+            same_place = self._interface() == other._interface() or (
+                self._family() == other._family() and "" in (self._interface(), other._interface())
+            )
+            return int(mine) == int(theirs) != 0 and same_place
+        return mine is None and theirs is None and self == other
+
+    def _family(self) -> str:
+        return "tcp6" if self.type in ("tcp6", "tls") else "tcp"
+
+    def _interface(self) -> str:
+        given = self.arguments.get("interface", "")
+        return "" if given in ("0.0.0.0", "::") else given
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """
+    Take an endpoint string apart.
+
+    @raises ValueError: it cannot be an endpoint; the message says why.
+    """
+    positional, named = _split(text)
+    if positional and positional[0].lower() == _WRAPPER:
+        del positional[0]
+    if not positional or not positional[0]:
+        raise ValueError("it does not begin with an endpoint type such as tcp: or unix:")
+    kind = positional.pop(0).lower()
+    if kind in _ARGUMENTS:
+        endpoint = Endpoint(kind, _bind(kind, positional, named))
+        _check(endpoint)
+        return endpoint
+    if kind not in _plugin_types():
+        raise ValueError(f"no endpoint type is called {kind!r}")
+    return Endpoint(kind, {**named, "": text})
+
+
+def _split(text: str) -> tuple[list[str], dict[str, str]]:
+    """The colon-separated parts: those without and those with a name; C{\\} escapes."""
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    name, part = None, ""
+    characters = iter(text + ":")
+    for character in characters:
+        if character == "\\":
+            escaped = next(characters)
+            part += escaped
+        elif character == "=" and name is None:
+            name, part = part, ""
+        elif character != ":":
+            part += character
+        elif name is None:
+            positional.append(part)
+            part = ""
+        else:
+            named[name] = part
+            name, part = None, ""
+    if name is not None or part:  # the closing colon was escaped
+        raise ValueError("it ends in a backslash that escapes nothing")
+    return positional, named
+
+
+def _bind(kind: str, positional: list[str], named: Mapping[str, str]) -> dict[str, str]:
+    names = _ARGUMENTS[kind]
+    if len(positional) > len(names):
+        raise ValueError(f"{kind}: takes at most {len(names)} arguments ({', '.join(names)})")
+    arguments = dict(zip(names, positional, strict=False))
+    for name, value in named.items():
+        if name not in names:
+            raise ValueError(f"{kind}: has no argument {name!r}; it has {', '.join(names)}")
+        if name in arguments:
+            raise ValueError(f"the argument {name!r} of {kind}: is given twice")
+        arguments[name] = value
+    if kind == "tls":
+        arguments.setdefault("port", "443")
+    if not arguments.get(_REQUIRED[kind]):
+        raise ValueError(f"{kind}: needs the argument {_REQUIRED[kind]!r}")
+    return arguments
+
+
+def _check(endpoint: Endpoint) -> None:
+    """@raises ValueError: an argument has a value that it cannot have."""
+    arguments = endpoint.arguments
+    for name, base, lowest, highest in (
+        ("port", 10, 0, 65535),
+        ("backlog", 10, 1, 2**31 - 1),
+        ("mode", 8, 0, 0o777),
+        ("lockfile", 10, 0, 1),
+        ("index", 10, 0, 2**31 - 1),
+    ):
+        text = arguments.get(name)
+        if text is not None and not _is_integer(text, base, lowest, highest):
+            octal = "an octal number" if base == 8 else "a whole number"
+            limits = f"{lowest:o} to {highest:o}" if base == 8 else f"{lowest} to {highest}"
+            raise ValueError(f"its {name} {text!r} is not {octal} from {limits}")
+    if endpoint.type == "systemd" and ("index" in arguments) == ("name" in arguments):
+        raise ValueError("systemd: needs either index= or name=, not both and not neither")
+
+
+def _is_integer(text: str, base: int, lowest: int, highest: int) -> bool:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        return False
+    try:
+        return lowest <= int(text, base) <= highest
+    except ValueError:  # 8 and 9 are digits, but not octal ones
+        return False
+
+
+def _plugin_types() -> set[str]:
+    """The endpoint types that installed packages add to the built-in ones."""
+    return {plugin.prefix.lower() for plugin in getPlugins(IStreamServerEndpointStringParser)}

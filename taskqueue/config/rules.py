@@ -1,0 +1,141 @@
+"""Contradictions: values that are fine alone, but not together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from taskqueue.config.endpoints import parse_endpoint
+from taskqueue.config.sections import Config, QueueConfig
+from taskqueue.config.spec import QUEUES
+
+#: Where a value stands: (section, key), or ("queues", queue, key).
+Path = tuple[str, ...]
+
+
+class Contradiction(NamedTuple):
+    """
+    @ivar paths: the values that contradict each other.
+    @ivar text: what is wrong, and what would be right.
+    """
+
+    paths: tuple[Path, ...]
+    text: str
+
+
+#: What must not be above what, whether it may be equal, and why.
+_ORDER: tuple[tuple[Path, Path, bool, str], ...] = (
+    (("broker", "lease_min_s"), ("broker", "lease_s"), True, "no shorter lease is given"),
+    (("broker", "lease_s"), ("broker", "lease_max_s"), True, "no longer lease is given"),
+    (("broker", "lease_min_s"), ("broker", "lease_max_s"), True, "they are the bounds of leases"),
+    (
+        ("broker", "claim_wait_s"),
+        ("broker", "claim_wait_max_s"),
+        True,
+        "no claim waits longer",
+    ),
+    (
+        ("broker", "retry_delay_s"),
+        ("broker", "retry_max_delay_s"),
+        True,
+        "no retry waits longer",
+    ),
+    (
+        ("limits", "max_payload_bytes"),
+        ("limits", "max_frame_bytes"),
+        False,
+        "a frame holds a payload and its header",
+    ),
+    (
+        ("limits", "max_frame_bytes"),
+        ("limits", "max_outbound_bytes"),
+        True,
+        "a reply of one frame must fit",
+    ),
+    (
+        ("limits", "max_payload_bytes"),
+        ("broker", "max_held_bytes"),
+        True,
+        "a payload is held while its task lives",
+    ),
+    (
+        ("workers", "heartbeat_s"),
+        ("workers", "stale_after_s"),
+        False,
+        "a worker would be evicted between two heartbeats; twice the interval or more is advised",
+    ),
+)
+
+
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """All contradictions of a configuration."""
+    for lower, upper, may_be_equal, reason in _ORDER:
+        low, high = value_at(config, lower), value_at(config, upper)
+        if low > high or (low == high and not may_be_equal):
+            relation = "at most" if may_be_equal else "below"
+            yield Contradiction(
+                (lower, upper),
+                f"{show(lower)} = {low} must be {relation} {show(upper)} = {high}: {reason}",
+            )
+    for name, queue in config.queues.items():
+        yield from _of_queue(config, name, queue)
+    yield from _of_endpoints(config)
+
+
+def value_at(config: Config, path: Path) -> Any:
+    """The value of one key outside C{[queues]}."""
+    section, key = path
+    return getattr(getattr(config, section), key)
+
+
+def show(path: Path) -> str:
+    """A path as people find it in the file."""
+    if path[0] != QUEUES:
+        return " ".join([f"[{path[0]}]", *path[1:]])
+    return " ".join([f"[{QUEUES}]", *(f"[[{name}]]" for name in path[1:2]), *path[2:]])
+
+
+def _of_queue(config: Config, name: str, queue: QueueConfig) -> Iterator[Contradiction]:
+    broker = config.broker
+    lease = queue.lease_s
+    if lease is not None and not broker.lease_min_s <= lease <= broker.lease_max_s:
+        path = (QUEUES, name, "lease_s")
+        yield Contradiction(
+            (path, ("broker", "lease_min_s"), ("broker", "lease_max_s")),
+            f"{show(path)} = {lease} must be from [broker] lease_min_s = {broker.lease_min_s}"
+            f" to lease_max_s = {broker.lease_max_s}",
+        )
+    if queue.retry_delay_s is None and queue.retry_max_delay_s is None:
+        return
+    paths = tuple(
+        ("broker", key) if getattr(queue, key) is None else (QUEUES, name, key)
+        for key in ("retry_delay_s", "retry_max_delay_s")
+    )
+    delay = broker.retry_delay_s if queue.retry_delay_s is None else queue.retry_delay_s
+    longest = queue.retry_max_delay_s
+    longest = broker.retry_max_delay_s if longest is None else longest
+    if delay > longest:
+        yield Contradiction(
+            paths,
+            f"{show(paths[0])} = {delay} must be at most {show(paths[1])} = {longest}:"
+            f" no retry of queue {name!r} waits longer",
+        )
+
+
+def _of_endpoints(config: Config) -> Iterator[Contradiction]:
+    places: tuple[Path, ...] = (("listen", "framed"), ("listen", "lines"), ("http", "listen"))
+    given = [(place, text) for place in places for text in value_at(config, place)]
+    if not given:
+        yield Contradiction(
+            places,
+            "nothing listens: [listen] framed, [listen] lines and [http] listen are all empty;"
+            " give at least one of them an endpoint",
+        )
+    for (place, text), (other_place, other) in combinations(given, 2):
+        if parse_endpoint(text).clashes(parse_endpoint(other)):
+            yield Contradiction(
+                (place, other_place),
+                f"{show(place)} {text!r} and {show(other_place)} {other!r} would listen at the"
+                " same address; give each its own",
+            )

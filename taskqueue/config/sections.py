@@ -1,0 +1,197 @@
+"""
+The configuration as the program sees it: frozen, typed, with its defaults.
+
+C{Config()} is a usable configuration.  The configspec (L{taskqueue.config.spec})
+says which values a file, the environment or a command line may give; the
+meaning of every key stands in C{docs/configuration.md}.  Durations (C{*_s},
+C{*_ms}) are seconds and milliseconds, sizes (C{*_bytes}) are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+_WEEK_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerConfig:
+    """
+    What holds for the whole broker, and for every queue that does not say otherwise.
+
+    @ivar queue_depth_threshold: waiting tasks in all queues together; 0 takes none.
+    @ivar max_held_bytes: payload bytes of live tasks that are held in memory.
+    """
+
+    name: str = "taskqueue"
+    queue_depth_threshold: int = 100_000
+    max_held_bytes: int = 512 * MIB
+    lease_s: float = 30.0
+    lease_min_s: float = 1.0
+    lease_max_s: float = 86400.0
+    claim_wait_s: float = 30.0
+    claim_wait_max_s: float = 300.0
+    max_batch_submit: int = 1000
+    max_batch_claim: int = 1000
+    max_batch_results: int = 1000
+    max_retries: int = 3
+    max_lost: int = 5
+    retry_delay_s: float = 5.0
+    retry_max_delay_s: float = 3600.0
+    retry_jitter: float = 0.1
+    stop_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenConfig:
+    """Where the wire protocols listen, as Twisted server endpoint strings; C{()} is off."""
+
+    framed: tuple[str, ...] = ("tcp:7780:interface=127.0.0.1",)
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """
+    Where tasks are kept, and what "kept" means.
+
+    @ivar kind: C{"sqlite"} or C{"memory"}.
+    @ivar path: the data directory; a relative one starts at the working directory.
+    @ivar durability: C{"fsync"}, C{"interval"} or C{"none"}.
+    @ivar check_on_start: C{"quick"}, C{"full"} or C{"none"}.
+    """
+
+    kind: str = "sqlite"
+    path: str = "taskqueue-data"
+    durability: str = "fsync"
+    sync_interval_ms: int = 100
+    check_on_start: str = "quick"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueConfig:
+    """
+    How one queue differs from L{BrokerConfig}; C{None} means: as that says.
+
+    @ivar max_depth: bound on this queue's waiting tasks; C{None} for no bound of its own.
+    @ivar paused: whether the queue starts paused.
+    """
+
+    max_depth: int | None = None
+    lease_s: float | None = None
+    max_retries: int | None = None
+    max_lost: int | None = None
+    retry_delay_s: float | None = None
+    retry_max_delay_s: float | None = None
+    retry_jitter: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersConfig:
+    """What is expected of registered workers."""
+
+    heartbeat_s: float = 15.0
+    stale_after_s: float = 30.0
+    reconnect_grace_s: float = 10.0
+    max_workers: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """
+    What one connection, and all of them together, may take.
+
+    @ivar max_inflight_requests: unanswered requests of one connection.
+    """
+
+    max_connections: int = 1000
+    max_connections_per_peer: int = 1000
+    max_frame_bytes: int = 16 * MIB
+    max_payload_bytes: int = 10 * MIB
+    handshake_timeout_s: float = 30.0
+    idle_timeout_s: float = 30.0
+    slow_reader_timeout_s: float = 30.0
+    max_outbound_bytes: int = 64 * MIB
+    max_inflight_requests: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """
+    How long ended tasks are kept, by how they ended: 0 removes them at the next
+    sweep, C{None} (written C{forever}) keeps them.
+    """
+
+    completed_s: float | None = _WEEK_S
+    dead_letter_s: float | None = _WEEK_S
+    cancelled_s: float | None = _WEEK_S
+    expired_s: float | None = _WEEK_S
+    sweep_interval_s: float = 60.0
+    sweep_batch: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig:
+    """
+    The HTTP side: API, metrics, health, dashboard.
+
+    @ivar listen: Twisted server endpoint strings; C{()} is off.
+    @ivar max_label_pairs: different (queue, type) pairs that metrics name; the
+        rest are counted together.
+    """
+
+    listen: tuple[str, ...] = ("tcp:7781:interface=127.0.0.1",)
+    max_label_pairs: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """
+    What is logged, and how.
+
+    @ivar level: C{"debug"}, C{"info"}, C{"warn"}, C{"error"} or C{"critical"}.
+    @ivar format: C{"text"} or C{"json"}.
+    """
+
+    level: str = "info"
+    format: str = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """
+    The whole configuration.
+
+    @ivar queues: queue name to L{QueueConfig}; queues that are not named exist
+        all the same, as L{BrokerConfig} says.
+    """
+
+    broker: BrokerConfig = BrokerConfig()
+    listen: ListenConfig = ListenConfig()
+    store: StoreConfig = StoreConfig()
+    queues: Mapping[str, QueueConfig] = field(default_factory=dict, hash=False)
+    workers: WorkersConfig = WorkersConfig()
+    limits: LimitsConfig = LimitsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
+
+
+#: Section name to its class, in the order of the file, C{[queues]} left out.
+SECTIONS: Mapping[str, type] = {
+    "broker": BrokerConfig,
+    "listen": ListenConfig,
+    "store": StoreConfig,
+    "workers": WorkersConfig,
+    "limits": LimitsConfig,
+    "retention": RetentionConfig,
+    "http": HttpConfig,
+    "log": LogConfig,
+}
