@@ -1,0 +1,269 @@
+"""
+What C{twistd taskqueue} and C{twist taskqueue} run: the options, the service,
+and the reload on SIGHUP.  The only module that imports the reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.logger import Logger
+from twisted.python import usage
+
+from taskqueue.config import Config, Difference, applicable, as_text, differences, load
+from taskqueue.errors import ConfigError
+from taskqueue.logs import FromSignal, LogSettings, install
+
+#: Absent on systems that cannot hang up.
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+
+_CONFIG_VARIABLE = "TASKQUEUE_CONFIG"
+
+
+class Options(usage.Options):
+    """
+    The command line of the broker.
+
+    @ivar config: the configuration that it and the other sources make; set
+        once the options are parsed.
+    @ivar log: how this process logs, or C{None} if it decides that otherwise.
+    """
+
+    longdesc = (
+        "Runs the broker. A value on the command line wins over one in the environment"
+        " (TASKQUEUE_<SECTION>_<KEY>), that over one in the file, that over the default."
+        " On SIGHUP the configuration is read again."
+    )
+
+    optParameters = [  # noqa: RUF012  # twisted.python.usage reads it from the class
+        ["config", "c", None, f"The configuration file. [default: ${_CONFIG_VARIABLE}]"],
+    ]
+    optFlags = [  # noqa: RUF012
+        ["check-config", None, "Say whether the configuration is usable, and exit."],
+        ["print-config", None, "Print the whole effective configuration, and exit."],
+    ]
+
+    config: Config
+    log: LogSettings | None = None
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped there
+        self._environ = dict(os.environ if environ is None else environ)
+        self._overrides: dict[str, str] = {}
+        self._framed: list[str] = []
+
+    def opt_set(self, setting: str) -> None:
+        """Set one value, as in --set limits.max_connections=50; may be repeated."""
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise usage.UsageError(f"--set {setting}: write --set section.key=value")
+        self._overrides[name.strip()] = text.strip()
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Where programs connect, as in tcp:7780; may be repeated. (listen.framed)"""
+        self._framed.append(endpoint)
+        self._overrides["listen.framed"] = ", ".join(map(_quoted, filter(None, self._framed)))
+
+    def opt_lines(self, endpoint: str) -> None:
+        """Where people and scripts connect. (listen.lines)"""
+        self._overrides["listen.lines"] = _quoted(endpoint)
+
+    def opt_http(self, endpoint: str) -> None:
+        """Where HTTP is served; empty for nowhere. (http.listen)"""
+        self._overrides["http.listen"] = _quoted(endpoint)
+
+    def opt_data_dir(self, path: str) -> None:
+        """The directory of the task store. (store.path)"""
+        self._overrides["store.path"] = path
+
+    def opt_durability(self, word: str) -> None:
+        """When an answer says accepted: fsync, interval or none. (store.durability)"""
+        self._overrides["store.durability"] = word
+
+    def opt_log_level(self, word: str) -> None:
+        """What is logged: debug, info, warn, error or critical. (log.level)"""
+        self._overrides["log.level"] = word
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration; then, for the options that only look at it, exit.
+
+        @raises SystemExit: 0 after looking, 1 where it is not usable.
+        """
+        path = self["config"] or self._environ.get(_CONFIG_VARIABLE) or None
+        # twistd may change its directory before the file is read again.
+        self["config"] = None if path is None else os.path.abspath(path)
+        try:
+            self.config = self.load()
+        except ConfigError as error:
+            _print(sys.stderr, error.problems)
+            raise SystemExit(1) from None
+        if self["print-config"]:
+            _print(sys.stdout, as_text(self.config).splitlines())
+            raise SystemExit(0)
+        if self["check-config"]:
+            _print(sys.stdout, ["configuration ok"])
+            raise SystemExit(0)
+        self._install_log()
+
+    def load(self) -> Config:
+        """
+        Read the configuration from the sources that these options name.
+
+        @raises ConfigError: it is not usable.
+        """
+        return load(self["config"], self._environ, self._overrides)
+
+    def _install_log(self) -> None:
+        settings = LogSettings(self.config.log.level, self.config.log.format)
+        if self.parent is not None and install(settings, self.parent, _call_in_reactor):
+            self.log = settings
+
+
+def _quoted(endpoint: str) -> str:
+    """An endpoint as one element of a list."""
+    return f'"{endpoint}"' if "," in endpoint and '"' not in endpoint else endpoint
+
+
+def _print(out: Any, lines: list[str]) -> None:
+    out.write("".join(f"{line}\n" for line in lines))
+    out.flush()
+
+
+def _call_in_reactor(function: Callable[[], object]) -> None:
+    from twisted.internet import reactor
+
+    reactor.callFromThread(function)  # type: ignore[attr-defined]  # a module stands for it
+
+
+class ReloadOnHangup(Service):
+    """
+    Reads the configuration again on SIGHUP and applies what can change.
+
+    A configuration that is not usable changes nothing; its problems are logged.
+
+    @param config: the configuration in force.
+    @param read: reads the configuration anew.
+    @param apply: puts a new configuration into force; it differs from the old
+        one only where a running broker can change.
+    @param from_signal: runs a function in the reactor's thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        apply: Callable[[Config], None],
+        from_signal: FromSignal = _call_in_reactor,
+    ) -> None:
+        self._config = config
+        self._read = read
+        self._apply = apply
+        self._from_signal = from_signal
+        self._previous: Any = None
+        self._installed = False
+
+    def startService(self) -> None:
+        """Begin to heed SIGHUP."""
+        super().startService()  # type: ignore[no-untyped-call]  # untyped there
+        if _HANGUP is None:
+            return
+        try:
+            self._previous = signal.signal(_HANGUP, self._hung_up)
+        except ValueError:  # Python lets only the main thread handle signals
+            self._log.warn("not started in the main thread: SIGHUP will not reload anything")
+        else:
+            self._installed = True
+
+    def stopService(self) -> None:
+        """Give SIGHUP back to who had it before."""
+        super().stopService()  # type: ignore[no-untyped-call]  # untyped there
+        # Whoever took it since then keeps it.  Bound methods are equal, never identical.
+        if self._installed and _HANGUP and signal.getsignal(_HANGUP) == self._hung_up:
+            signal.signal(_HANGUP, self._previous or signal.SIG_DFL)
+        self._installed = False
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._from_signal(self.reload)
+
+    def reload(self) -> None:
+        """Read the configuration again and apply what can change."""
+        try:
+            new = self._read()
+        except ConfigError as error:
+            self._log.error(
+                "configuration not reloaded: {count} problems", count=len(error.problems)
+            )
+            for problem in error.problems:
+                self._log.error("{problem}", problem=problem)
+            return
+        changes = differences(self._config, new)
+        if not changes:
+            self._log.info("configuration reloaded: nothing changed")
+            return
+        self._put_into_force(applicable(self._config, new), changes)
+
+    def _put_into_force(self, config: Config, changes: list[Difference]) -> None:
+        try:
+            self._apply(config)
+        except Exception:
+            self._log.failure("configuration not reloaded: the broker could not apply it")
+            return
+        self._config = config
+        applied = sum(change.reloadable for change in changes)
+        self._log.info("configuration reloaded: {applied} values changed", applied=applied)
+        for change in changes:
+            self._tell(change)
+
+    def _tell(self, change: Difference) -> None:
+        fields = {
+            "setting": f"{change.section}.{change.key}",
+            "old": change.old,
+            "new": change.new,
+        }
+        if change.reloadable:
+            self._log.info("{setting}: {old!r} is now {new!r}", **fields)
+        else:
+            self._log.warn("{setting}: {old!r} stays; {new!r} needs a restart", **fields)
+
+
+def assemble(
+    options: Options,
+    reactor: Any,
+    broker: Callable[[Config, Any], Any],
+) -> MultiService:
+    """
+    The broker's service, which reloads its configuration on SIGHUP.
+
+    @param broker: makes, from a configuration and a reactor, a C{MultiService}
+        with a method C{reconfigure(config)}.
+    """
+    service: Any = broker(options.config, reactor)
+
+    def apply(config: Config) -> None:
+        service.reconfigure(config)
+        if options.log is not None:
+            options.log.set_level(config.log.level)
+
+    reload: Any = ReloadOnHangup(options.config, options.load, apply, reactor.callFromThread)
+    reload.setName("reload")
+    reload.setServiceParent(service)
+    made: MultiService = service
+    return made
+
+
+def makeService(options: Options) -> MultiService:
+    """What C{twistd} and C{twist} ask for: the broker, not yet started."""
+    from twisted.internet import reactor
+
+    from taskqueue.service import TaskQueueService
+
+    return assemble(options, reactor, TaskQueueService)
