@@ -21,6 +21,8 @@ PACKAGE = ROOT / "taskqueue"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("core",),
+    ("strictjson",),
+    ("framing",),
     ("wire",),
     ("store",),
     ("config", "logs"),
@@ -44,7 +46,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "web": frozenset({"client", "worker"}),
 }
 
-WITHOUT_TWISTED = ("errors", "core", "wire")
+WITHOUT_TWISTED = ("errors", "core", "strictjson", "framing", "wire")
 WITHOUT_REACTOR_MACHINERY = tuple(room for room, rank in RANK.items() if rank < RANK["service"])
 
 #: The core has no I/O and no clock: whoever calls it says what time it is.
@@ -112,7 +114,7 @@ def upward(room: str | None, tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         other = rest.partition(".")[0]
         if package != "taskqueue" or other not in RANK or other == room:
             continue
-        if room is None or RANK[other] >= RANK[room]:
+        if room is None or RANK[other] >= RANK.get(room, -1):
             yield node, f"{room or 'the package itself'} must not import {other}, above it"
         elif other in FORBIDDEN.get(room, ()):
             yield node, f"{room} must not import {other}, of the other side"
