@@ -1,0 +1,82 @@
+"""
+What SQLite's errors mean to the project: try again later, damaged, or a bug.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from taskqueue.errors import StoreCorrupt, StoreError, StoreFailed
+
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+
+#: No later try can succeed with these: what was to be stored is itself wrong.
+_REFUSED = frozenset(
+    (
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_MISUSE,
+    )
+)
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "Free some disk space; the broker goes on by itself.",
+    sqlite3.SQLITE_IOERR: "Look into the kernel's log for errors of the disk.",
+    sqlite3.SQLITE_READONLY: "Make the file system and the files writable for this user.",
+    sqlite3.SQLITE_CANTOPEN: "Make the directory readable and writable for this user.",
+    sqlite3.SQLITE_BUSY: "Another program keeps the database locked: end its transaction.",
+}
+
+
+def damaged(path: str, detail: str) -> StoreCorrupt:
+    """
+    The error for a database that cannot be trusted.
+
+    @param path: of the database file.
+    @param detail: SQLite's own words.
+    """
+    return StoreCorrupt(
+        f"The database {path} is damaged: {detail}. It was left as it is."
+        " Restore a backup as taskqueue.db in a new directory, or salvage what can be read with"
+        f" 'sqlite3 {path} .recover | sqlite3 NEW/taskqueue.db', look it over, and start the"
+        " broker with [store] path = NEW.",
+        path=path,
+        detail=detail,
+    )
+
+
+def translated(problem: Exception, path: str, doing: str) -> StoreError:
+    """
+    The project's error for one of SQLite's or of the operating system.
+
+    @param doing: what was tried, to stand after "could not".
+    """
+    detail = str(problem)
+    code = getattr(problem, "sqlite_errorcode", None)
+    if code is not None:
+        detail = f"{detail} ({problem.sqlite_errorname})"  # type: ignore[attr-defined]  # 3.11
+        code &= 0xFF  # the primary code; what is above tells kinds of it apart
+    if code in _DAMAGE or "decode to UTF-8" in detail:
+        return damaged(path, detail)
+    advice = _ADVICE.get(code or 0, "")
+    message = f"The store {path} could not {doing}: {detail}. {advice}".rstrip()
+    if code in _REFUSED or not isinstance(problem, (sqlite3.Error, OSError)):
+        return StoreError(message, path=path)
+    return StoreFailed(message, path=path)
+
+
+@contextmanager
+def translating(path: str, doing: str) -> Iterator[None]:
+    """
+    Turn what SQLite, its binding or the operating system raise within into
+    the project's errors.
+    """
+    try:
+        yield
+    # The last three: a value that SQLite has no type or no room for.
+    except (sqlite3.Error, OSError, OverflowError, UnicodeError, TypeError) as problem:
+        raise translated(problem, path, doing) from problem

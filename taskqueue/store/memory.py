@@ -1,0 +1,229 @@
+"""
+The store that keeps tasks in memory: for tests, and for work that may be lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from zope.interface import implementer
+
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.errors import StoreFailed
+from taskqueue.store import schema, statements
+from taskqueue.store.backups import write_backup
+from taskqueue.store.faults import translating
+from taskqueue.store.interface import EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.queries import folded
+
+#: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
+_FIRST_CHANGING = TaskRow._fields.index("state")
+
+
+@implementer(IStore)
+class MemoryStore:
+    """
+    Tasks in dictionaries.  What is stored outlives C{close} and C{open} of the
+    same object, as a database's does, but not the process.
+    """
+
+    inline = True
+
+    def __init__(self) -> None:
+        self._open = False
+        self._tasks: dict[int, TaskRow] = {}
+        self._seqs: dict[str, int] = {}
+        self._history: dict[int, list[HistoryRow]] = {}
+        self._queues: dict[str, QueueRow] = {}
+        self._ended: Counter[tuple[str, str, State]] = Counter()
+        self._token_ceiling = 0
+        self._next_seq = 1
+        self._bytes = 0
+
+    def open(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self._open = False
+
+    def recover(self) -> Recovery:
+        self._check_open()
+        live = [row for _, row in sorted(self._tasks.items()) if row.state < FIRST_ENDED]
+        queues = [queue for _, queue in sorted(self._queues.items())]
+        return Recovery(iter(live), queues, self._token_ceiling, self._next_seq, +self._ended)
+
+    def commit(self, batch: Batch) -> None:
+        self._check_open()
+        for row in batch.inserts:
+            self._put(row)
+        for update in batch.updates:
+            if (stored := self._tasks.get(update.seq)) is not None:
+                self._put(_updated(stored, update))
+        for event in batch.history:
+            events = self._history.setdefault(event.seq, [])
+            if all(event[:4] != known[:4] for known in events):
+                events.append(event)
+        for queue in batch.queues:
+            self._queues[queue.name] = queue
+        for seq in batch.removed:
+            self._remove(seq)
+        self._token_ceiling = max(self._token_ceiling, batch.token_ceiling or 0)
+        self._next_seq = statements.next_seq_after(batch, self._next_seq)
+
+    def records(self, ids: Sequence[str]) -> list[TaskRow]:
+        self._check_open()
+        return [
+            self._tasks[self._seqs[task_id]]._replace(payload=None)
+            for task_id in dict.fromkeys(ids)
+            if task_id in self._seqs
+        ]
+
+    def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        self._check_open()
+        rows = (self._tasks[seq] for seq in seqs if seq in self._tasks)
+        return {row.seq: row.payload for row in rows if row.payload is not None}
+
+    def history(self, seq: int) -> list[HistoryRow]:
+        self._check_open()
+        return list(self._history.get(seq, ()))
+
+    def find(self, filter: Filter, page: Page) -> list[TaskRow]:
+        self._check_open()
+        matches = _matching(filter)
+        found: list[TaskRow] = []
+        for seq in sorted(self._tasks, reverse=page.descending):
+            if len(found) >= page.limit:
+                break
+            if page.after is not None:
+                beyond = seq < page.after if page.descending else seq > page.after
+                if not beyond:
+                    continue
+            if matches(row := self._tasks[seq]):
+                found.append(row._replace(payload=None, result=None))
+        return found
+
+    def sweep(self, before: Mapping[State, float], limit: int) -> EndedCounts:
+        """
+        Remove ended tasks, those that ended first of each state first.
+
+        @raises ValueError: C{before} names a state that is no end.
+        """
+        self._check_open()
+        swept: Counter[tuple[str, str, State]] = Counter()
+        for state, moment in before.items():
+            if state < FIRST_ENDED:
+                raise ValueError(f"tasks that are {state.word} have not ended")
+            due = (
+                (row.ended_at, row.seq)
+                for row in self._tasks.values()
+                if row.state == state and row.ended_at is not None and row.ended_at < moment
+            )
+            for _, seq in heapq.nsmallest(max(limit - swept.total(), 0), due):
+                swept[_kind(self._tasks[seq])] += 1
+                self._remove(seq)
+        return dict(swept)
+
+    def checkpoint(self) -> None:
+        self._check_open()
+
+    def backup(self, path: str) -> int:
+        """
+        Write what is in memory as an SQLite database, from which a broker with
+        C{kind = sqlite} can start.
+
+        @raises StoreFailed: C{path} exists, or cannot be written.
+        """
+        self._check_open()
+        with translating(path, "be written as a backup"):
+            return write_backup(path, self._fill)
+
+    def size(self) -> int:
+        """The bytes of all payloads and results."""
+        return self._bytes
+
+    def _fill(self, target: sqlite3.Connection) -> None:
+        schema.migrate(target)
+        events = [event for events in self._history.values() for event in events]
+        everything = Batch(
+            inserts=[row for _, row in sorted(self._tasks.items())],
+            updates=[],
+            history=events,
+            queues=list(self._queues.values()),
+            removed=[],
+            token_ceiling=self._token_ceiling,
+            next_seq=self._next_seq,
+        )
+        target.execute("BEGIN")
+        for text, values in statements.writing(everything, 1):
+            target.execute(text, values)
+        target.execute("COMMIT")
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreFailed("The store is not open.")
+
+    def _put(self, row: TaskRow) -> None:
+        known = self._tasks.get(row.seq)
+        if known is not None:
+            self._forget(known)
+        self._tasks[row.seq] = row
+        self._seqs[row.id] = row.seq
+        self._bytes += _held(row)
+        if row.state >= FIRST_ENDED:
+            self._ended[_kind(row)] += 1
+
+    def _forget(self, row: TaskRow) -> None:
+        self._bytes -= _held(row)
+        if row.state >= FIRST_ENDED:
+            self._ended[_kind(row)] -= 1
+
+    def _remove(self, seq: int) -> None:
+        row = self._tasks.pop(seq, None)
+        if row is not None:
+            self._forget(row)
+            self._seqs.pop(row.id, None)
+            self._history.pop(seq, None)
+
+
+def _updated(row: TaskRow, update: TaskUpdate) -> TaskRow:
+    return TaskRow._make((*row[:_FIRST_CHANGING], *update[1:]))
+
+
+def _kind(row: TaskRow) -> tuple[str, str, State]:
+    return row.queue, row.type, State(row.state)
+
+
+def _held(row: TaskRow) -> int:
+    return len(row.payload or b"") + len(row.result or b"")
+
+
+def _within(value: float | None, low: float | None, high: float | None) -> bool:
+    """Whether low <= value < high; a bound that is C{None} does not bind."""
+    if low is None and high is None:
+        return True
+    if value is None:
+        return False
+    return (low is None or low <= value) and (high is None or value < high)
+
+
+def _matching(filter: Filter) -> Callable[[TaskRow], bool]:
+    """Whether one task matches C{filter}."""
+    text = None if filter.error_contains is None else folded(filter.error_contains)
+
+    def matches(row: TaskRow) -> bool:
+        return (
+            (filter.states is None or row.state in filter.states)
+            and (filter.queue is None or row.queue == filter.queue)
+            and (filter.type is None or row.type == filter.type)
+            and (filter.worker is None or row.worker == filter.worker)
+            and _within(row.priority, filter.priority_from, filter.priority_to)
+            and _within(row.submitted_at, filter.submitted_from, filter.submitted_to)
+            and _within(row.ended_at, filter.ended_from, filter.ended_to)
+            and (text is None or (row.error is not None and text in folded(row.error)))
+        )
+
+    return matches

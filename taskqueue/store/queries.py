@@ -1,0 +1,122 @@
+"""
+The statements that read tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from taskqueue.core.changes import TaskRow
+from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.store.interface import Filter, Page
+from taskqueue.store.statements import COLUMNS, Call, ManyRows
+
+
+def _columns(**instead: str) -> str:
+    return ", ".join(instead.get(name, f"t.{name}") for name in COLUMNS)
+
+
+def _whole(name: str, number: str) -> str:
+    """The value of a column whose long values stand in C{blobs}."""
+    return (
+        f"CASE typeof(t.{name}) WHEN 'integer' THEN"
+        f" (SELECT data FROM blobs WHERE blobs.id = {number}) ELSE t.{name} END"
+    )
+
+
+_PAYLOAD = _whole("payload", "t.seq * 2")
+_RESULT = _whole("result", "t.seq * 2 + 1")
+
+#: Every task that has not ended, whole.
+LIVE = (
+    f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t INDEXED BY tasks_live"
+    " WHERE t.state < 5 ORDER BY t.seq"
+)
+
+#: Every task, whole.
+ALL = f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t ORDER BY t.seq"
+
+RECORDS = ManyRows(
+    1,
+    f"SELECT {_columns(payload='NULL', result=_RESULT)} FROM tasks AS t WHERE t.id IN ({{rows}})",
+)
+PAYLOADS = ManyRows(
+    1, f"SELECT t.seq, {_PAYLOAD} FROM tasks AS t WHERE t.seq IN ({{rows}}) AND payload NOT NULL"
+)
+HISTORY = (
+    "SELECT seq, at, event, attempt, worker, started_at, detail FROM history"
+    " WHERE seq = ? ORDER BY number"
+)
+QUEUES = "SELECT name, paused, resume_at, max_depth FROM queues ORDER BY name"
+ENDED_COUNTS = "SELECT queue, type, state, n FROM ended_counts WHERE n > 0"
+NEXT_SEQ = (
+    "SELECT max(coalesce((SELECT value FROM meta WHERE key = 'next_seq'), 1),"
+    " coalesce((SELECT max(seq) + 1 FROM tasks), 1))"
+)
+TOKEN_CEILING = "SELECT coalesce((SELECT value FROM meta WHERE key = 'token_ceiling'), 0)"
+SWEEPABLE = (
+    "SELECT seq, queue, type FROM tasks INDEXED BY tasks_ended"
+    " WHERE state >= 5 AND state = ? AND ended_at < ? ORDER BY ended_at LIMIT ?"
+)
+
+_BOUNDS = (
+    ("queue", "t.queue = ?"),
+    ("type", "t.type = ?"),
+    ("worker", "t.worker = ?"),
+    ("priority_from", "t.priority >= ?"),
+    ("priority_to", "t.priority < ?"),
+    ("submitted_from", "t.submitted_at >= ?"),
+    ("submitted_to", "t.submitted_at < ?"),
+    ("ended_from", "t.ended_at >= ?"),
+    ("ended_to", "t.ended_at < ?"),
+    # Not LIKE: nothing in the text is a wildcard, and no pattern is too long.
+    ("error_contains", "instr(lower(t.error), ?) > 0"),
+)
+
+
+def folded(text: str) -> str:
+    """C{text} as SQLite's C{lower} makes it: without the case of ASCII letters only."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
+def finding(filter: Filter, page: Page) -> Call:
+    """The statement for one page of the tasks that match."""
+    terms: list[str] = []
+    values: list[Any] = []
+    index = ""
+    if filter.states is not None:
+        index, states = _of_states(filter.states)
+        terms.append(states)
+    for name, term in _BOUNDS:
+        value = getattr(filter, name)
+        if value is not None:
+            terms.append(term)
+            values.append(folded(value) if name == "error_contains" else value)
+    if page.after is not None:
+        terms.append("t.seq < ?" if page.descending else "t.seq > ?")
+        values.append(page.after)
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    order = "DESC" if page.descending else "ASC"
+    values.append(max(page.limit, 0))  # SQLite takes a negative limit for none
+    columns = _columns(payload="NULL", result="NULL")
+    return f"SELECT {columns} FROM tasks AS t{index}{where} ORDER BY t.seq {order} LIMIT ?", values
+
+
+def _of_states(states: Sequence[State]) -> tuple[str, str]:
+    """
+    The index that holds few others than tasks in C{states}, in order of
+    C{seq}, where there is one; and the condition.
+    """
+    wanted = ", ".join(str(int(state)) for state in sorted(set(states)))
+    if wanted == str(int(State.DEAD_LETTER)):
+        return " INDEXED BY tasks_dead", "t.state = 6"
+    if states and all(state < FIRST_ENDED for state in states):
+        return " INDEXED BY tasks_live", f"t.state < 5 AND t.state IN ({wanted})"
+    return "", f"t.state IN ({wanted})"
+
+
+def in_order_of(ids: Sequence[str], rows: Sequence[TaskRow]) -> list[TaskRow]:
+    """C{rows} in the order in which their ids were first asked for."""
+    by_id = {row.id: row for row in rows}
+    return [by_id[task_id] for task_id in dict.fromkeys(ids) if task_id in by_id]

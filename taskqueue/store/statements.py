@@ -1,0 +1,215 @@
+"""
+The statements that write batches, and the rows that they are made of.
+
+Why one statement per table and batch
+=====================================
+
+Each step of a statement gives the interpreter lock away and waits for it
+again.  C{executemany} steps once a row, and beside a busy reactor that wait is
+up to a switch interval (5 ms) each time.  One C{VALUES} list of many rows steps
+once.  A list has one of a few lengths, so that the prepared statements are
+found again; what is missing to that length is filled with NULLs, which a
+C{WHERE} drops: to bind a NULL costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from taskqueue.core.changes import Batch, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.task import DEFAULT_OPTIONS, TaskOptions
+
+#: One statement and its parameters.
+Call = tuple[str, Sequence[Any]]
+
+#: Rows of the longest statement: 25 columns of them are below SQLite's 32,766 parameters.
+LONGEST = 1024
+
+#: Payloads and results over this many bytes stand in C{blobs}.
+INLINE_BYTES = 1024
+
+COLUMNS = TaskRow._fields
+_CHANGING = TaskUpdate._fields[1:]
+_OPTIONS, _DEPENDS_ON, _PAYLOAD, _STATE, _CANCEL, _RESULT = (
+    COLUMNS.index(name)
+    for name in ("options", "depends_on", "payload", "state", "cancel_requested", "result")
+)
+
+
+class ManyRows:
+    """
+    One statement in the lengths that are needed.
+
+    @param columns: parameters of a row; the first is never NULL.
+    @param template: SQL with C{{rows}} where the C{VALUES} clause belongs.
+    """
+
+    def __init__(self, columns: int, template: str) -> None:
+        self._columns = columns
+        self._template = template
+        self._texts: dict[int, str] = {}
+
+    def calls(self, values: Sequence[Any]) -> Iterator[Call]:
+        """
+        The statements that handle all rows.
+
+        @param values: of all rows, one after another.
+        """
+        step = LONGEST * self._columns
+        for start in range(0, len(values), step):
+            chunk = list(values[start : start + step])
+            rows = len(chunk) // self._columns
+            length = 1 << (rows - 1).bit_length()
+            chunk.extend((None,) * ((length - rows) * self._columns))
+            yield self._text(length), chunk
+
+    def _text(self, length: int) -> str:
+        text = self._texts.get(length)
+        if text is None:
+            row = "(" + ",".join("?" * self._columns) + ")"
+            rows = "VALUES " + ",".join([row] * length)
+            text = self._texts[length] = self._template.replace("{rows}", rows)
+        return text
+
+
+# A task that is there already is written as it stands in the batch: so a commit may be sent
+# again.  Two tasks with one seq can only be a bug: NULL breaks the constraint on the state.
+_INSERT_TASKS = ManyRows(
+    len(COLUMNS),
+    f"INSERT INTO tasks ({', '.join(COLUMNS)}) SELECT * FROM ({{rows}}) WHERE column1 IS NOT NULL"
+    " ON CONFLICT (seq) DO UPDATE SET state = iif(id = excluded.id, excluded.state, NULL), "
+    + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING[1:]),
+)
+_UPDATE_TASKS = ManyRows(
+    len(TaskUpdate._fields),
+    "UPDATE tasks SET "
+    + ", ".join(f"{name} = column{number}" for number, name in enumerate(_CHANGING, start=2))
+    + " FROM ({rows}) WHERE seq = column1",
+)
+_STORE_BLOBS = ManyRows(
+    2, "INSERT OR REPLACE INTO blobs SELECT * FROM ({rows}) WHERE column1 IS NOT NULL"
+)
+_ADD_HISTORY = ManyRows(
+    7,
+    "INSERT OR IGNORE INTO history (seq, at, event, attempt, worker, started_at, detail)"
+    " SELECT * FROM ({rows}) WHERE column1 IS NOT NULL",
+)
+_STORE_QUEUES = ManyRows(
+    len(QueueRow._fields),
+    "INSERT OR REPLACE INTO queues SELECT * FROM ({rows}) WHERE column1 IS NOT NULL",
+)
+_REMOVE_TASKS = ManyRows(1, "DELETE FROM tasks WHERE seq IN ({rows})")
+# Neither ever goes back, whatever a caller says: tokens and places in line are given out once.
+_RAISE_META = ManyRows(
+    2,
+    "INSERT INTO meta SELECT * FROM ({rows}) WHERE column1 IS NOT NULL"
+    " ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+)
+
+
+def writing(batch: Batch, next_seq: int) -> list[Call]:
+    """
+    The statements that store a batch.
+
+    @param next_seq: what the store would recover as such without this batch.
+    """
+    tasks: list[Any] = []
+    updates: list[Any] = []
+    blobs: list[Any] = []
+    for row in batch.inserts:
+        tasks += _bound(row, blobs)
+    for update in batch.updates:
+        if update.result is not None and len(update.result) > INLINE_BYTES:
+            blobs += (update.seq * 2 + 1, update.result)
+            update = update._replace(result=len(update.result))  # type: ignore[arg-type]  # size
+        updates += update
+    return [
+        *_INSERT_TASKS.calls(tasks),
+        *_UPDATE_TASKS.calls(updates),
+        *_STORE_BLOBS.calls(blobs),
+        *_ADD_HISTORY.calls([value for event in batch.history for value in event]),
+        *_STORE_QUEUES.calls([value for queue in batch.queues for value in queue]),
+        *_REMOVE_TASKS.calls(batch.removed),
+        *_RAISE_META.calls(_meta(batch, next_seq)),
+    ]
+
+
+def removing(seqs: Sequence[int], next_seq: int) -> list[Call]:
+    """
+    The statements that remove tasks with all that belongs to them.
+
+    @param next_seq: to keep: the newest task may be among those that go.
+    """
+    return [*_REMOVE_TASKS.calls(seqs), *_RAISE_META.calls(["next_seq", next_seq])]
+
+
+def next_seq_after(batch: Batch, next_seq: int) -> int:
+    """What the store recovers as C{next_seq} once C{batch} is stored."""
+    newest = max((row.seq for row in batch.inserts), default=0)
+    return max(next_seq, batch.next_seq, newest + 1)
+
+
+def _meta(batch: Batch, next_seq: int) -> list[Any]:
+    meta: list[Any] = []
+    if batch.token_ceiling is not None:
+        meta += ("token_ceiling", batch.token_ceiling)
+    # The newest task says it already, unless it was not the last or may be gone.
+    newest = max((row.seq for row in batch.inserts), default=0)
+    after = next_seq_after(batch, next_seq)
+    if batch.removed or after > max(newest + 1, next_seq):
+        meta += ("next_seq", after)
+    return meta
+
+
+def _bound(row: TaskRow, blobs: list[Any]) -> list[Any]:
+    values = list(row)
+    values[_OPTIONS] = None if row.options == DEFAULT_OPTIONS else _options_text(row.options)
+    values[_DEPENDS_ON] = json.dumps(row.depends_on) if row.depends_on else None
+    if row.payload is not None and len(row.payload) > INLINE_BYTES:
+        blobs += (row.seq * 2, row.payload)
+        values[_PAYLOAD] = len(row.payload)
+    if row.result is not None and len(row.result) > INLINE_BYTES:
+        blobs += (row.seq * 2 + 1, row.result)
+        values[_RESULT] = len(row.result)
+    return values
+
+
+@lru_cache(maxsize=256)
+def _options_text(options: TaskOptions) -> str:
+    defaults = DEFAULT_OPTIONS._asdict()
+    differing = {
+        name: value for name, value in options._asdict().items() if value != defaults[name]
+    }
+    return json.dumps(differing, separators=(",", ":"))
+
+
+@lru_cache(maxsize=256)
+def _options(text: str) -> TaskOptions:
+    return TaskOptions(**json.loads(text))
+
+
+def task_row(values: Sequence[Any]) -> TaskRow:
+    """
+    A stored row as the core knows it.
+
+    @param values: in the order of L{COLUMNS}.
+    @raises ValueError: a column holds what no taskqueue wrote.
+    """
+    row = list(values)
+    try:
+        text = row[_OPTIONS]
+        row[_OPTIONS] = DEFAULT_OPTIONS if text is None else _options(text)
+        text = row[_DEPENDS_ON]
+        row[_DEPENDS_ON] = () if text is None else tuple(json.loads(text))
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"task {row[1]} is unreadable: {problem}") from problem
+    row[_CANCEL] = bool(row[_CANCEL])
+    return TaskRow._make(row)
+
+
+def task_rows(rows: Iterable[Sequence[Any]]) -> list[TaskRow]:
+    """Many stored rows as the core knows them."""
+    return [task_row(values) for values in rows]
