@@ -212,7 +212,7 @@ class ArchitectureTests(HouseRules):
             check=False,
             text=True,
         )
-        self.assertEqual((child.returncode, child.stderr), (0, ""))
+        self.assertEqual(child.returncode, 0, child.stderr)
 
 
 class HabitTests(HouseRules):
