@@ -1,12 +1,13 @@
 """
 What the log looks like, under C{twistd} and under C{twist}.
 
-Both commands choose their log observer from their own options, after the
-options of the service have been read and before its first event.  So the
-configuration's C{[log]} section is put into effect by filling in those options
-(L{install}): no observer is ever added beside another or taken away, and the
-very first line has the right form.  An application that embeds the broker
-chooses its own observers, and nothing here touches them.
+Both commands choose their log observer after the options of the service have
+been read and before the first event: C{twist} from its own options, C{twistd}
+from what the application carries as its C{ILogObserver}.  So the configuration's
+C{[log]} section is put into effect there (L{fill_in}, L{add_observer}): no
+observer is added beside another or taken away, and the very first line has the
+right form.  An application that embeds the broker chooses its own observers,
+and nothing here touches them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from json import dumps
 from typing import IO, Any
@@ -30,10 +31,10 @@ from twisted.logger import (
     formatEvent,
     textFileLogObserver,
 )
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.reflect import qual, safe_str
-from twisted.python.usage import Options
 
 #: What L{event_as_json} writes itself; a field of that name gets an underscore.
 _OWN_FIELDS = frozenset({"time", "level", "namespace", "message", "failure", "traceback"})
@@ -78,24 +79,43 @@ class LogSettings:
         return FilteringLogObserver(observer, [self._predicate])
 
 
-def install(settings: LogSettings, command: Options, from_signal: FromSignal) -> bool:
-    """
-    Make a command log as C{settings} say.
+def is_twist(command: Mapping[str, Any]) -> bool:
+    """Whether these are the options of C{twist}."""
+    return "fileLogObserverFactory" in command
 
-    @param command: the options of C{twistd} or C{twist}.
-    @param from_signal: used when a signal asks for the log file's rotation.
-    @return: whether it will; not so if the person chose an observer of their own
-        with C{--logger}, or the command is an unknown one.
+
+def is_twistd(command: Mapping[str, Any]) -> bool:
+    """Whether these are the options of C{twistd}."""
+    return "logfile" in command
+
+
+def fill_in(settings: LogSettings, command: MutableMapping[str, Any]) -> None:
+    """Make C{twist}, whose options these are, log as C{settings} say."""
+    command["fileLogObserverFactory"] = settings.observer
+    # Its own filter comes before ours, which alone is to decide.
+    command["logLevel"] = LogLevel.debug
+
+
+def add_observer(
+    settings: LogSettings,
+    options: Mapping[str, Any],
+    application: Componentized,
+    from_signal: FromSignal,
+) -> None:
     """
-    if "fileLogObserverFactory" in command:  # twist
-        command["fileLogObserverFactory"] = settings.observer
-        # Its filter comes before ours, which alone is to decide.
-        command["logLevel"] = LogLevel.debug
-        return True
-    if "logfile" not in command or command.get("logger"):
-        return False
-    command["logger"] = lambda: _twistd_observer(settings, command, from_signal)
-    return True
+    Make C{twistd} log as C{settings} say, where its options would have it log.
+
+    An observer that the person chose with C{--logger} goes before this one.
+
+    @param options: those of C{twistd}.
+    @param application: what it is about to run.
+    @param from_signal: used when a signal asks for the log file's rotation.
+    """
+    if not options.get("logger"):
+        observer = _twistd_observer(settings, options, from_signal)
+        application.setComponent(  # type: ignore[no-untyped-call]  # untyped there
+            ILogObserver, observer
+        )
 
 
 def _twistd_observer(

@@ -15,10 +15,11 @@ from typing import Any
 from twisted.application.service import MultiService, Service
 from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
 
 from taskqueue.config import Config, Difference, applicable, as_text, differences, load
 from taskqueue.errors import ConfigError
-from taskqueue.logs import FromSignal, LogSettings, install
+from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
 
 #: Absent on systems that cannot hang up.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
@@ -32,7 +33,7 @@ class Options(usage.Options):
 
     @ivar config: the configuration that it and the other sources make; set
         once the options are parsed.
-    @ivar log: how this process logs, or C{None} if it decides that otherwise.
+    @ivar log: how this process logs, as the configuration says.
     """
 
     longdesc = (
@@ -50,7 +51,7 @@ class Options(usage.Options):
     ]
 
     config: Config
-    log: LogSettings | None = None
+    log: LogSettings
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped there
@@ -110,7 +111,9 @@ class Options(usage.Options):
         if self["check-config"]:
             _print(sys.stdout, ["configuration ok"])
             raise SystemExit(0)
-        self._install_log()
+        self.log = LogSettings(self.config.log.level, self.config.log.format)
+        if self.parent is not None and is_twist(self.parent):
+            fill_in(self.log, self.parent)
 
     def load(self) -> Config:
         """
@@ -119,11 +122,6 @@ class Options(usage.Options):
         @raises ConfigError: it is not usable.
         """
         return load(self["config"], self._environ, self._overrides)
-
-    def _install_log(self) -> None:
-        settings = LogSettings(self.config.log.level, self.config.log.format)
-        if self.parent is not None and install(settings, self.parent, _call_in_reactor):
-            self.log = settings
 
 
 def _quoted(endpoint: str) -> str:
@@ -134,12 +132,6 @@ def _quoted(endpoint: str) -> str:
 def _print(out: Any, lines: list[str]) -> None:
     out.write("".join(f"{line}\n" for line in lines))
     out.flush()
-
-
-def _call_in_reactor(function: Callable[[], object]) -> None:
-    from twisted.internet import reactor
-
-    reactor.callFromThread(function)  # type: ignore[attr-defined]  # a module stands for it
 
 
 class ReloadOnHangup(Service):
@@ -162,7 +154,7 @@ class ReloadOnHangup(Service):
         config: Config,
         read: Callable[[], Config],
         apply: Callable[[Config], None],
-        from_signal: FromSignal = _call_in_reactor,
+        from_signal: FromSignal,
     ) -> None:
         self._config = config
         self._read = read
@@ -235,32 +227,51 @@ class ReloadOnHangup(Service):
             self._log.warn("{setting}: {old!r} stays; {new!r} needs a restart", **fields)
 
 
-def assemble(
-    options: Options,
-    reactor: Any,
-    broker: Callable[[Config, Any], Any],
-) -> MultiService:
+class Root(MultiService):
     """
-    The broker's service, which reloads its configuration on SIGHUP.
+    What the command runs: the broker and L{ReloadOnHangup}.
 
-    @param broker: makes, from a configuration and a reactor, a C{MultiService}
-        with a method C{reconfigure(config)}.
+    @param options: the parsed options.
+    @param from_signal: runs a function in the reactor's thread.
     """
-    service: Any = broker(options.config, reactor)
+
+    def __init__(self, options: Options, from_signal: FromSignal) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped there
+        self._options = options
+        self._from_signal = from_signal
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Become part of an application; C{twistd} looks there, next, for the
+        observer that it is to log to.
+        """
+        command = self._options.parent
+        if command is not None and is_twistd(command) and isinstance(parent, Componentized):
+            add_observer(self._options.log, command, parent, self._from_signal)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]  # untyped there
+
+
+def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:
+    """
+    The broker's service, and the reload of its configuration on SIGHUP.
+
+    @param broker: makes, of a configuration and a reactor, a service that has a
+        method C{reconfigure(config)}.
+    """
+    service = broker(options.config, reactor)
 
     def apply(config: Config) -> None:
         service.reconfigure(config)
-        if options.log is not None:
-            options.log.set_level(config.log.level)
+        options.log.set_level(config.log.level)
 
+    root = Root(options, reactor.callFromThread)
+    service.setServiceParent(root)
     reload: Any = ReloadOnHangup(options.config, options.load, apply, reactor.callFromThread)
-    reload.setName("reload")
-    reload.setServiceParent(service)
-    made: MultiService = service
-    return made
+    reload.setServiceParent(root)
+    return root
 
 
-def makeService(options: Options) -> MultiService:
+def makeService(options: Options) -> Root:
     """What C{twistd} and C{twist} ask for: the broker, not yet started."""
     from twisted.internet import reactor
 
