@@ -41,7 +41,7 @@ format: $(VENV)/.dev ## put the code into the project's format
 bench: $(VENV)/.dev ## the benchmarks
 	$(BIN)/python benchmarks/run.py
 
-lock: $(VENV)/.dev ## renew the pinned requirements
+lock: ## renew the pinned requirements
 	$(PYTHON) tools/lock.py
 
 news: $(VENV)/.dev ## show the changelog entry that the news fragments make
