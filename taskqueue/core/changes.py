@@ -10,11 +10,10 @@ the stored state is always a state that the core was in between two commands.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from taskqueue.core.task import DEFAULT_OPTIONS, State
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from taskqueue.core.leases import Lease
     from taskqueue.core.task import Task, TaskOptions
 
 
@@ -24,9 +23,10 @@ class TaskRow(NamedTuple):
 
     @ivar state: a L{State}, as a plain integer.
     @ivar payload: bytes; C{None} where a read did not ask for it.
-    @ivar incarnation: of the worker that holds or last held the lease; 0 for a
-        claimer that never registered.
-    @ivar lease_s: the length of the current or newest lease, seconds.
+    @ivar worker: the name of the holder of the newest lease.
+    @ivar incarnation: of the registered worker that holds the lease; 0 where
+        nobody does, or a claimer that never registered.
+    @ivar lease_s: the length of the current lease, seconds.
     """
 
     seq: int
@@ -165,14 +165,118 @@ def empty_batch(next_seq: int = 1) -> Batch:
     return Batch([], [], [], [], [], None, next_seq)
 
 
-__all__ = [
-    "DEFAULT_OPTIONS",
-    "EVENTS",
-    "Batch",
-    "HistoryRow",
-    "QueueRow",
-    "State",
-    "TaskRow",
-    "TaskUpdate",
-    "empty_batch",
-]
+def row_of(task: Task) -> TaskRow:
+    """The task as it stands now, with its payload as far as it is in memory."""
+    lane, lease = task.lane, task.lease
+    return TaskRow(
+        task.seq,
+        task.id,
+        lane.queue.name,
+        lane.type,
+        task.priority,
+        task.submitted_at,
+        task.expires_at,
+        task.options,
+        task.headers,
+        task.depends_on,
+        task.payload,
+        *_changing(task, lease),
+    )
+
+
+def _changing(task: Task, lease: Lease | None) -> tuple[Any, ...]:
+    """The columns that L{TaskRow} and L{TaskUpdate} share, in their order."""
+    return (
+        int(task.state),
+        task.run_at,
+        task.attempt,
+        task.failures,
+        task.losses,
+        task.token,
+        task.worker,
+        0 if lease is None else lease.holder.incarnation,
+        None if lease is None else lease.lease_s,
+        task.claimed_at,
+        task.ended_at,
+        task.cancel_requested,
+        task.error,
+        task.result,
+    )
+
+
+class Changes:
+    """
+    The marks that the core sets, until somebody drains them.
+
+    @ivar ended: tasks that ended since, in the order in which they did.
+    """
+
+    __slots__ = ("_history", "_queues", "_removed", "_tasks", "_token_ceiling", "ended")
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, Task] = {}
+        self._history: list[HistoryRow] = []
+        self._queues: dict[str, QueueRow] = {}
+        self._removed: list[int] = []
+        self._token_ceiling: int | None = None
+        self.ended: list[Task] = []
+
+    def __bool__(self) -> bool:
+        return bool(
+            self._tasks
+            or self._queues
+            or self._removed
+            or self._history
+            or self._token_ceiling is not None
+        )
+
+    def __len__(self) -> int:
+        return len(self._tasks) + len(self._history) + len(self._removed)
+
+    def touch(self, task: Task) -> None:
+        """C{task} is new, or has changed."""
+        self._tasks[task.seq] = task
+
+    def record(self, row: HistoryRow) -> None:
+        """Something happened that a task's row alone does not tell."""
+        self._history.append(row)
+
+    def set_queue(self, row: QueueRow) -> None:
+        """An operator set something on a queue."""
+        self._queues[row.name] = row
+
+    def remove(self, seq: int) -> None:
+        """The ended task with this C{seq} is to be forgotten."""
+        self._removed.append(seq)
+
+    def reserve_tokens(self, ceiling: int) -> None:
+        """Tokens below C{ceiling} may be given out once this is stored."""
+        self._token_ceiling = ceiling
+
+    def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
+        """
+        Everything marked since the last drain.
+
+        @return: what to store, and the tasks that ended, whose outcome may be
+            told once it is stored.
+        """
+        inserts: list[TaskRow] = []
+        updates: list[TaskUpdate] = []
+        for task in self._tasks.values():
+            if task.stored:
+                updates.append(TaskUpdate(task.seq, *_changing(task, task.lease)))
+            else:
+                task.stored = True
+                inserts.append(row_of(task))
+        batch = Batch(
+            inserts,
+            updates,
+            self._history,
+            list(self._queues.values()),
+            self._removed,
+            self._token_ceiling,
+            next_seq,
+        )
+        ended = self.ended
+        self.__init__()  # type: ignore[misc]
+        return batch, ended

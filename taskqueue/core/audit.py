@@ -1,0 +1,104 @@
+"""
+The books against a recount: what must be true of a ledger between commands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from taskqueue.core.lanes import Queue
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, tier_of
+
+
+def audit(ledger: Ledger) -> list[str]:
+    """
+    Recount everything; takes time in proportion to the number of tasks.
+
+    @return: a sentence for each disagreement; empty where all is well.
+    """
+    return [
+        *_audit_totals(ledger),
+        *_audit_places(ledger),
+        *_audit_leases(ledger),
+        *(problem for queue in ledger.queues.values() for problem in _audit_queue(ledger, queue)),
+    ]
+
+
+def _audit_totals(ledger: Ledger) -> Iterator[str]:
+    waiting = sum(task.state in WAITING for task in ledger.tasks.values())
+    if waiting != ledger.depth:
+        yield f"depth is {ledger.depth}, {waiting} tasks wait"
+    held = sum(len(task.payload or b"") for task in ledger.tasks.values())
+    if held != ledger.held_bytes:
+        yield f"held_bytes is {ledger.held_bytes}, tasks hold {held}"
+    tokens = [task.token for task in ledger.tasks.values() if task.token]
+    if any(token >= ledger.next_token for token in tokens):
+        yield "a token was given out that is still to come"
+
+
+def _audit_places(ledger: Ledger) -> Iterator[str]:
+    """Each live task stands in the one place that its state says."""
+    for task in ledger.tasks.values():
+        places = {
+            State.PENDING: task.lane.ready.get(task.key) is task,
+            State.SCHEDULED: ledger.delayed.tasks.get(task.seq) is task,
+            State.FAILED: ledger.delayed.tasks.get(task.seq) is task,
+            State.BLOCKED: bool(ledger.dependencies.missing(task)),
+            State.IN_PROGRESS: task.lease is not None,
+        }
+        if task.state >= FIRST_ENDED:
+            yield f"{task!r} has ended but counts as live"
+        elif not places[task.state]:
+            yield f"{task!r} is not where its state says"
+        if task.state is not State.PENDING and task.key in task.lane.ready:
+            yield f"{task!r} stands in its lane"
+        if task.state is not State.IN_PROGRESS and task.lease is not None:
+            yield f"{task!r} has a lease"
+        expires = task.state in WAITING and task.expires_at is not None
+        if expires and ledger.expiring.tasks.get(task.seq) is not task:
+            yield f"{task!r} will not expire"
+    ready = sum(len(ln.ready) for q in ledger.queues.values() for ln in q.lanes.values())
+    pending = sum(task.state is State.PENDING for task in ledger.tasks.values())
+    if ready != pending:
+        yield f"{pending} tasks are pending, {ready} stand in lanes"
+
+
+def _audit_leases(ledger: Ledger) -> Iterator[str]:
+    for token, lease in ledger.leases.by_token.items():
+        if lease.task.lease is not lease or lease.task.token != token:
+            yield f"token {token} is not the current one of {lease.task!r}"
+        if lease.holder.leases.get(token) is not lease:
+            yield f"token {token} is unknown to its holder {lease.holder.name}"
+    running = sum(task.state is State.IN_PROGRESS for task in ledger.tasks.values())
+    if running != len(ledger.leases):
+        yield f"{running} tasks are in progress, {len(ledger.leases)} leases exist"
+    for worker in ledger.workers:
+        for token in worker.leases:
+            if token not in ledger.leases.by_token:
+                yield f"worker {worker.name} has token {token}, which is over"
+
+
+def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:
+    mine = [task for task in ledger.tasks.values() if task.lane.queue is queue]
+    waiting = [task for task in mine if task.state in WAITING]
+    if queue.depth != len(waiting):
+        yield f"queue {queue.name}: depth is {queue.depth}, {len(waiting)} tasks wait"
+    tiers = Counter(tier_of(task.priority) for task in waiting)
+    if queue.tiers != [tiers[0], tiers[1], tiers[2]]:
+        yield f"queue {queue.name}: tiers are {queue.tiers}, recounted {dict(tiers)}"
+    recount = Counter((task.lane.type, task.state) for task in mine)
+    for lane in queue.lanes.values():
+        for state in LIVE_STATES:
+            if lane.counts[state] != recount[lane.type, state]:
+                yield (
+                    f"lane {queue.name}/{lane.type}: {lane.counts[state]} {state.word}, "
+                    f"recounted {recount[lane.type, state]}"
+                )
+        if any(count < 0 for count in lane.counts):
+            yield f"lane {queue.name}/{lane.type}: a count is negative: {lane.counts}"
+        if lane.heap and lane.heap[0] != min(lane.ready, default=None):
+            yield f"lane {queue.name}/{lane.type}: its first task is not first"
+        if bool(lane.ready) != (queue.busy.get(lane.type) is lane):
+            yield f"lane {queue.name}/{lane.type}: busy or not, the queue does not know it"

@@ -1,0 +1,49 @@
+"""
+The broker: the ledger and its desks, put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from taskqueue.core.control import Control
+from taskqueue.core.delivery import Desk
+from taskqueue.core.intake import Intake
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.policy import Policy
+from taskqueue.core.upkeep import Upkeep
+
+
+class Broker:
+    """
+    The whole core: pure state, told the time by its callers.
+
+    After every command, the caller serves waiting claims (L{Desk.serve}),
+    stores the changes (C{ledger.changes}) and passes on the notices.
+
+    @ivar ledger: the state.
+    @ivar intake: submitting.
+    @ivar desk: claiming, results, leases.
+    @ivar control: cancel, revive, queues, workers.
+    @ivar upkeep: what time brings about.
+    """
+
+    def __init__(self, policy: Policy, random: Random, new_id: Callable[[], str]) -> None:
+        """
+        @param random: the source of jitter.
+        @param new_id: gives an id that no task has had.
+        """
+        self.ledger = Ledger(policy, random, new_id)
+        self.intake = Intake(self.ledger)
+        self.desk = Desk(self.ledger)
+        self.control = Control(self.ledger, self.desk)
+        self.upkeep = Upkeep(self.ledger, self.desk, self.control)
+
+    def adopt(self, policy: Policy) -> None:
+        """Go by other numbers from now on; leases already given keep theirs."""
+        ledger = self.ledger
+        ledger.policy = policy
+        ledger.workers.max_workers = policy.max_workers
+        for queue in ledger.queues.values():
+            queue.policy = policy.for_queue(queue.name)

@@ -1,0 +1,272 @@
+"""
+Control: what people and producers do to tasks, queues and workers from outside.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import Any
+
+from taskqueue.core.changes import QueueRow, TaskRow
+from taskqueue.core.delivery import Desk
+from taskqueue.core.lanes import Queue
+from taskqueue.core.ledger import Ledger, Notice
+from taskqueue.core.moments import Now
+from taskqueue.core.restore import task_from
+from taskqueue.core.task import FIRST_ENDED, State, Task
+from taskqueue.core.workers import Registration, Worker, check_succession
+from taskqueue.errors import BadRequest, Conflict, UnknownQueue, UnknownTask
+
+
+class Control:
+    """The desk for everything but submitting and claiming."""
+
+    def __init__(self, ledger: Ledger, desk: Desk) -> None:
+        self._ledger = ledger
+        self._desk = desk
+
+    # --- tasks ------------------------------------------------------------------
+
+    def cancel(self, task_id: str, running: bool, now: Now) -> State:
+        """
+        Cancel a task that waits; one in progress only where C{running} says
+        so: its worker is told, and it is cancelled when the worker yields or
+        loses the lease.
+
+        @return: the task's state thereafter.
+        @raises UnknownTask: there is none in memory (it may be in the store).
+        @raises Conflict: it has ended, or is in progress.
+        """
+        ledger = self._ledger
+        task = ledger.find(task_id)
+        if task is None:
+            raise UnknownTask(f"there is no task {task_id}", task=task_id)
+        if task.state >= FIRST_ENDED:
+            raise ended_already(task_id, task.state)
+        if task.state is not State.IN_PROGRESS:
+            ledger.finish(task, State.CANCELLED, now)
+        elif not running:
+            raise Conflict(
+                f"task {task_id} is in progress: ask for it with running=true, and its worker "
+                f"will be told",
+                task=task_id,
+                state=task.state.word,
+            )
+        elif not task.cancel_requested:
+            task.cancel_requested = True
+            ledger.record(task, now, "cancel_requested", None)
+            ledger.changes.touch(task)
+            if task.lease is not None:
+                holder = task.lease.holder
+                ledger.notices.append(
+                    Notice(holder, "cancel", task.id, task.token, "cancel requested")
+                )
+        return task.state
+
+    def revive(self, row: TaskRow, now: Now, max_retries: int | None = None) -> State:
+        """
+        Let a dead letter run again, with fresh retries and losses.
+
+        @param row: the task as the store has it, with its payload.
+        @param max_retries: how many retries it gets now, C{None} for as before.
+        @return: the task's state thereafter.
+        @raises Conflict: it is not a dead letter (any more).
+        """
+        ledger = self._ledger
+        if row.id in ledger.tasks or row.state != State.DEAD_LETTER:
+            live = ledger.tasks.get(row.id)
+            state = State(row.state) if live is None else live.state
+            raise Conflict(
+                f"task {row.id} is {state.word}: only dead letters can be revived",
+                task=row.id,
+                state=state.word,
+            )
+        ledger.ended.pop(row.id, None)
+        task = task_from(row, ledger)
+        task.lane.counts[State.DEAD_LETTER] -= 1
+        task.failures = task.losses = 0
+        task.cancel_requested = False
+        task.ended_at = task.run_at = task.expires_at = None
+        if max_retries is not None:
+            task.options = task.options._replace(max_retries=max_retries)
+        task.lane.counters.revived += 1
+        missing = {d for d in task.depends_on if d in ledger.tasks}
+        ledger.enter(task, State.BLOCKED if missing else State.PENDING)
+        if missing:
+            ledger.block(task, missing)
+        else:
+            ledger.make_ready(task)
+        ledger.record(task, now, "revived", None)
+        return task.state
+
+    def delete(self, row: TaskRow) -> None:
+        """
+        Forget an ended task entirely.
+
+        @raises Conflict: it has not ended.
+        """
+        ledger = self._ledger
+        live = ledger.tasks.get(row.id)
+        if live is not None or row.state < FIRST_ENDED:
+            state = State(row.state) if live is None else live.state
+            raise Conflict(
+                f"task {row.id} is {state.word}: only ended tasks can be deleted",
+                task=row.id,
+                state=state.word,
+            )
+        ledger.ended.pop(row.id, None)
+        lane = ledger.queue(row.queue).lane(row.type)
+        lane.counts[row.state] -= 1
+        ledger.changes.remove(row.seq)
+
+    # --- queues -----------------------------------------------------------------
+
+    def _known_queue(self, name: str) -> Queue:
+        queue = self._ledger.queues.get(name)
+        if queue is None and name in self._ledger.policy.queues:
+            queue = self._ledger.queue(name)
+        if queue is None:
+            raise UnknownQueue(f"there is no queue {name!r}", queue=name)
+        return queue
+
+    def pause(self, name: str, now: Now, for_s: float | None = None) -> None:
+        """Give out no task of a queue (made if need be), for a time or until it is resumed."""
+        queue = self._ledger.queue(name)
+        queue.paused = True
+        queue.resume_at = None if for_s is None else now.wall + for_s
+        self._note(queue)
+
+    def resume(self, name: str) -> None:
+        """
+        End a pause.
+
+        @raises UnknownQueue: there is no such queue.
+        """
+        queue = self._known_queue(name)
+        queue.paused = False
+        queue.resume_at = None
+        self._note(queue)
+        for lane in queue.busy.values():
+            self._ledger.touched[lane] = None
+
+    def bound(self, name: str, max_depth: int | None) -> None:
+        """Bound a queue's waiting tasks: 0 drains it, C{None} restores the configured bound."""
+        queue = self._ledger.queue(name)
+        queue.max_depth = max_depth
+        self._note(queue)
+
+    def _note(self, queue: Queue) -> None:
+        self._ledger.changes.set_queue(
+            QueueRow(queue.name, queue.paused, queue.resume_at, queue.max_depth)
+        )
+
+    def purge(self, name: str, limit: int, now: Now) -> tuple[int, int]:
+        """
+        Cancel up to C{limit} waiting tasks of a queue.
+
+        @return: how many were cancelled, and how many waiting ones are left.
+        @raises UnknownQueue: there is no such queue.
+        """
+        queue = self._known_queue(name)
+        ledger = self._ledger
+        waiting = chain.from_iterable(lane.ready.values() for lane in queue.lanes.values())
+        doomed: list[Task] = list(islice(waiting, limit))
+        if len(doomed) < limit and queue.depth > len(doomed):
+            others = (
+                task
+                for task in ledger.tasks.values()
+                if task.lane.queue is queue
+                and task.state in (State.SCHEDULED, State.FAILED, State.BLOCKED)
+            )
+            doomed.extend(islice(others, limit - len(doomed)))
+        count = 0
+        for task in doomed:
+            if task.state < FIRST_ENDED:  # not ended meanwhile, by an earlier one's end
+                ledger.finish(task, State.CANCELLED, now)
+                count += 1
+        return count, queue.depth
+
+    # --- workers ----------------------------------------------------------------
+
+    def register(self, info: Registration, now: Now, link: Any = None) -> Worker:
+        """
+        Enter a worker into the registry; the same process may come back, and a
+        new incarnation replaces an old one, whose leases end.
+
+        @param link: how the service reaches it.
+        @raises StaleIncarnation: a newer incarnation is registered.
+        @raises WorkerExists: this incarnation is connected elsewhere.
+        @raises BadRequest: there are too many workers.
+        """
+        workers = self._ledger.workers
+        known = workers.find(info.id)
+        if known is not None and check_succession(known, info, link):
+            self.strike(known, "replaced by a new incarnation", now)
+            known = None
+        if known is None:
+            known = Worker(info, now, link)
+            workers.add(known)
+        known.info = info
+        known.link = link
+        known.recovered = False
+        self._beat(known, now)
+        return known
+
+    def heartbeat(
+        self,
+        info: Registration,
+        now: Now,
+        link: Any = None,
+        *,
+        cpu_percent: float | None = None,
+        rss_bytes: int | None = None,
+        in_hand: int | None = None,
+    ) -> Worker:
+        """
+        A worker lives: all its leases run anew.  An unknown one is registered.
+
+        @raises StaleIncarnation: a newer incarnation is registered.
+        @raises WorkerExists: this incarnation is connected elsewhere.
+        @raises BadRequest: there are too many workers.
+        """
+        worker = self._ledger.workers.find(info.id)
+        if worker is None or worker.recovered or worker.incarnation != info.incarnation:
+            worker = self.register(info, now, link)
+        elif worker.link is not link:
+            check_succession(worker, info, link)
+            worker.link = link
+        worker.cpu_percent = cpu_percent
+        worker.rss_bytes = rss_bytes
+        worker.in_hand = in_hand
+        self._beat(worker, now)
+        return worker
+
+    def _beat(self, worker: Worker, now: Now) -> None:
+        worker.renewed_at = now.mono
+        worker.beat_at = now.wall
+        worker.away_since = None
+
+    def strike(self, worker: Worker, reason: str, now: Now) -> None:
+        """Strike a worker out of the registry; its leases end, as losses."""
+        self._ledger.workers.remove(worker)
+        self._ledger.withdraw_claims(worker)
+        self._desk.lose_all(worker, reason, now)
+
+    def order(self, worker_id: str, order: str) -> None:
+        """
+        Tell a worker to be quiet (claim no more) or to terminate; there is no
+        way back but a new incarnation.
+
+        @raises UnknownWorker: there is none with this id.
+        @raises BadRequest: it was told to terminate already.
+        """
+        worker = self._ledger.workers.get(worker_id)
+        if worker.order == "terminate" and order == "quiet":
+            raise BadRequest(f"worker {worker_id!r} was told to terminate already")
+        worker.order = order
+        self._ledger.withdraw_claims(worker)
+
+
+def ended_already(task_id: str, state: State) -> Conflict:
+    """The error for a task that has ended, where only a live one would do."""
+    return Conflict(f"task {task_id} has ended: it is {state.word}", task=task_id, state=state.word)

@@ -1,0 +1,241 @@
+"""
+Submission: what is let in, and what waits for what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from taskqueue.core.dependencies import order_batch
+from taskqueue.core.lanes import Queue
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.moments import Now
+from taskqueue.core.policy import Policy
+from taskqueue.core.task import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PRIORITY,
+    FIRST_ENDED,
+    State,
+    Task,
+    TaskOptions,
+)
+from taskqueue.errors import (
+    BadRequest,
+    DependencyCycle,
+    QueueFull,
+    TaskQueueError,
+    UnknownDependency,
+)
+
+#: What a producer is told to wait when a queue is full, seconds.
+RETRY_AFTER_S = 1.0
+
+
+class Submission(NamedTuple):
+    """
+    One task to be submitted.
+
+    @ivar id: chosen by the client, so that it can safely submit again, or
+        C{None} for one chosen here.
+    @ivar run_at: wall-clock moment before which it must not run.
+    @ivar expires_at: wall-clock moment at which it expires if nobody has
+        claimed it.
+    @ivar headers: opaque JSON text that travels with the task.
+    @ivar depends_on: ids of tasks that must complete first.
+    """
+
+    type: str
+    payload: bytes = b""
+    queue: str = "default"
+    priority: int = DEFAULT_PRIORITY
+    id: str | None = None
+    run_at: float | None = None
+    expires_at: float | None = None
+    options: TaskOptions = DEFAULT_OPTIONS
+    headers: str | None = None
+    depends_on: tuple[str, ...] = ()
+
+
+class Accepted(NamedTuple):
+    """
+    A task that the broker has.
+
+    @ivar existing: it had it before this submission.
+    """
+
+    id: str
+    state: State
+    existing: bool = False
+
+
+class Intake:
+    """The desk at which tasks are submitted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def unknown_ids(self, items: Sequence[Submission]) -> list[str]:
+        """
+        The ids named by C{items} that are not in memory: whoever submits looks
+        them up in the store first, and hands L{submit} what was found.
+        """
+        ledger = self._ledger
+        unknown: dict[str, None] = {}
+        for item in items:
+            if item.id is not None and ledger.find(item.id) is None:
+                unknown[item.id] = None
+            for dependency in item.depends_on:
+                if ledger.find(dependency) is None:
+                    unknown[dependency] = None
+        return list(unknown)
+
+    def submit(
+        self, items: Sequence[Submission], now: Now, stored: Mapping[str, State]
+    ) -> list[Accepted | TaskQueueError]:
+        """
+        Submit a batch; each item is accepted or refused by itself.
+
+        @param stored: the states of tasks that are in the store only, as far
+            as C{items} name them.
+        @return: for each item, in order, what became of it: L{Accepted}, or
+            an L{UnknownDependency}, L{DependencyCycle}, L{QueueFull} or
+            L{BadRequest}.
+        """
+        answers: list[Accepted | TaskQueueError | None] = [None] * len(items)
+        order: Sequence[int] = range(len(items))
+        edges = {i: item.depends_on for i, item in enumerate(items) if item.depends_on}
+        if edges:
+            order, cyclic = order_batch([item.id for item in items], edges)
+            for position in cyclic:
+                answers[position] = _cycle(items[position])
+        for position in order:
+            try:
+                answers[position] = self._submit(items[position], now, stored)
+            except TaskQueueError as error:
+                answers[position] = error
+        return answers  # type: ignore[return-value]  # every position was filled
+
+    def _submit(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted:
+        ledger = self._ledger
+        if item.id is not None:
+            known = ledger.find(item.id)
+            if known is not None:
+                return Accepted(known.id, known.state, True)
+            if item.id in stored:
+                return Accepted(item.id, stored[item.id], True)
+        _check(item, now, ledger.policy)
+        missing, failed = self._dependencies(item, stored)
+        queue = ledger.queue(item.queue)
+        self._check_room(queue, len(item.payload))
+        task = Task(
+            item.id or ledger.new_id(),
+            ledger.next_seq,
+            queue.lane(item.type),
+            item.priority,
+            item.payload,
+            now.wall,
+            item.options,
+        )
+        ledger.next_seq += 1
+        task.run_at = item.run_at
+        task.expires_at = item.expires_at
+        task.headers = item.headers
+        task.depends_on = item.depends_on
+        task.lane.counters.submitted += 1
+        self._place(task, missing, failed, now)
+        return Accepted(task.id, task.state)
+
+    def _place(self, task: Task, missing: set[str], failed: str | None, now: Now) -> None:
+        ledger = self._ledger
+        if failed is not None or missing:
+            ledger.enter(task, State.BLOCKED)
+            ledger.block(task, missing)
+            if failed is not None:
+                ledger.record(task, now, "dependency_failed", failed)
+                ledger.finish(task, State.DEAD_LETTER, now, failed)
+        elif task.run_at is not None and task.run_at > now.wall:
+            ledger.enter(task, State.SCHEDULED)
+            ledger.delay(task, task.run_at)
+        else:
+            ledger.enter(task, State.PENDING)
+            ledger.make_ready(task)
+
+    def _dependencies(
+        self, item: Submission, stored: Mapping[str, State]
+    ) -> tuple[set[str], str | None]:
+        """
+        What of C{item}'s dependencies is still to come.
+
+        @return: the ids it must wait for, and why it can never run (or C{None}).
+        """
+        missing: set[str] = set()
+        failed: str | None = None
+        for dependency in item.depends_on:
+            task = self._ledger.find(dependency)
+            state = stored.get(dependency) if task is None else task.state
+            if state is None:
+                raise UnknownDependency(
+                    f"depends on task {dependency}, which does not exist: submit it first, or "
+                    f"earlier in the same batch",
+                    dependency=dependency,
+                )
+            if state < FIRST_ENDED:
+                missing.add(dependency)
+            elif state is not State.COMPLETED and item.options.on_dependency_failure != "run":
+                failed = f"dependency {dependency} ended as {state.word}"
+        return missing, failed
+
+    def _check_room(self, queue: Queue, size: int) -> None:
+        """
+        @raises QueueFull: a bound would be passed.
+        """
+        ledger, policy = self._ledger, self._ledger.policy
+        if queue.bound is not None and queue.depth >= queue.bound:
+            raise QueueFull(
+                f"queue {queue.name!r} has {queue.depth} waiting tasks, its bound is {queue.bound}",
+                retry_after_s=RETRY_AFTER_S,
+                queue=queue.name,
+            )
+        if ledger.depth >= policy.depth_threshold:
+            raise QueueFull(
+                f"the broker has {ledger.depth} waiting tasks, its bound "
+                f"(queue_depth_threshold) is {policy.depth_threshold}",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if ledger.held_bytes + size > policy.max_held_bytes:
+            raise QueueFull(
+                f"the broker holds {ledger.held_bytes} payload bytes, its bound "
+                f"(max_held_bytes) is {policy.max_held_bytes}",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+
+def check_lease(lease_s: float, policy: Policy) -> None:
+    """
+    @raises BadRequest: C{lease_s} is outside the configured bounds.
+    """
+    if not policy.lease_min_s <= lease_s <= policy.lease_max_s:
+        raise BadRequest(
+            f"lease_s is {lease_s:g}, allowed are {policy.lease_min_s:g} to "
+            f"{policy.lease_max_s:g} seconds",
+            field="lease_s",
+        )
+
+
+def _check(item: Submission, now: Now, policy: Policy) -> None:
+    if item.options.lease_s is not None:
+        check_lease(item.options.lease_s, policy)
+    if item.expires_at is not None:
+        if item.expires_at <= now.wall:
+            raise BadRequest("expires_at is in the past", field="expires_at")
+        if item.run_at is not None and item.expires_at <= item.run_at:
+            raise BadRequest("expires_at is not after run_at", field="expires_at")
+
+
+def _cycle(item: Submission) -> DependencyCycle:
+    return DependencyCycle(
+        f"task {item.id or '(without an id)'} is part of a cycle of dependencies within the "
+        f"batch, or depends on one",
+        task=item.id,
+    )

@@ -1,0 +1,129 @@
+"""
+Leases: who may finish which delivery, and until when.
+
+A holder that sends heartbeats renews all its leases at once by one number, the
+moment of its newest heartbeat; a lease's own deadline matters where it is
+later.  The heap holds each lease once, at a deadline that may be outdated:
+when it comes up, the true deadline is worked out, and the lease goes back into
+the heap if that is still ahead.  So a heartbeat costs the same for a worker with
+one lease and with a thousand.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Any
+
+from taskqueue.core.task import Task
+
+#: Heaps shorter than this are not worth compacting.
+_SMALL = 1024
+
+
+class Holder:
+    """
+    Whoever claims: a connection, a program in this process, or (a subclass) a
+    registered worker.
+
+    @ivar name: what people see: a worker's id, or a claimer's name.
+    @ivar incarnation: 0 where it never registered.
+    @ivar renewed_at: monotonic moment from which all its leases run anew.
+    @ivar leases: its leases by token.
+    @ivar link: whatever the service uses to reach it, C{None} when it is away.
+    """
+
+    __slots__ = ("incarnation", "leases", "link", "name", "renewed_at")
+
+    def __init__(self, name: str, incarnation: int = 0) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.renewed_at = -inf
+        self.leases: dict[int, Lease] = {}
+        self.link: Any = None
+
+
+class Lease:
+    """
+    The right to finish one delivery.
+
+    @ivar deadline: monotonic moment; the holder's renewals may move the true
+        one further.
+    @ivar progress: the newest report of the worker, as JSON-able value.
+    """
+
+    __slots__ = ("deadline", "holder", "lease_s", "progress", "task", "token")
+
+    def __init__(
+        self, task: Task, token: int, holder: Holder, lease_s: float, deadline: float
+    ) -> None:
+        self.task = task
+        self.token = token
+        self.holder = holder
+        self.lease_s = lease_s
+        self.deadline = deadline
+        self.progress: Any = None
+
+    @property
+    def ends_at(self) -> float:
+        """The monotonic moment at which the lease ends, as things stand."""
+        renewed = self.holder.renewed_at + self.lease_s
+        return max(self.deadline, renewed)
+
+
+class Leases:
+    """All leases, by token and by deadline."""
+
+    __slots__ = ("_deadlines", "by_token")
+
+    def __init__(self) -> None:
+        self.by_token: dict[int, Lease] = {}
+        self._deadlines: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.by_token)
+
+    def grant(
+        self, task: Task, token: int, holder: Holder, lease_s: float, deadline: float
+    ) -> Lease:
+        """Give C{holder} the lease named C{token} on C{task}."""
+        lease = Lease(task, token, holder, lease_s, deadline)
+        task.lease = self.by_token[token] = holder.leases[token] = lease
+        heappush(self._deadlines, (deadline, token))
+        if len(self._deadlines) > 2 * len(self.by_token) + _SMALL:
+            self._compact()
+        return lease
+
+    def extend(self, lease: Lease, deadline: float) -> None:
+        """Let the lease end at C{deadline} instead, earlier or later."""
+        if deadline < lease.deadline:
+            heappush(self._deadlines, (deadline, lease.token))
+        lease.deadline = deadline
+
+    def end(self, lease: Lease) -> None:
+        """The lease is over, for whatever reason."""
+        del self.by_token[lease.token]
+        del lease.holder.leases[lease.token]
+        lease.task.lease = None
+
+    def next_expired(self, mono: float) -> Lease | None:
+        """
+        A lease whose end has come, C{None} when there is none.  The caller ends
+        it: it is not found a second time.
+        """
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= mono:
+            token = heappop(deadlines)[1]
+            lease = self.by_token.get(token)
+            if lease is None:
+                continue
+            ends_at = lease.ends_at
+            if ends_at <= mono:
+                return lease
+            heappush(deadlines, (ends_at, token))
+        return None
+
+    def _compact(self) -> None:
+        """Drop the deadlines of leases that are over, once they outnumber the others."""
+        self._deadlines = [(lease.deadline, token) for token, lease in self.by_token.items()]
+        heapify(self._deadlines)

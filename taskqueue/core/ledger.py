@@ -1,0 +1,278 @@
+"""
+The ledger: every task in memory, and the books about them.
+
+Every move of a task from one state to another goes through here, so that
+lanes, schedules, gauges and the changes to be stored always agree.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from taskqueue.core.changes import Changes, HistoryRow
+from taskqueue.core.counters import Counters
+from taskqueue.core.dependencies import Dependencies
+from taskqueue.core.lanes import Lane, Queue
+from taskqueue.core.leases import Holder, Leases
+from taskqueue.core.moments import Now
+from taskqueue.core.policy import Policy
+from taskqueue.core.schedule import Schedule
+from taskqueue.core.task import FIRST_ENDED, WAITING, State, Task, tier_of
+from taskqueue.core.waiting import Claim, WaitingClaims
+from taskqueue.core.workers import Workers
+from taskqueue.errors import StoreUnavailable
+
+#: How many tokens are reserved at a time: often enough not to waste numbers,
+#: seldom enough to cost nothing.
+TOKEN_BLOCK = 1_000_000
+
+#: 1 for each state that counts towards a queue's depth.
+_DEPTH = tuple(int(state in WAITING) for state in State)
+
+
+class Notice(NamedTuple):
+    """
+    Something that a holder should hear at once.
+
+    @ivar kind: C{"lease_lost"} or C{"cancel"}.
+    """
+
+    holder: Holder
+    kind: str
+    task_id: str
+    token: int
+    reason: str
+
+
+class Ledger:
+    """
+    The state of the broker.
+
+    @ivar tasks: every live task by id.
+    @ivar ended: tasks that ended lately, oldest first; at least those whose
+        end is not stored yet.
+    @ivar delayed: scheduled and failed tasks, by when they become ready.
+    @ivar expiring: waiting tasks with an expiry.
+    @ivar touched: lanes that got a ready task since claims were last served.
+    @ivar notices: what holders should hear; whoever passes them on empties it.
+    @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
+        them empties it.
+    @ivar retired: what queues that were given up had counted.
+    @ivar depth: waiting tasks of all queues.
+    @ivar held_bytes: payload bytes of live tasks.
+    """
+
+    def __init__(self, policy: Policy, random: Random, new_id: Callable[[], str]) -> None:
+        self.policy = policy
+        self.random = random
+        self.new_id = new_id
+        self.queues: dict[str, Queue] = {}
+        self.tasks: dict[str, Task] = {}
+        self.ended: OrderedDict[str, Task] = OrderedDict()
+        self.delayed = Schedule()
+        self.expiring = Schedule()
+        self.dependencies = Dependencies()
+        self.leases = Leases()
+        self.claims = WaitingClaims()
+        self.workers = Workers(policy.max_workers)
+        self.changes = Changes()
+        self.touched: dict[Lane, None] = {}
+        self.notices: list[Notice] = []
+        self.withdrawn: list[Claim] = []
+        self.retired = Counters()
+        self.depth = 0
+        self.held_bytes = 0
+        self.next_seq = 1
+        self.next_token = 1
+        self.token_ceiling = 1
+        self._asked_ceiling = 1
+        for name in policy.queues:
+            self.queue(name)
+
+    # --- names and numbers ----------------------------------------------------
+
+    def queue(self, name: str) -> Queue:
+        """The queue with this name, made if need be."""
+        queue = self.queues.get(name)
+        if queue is None:
+            queue = self.queues[name] = Queue(name, self.policy.for_queue(name))
+        return queue
+
+    def withdraw_claims(self, holder: Holder) -> None:
+        """No claim of C{holder} waits any longer."""
+        for claim in self.claims:
+            if claim.holder is holder:
+                self.claims.remove(claim)
+                self.withdrawn.append(claim)
+
+    def find(self, task_id: str) -> Task | None:
+        """The task with this id, as far as it is in memory."""
+        return self.tasks.get(task_id) or self.ended.get(task_id)
+
+    def tokens_left(self) -> int:
+        """
+        How many tokens can be given out now; asks for more in good time.
+
+        @raises StoreUnavailable: none, as the store has reserved no more.
+        """
+        left = self.token_ceiling - self.next_token
+        if left < TOKEN_BLOCK // 2 and self._asked_ceiling <= self.token_ceiling:
+            self._asked_ceiling = self.token_ceiling + TOKEN_BLOCK
+            self.changes.reserve_tokens(self._asked_ceiling)
+        if left <= 0:
+            raise StoreUnavailable(
+                "no lease tokens can be given out until the store works again", retry_after_s=1.0
+            )
+        return left
+
+    def tokens_reserved(self, ceiling: int) -> None:
+        """The store has noted that tokens below C{ceiling} may be in use."""
+        self.token_ceiling = self._asked_ceiling = ceiling
+
+    # --- moves ------------------------------------------------------------------
+
+    def enter(self, task: Task, state: State) -> None:
+        """Take the books' notice of a task that was not in memory, in C{state}."""
+        task.state = state
+        self.tasks[task.id] = task
+        self.held_bytes += len(task.payload or b"")
+        task.lane.counts[state] += 1
+        self._count_depth(task, _DEPTH[state])
+        self.changes.touch(task)
+
+    def move(self, task: Task, state: State) -> None:
+        """Note that a task changed its state."""
+        counts = task.lane.counts
+        counts[task.state] -= 1
+        counts[state] += 1
+        change = _DEPTH[state] - _DEPTH[task.state]
+        if change:
+            self._count_depth(task, change)
+        task.state = state
+        self.changes.touch(task)
+
+    def _count_depth(self, task: Task, change: int) -> None:
+        queue = task.lane.queue
+        self.depth += change
+        queue.depth += change
+        queue.tiers[tier_of(task.priority)] += change
+
+    def make_ready(self, task: Task) -> None:
+        """The task (whose books are in order) stands in its lane from now on."""
+        self._watch_expiry(task)
+        task.lane.push(task)
+        self.touched[task.lane] = None
+
+    def delay(self, task: Task, run_at: float) -> None:
+        """The task is looked at again at C{run_at}."""
+        task.run_at = run_at
+        self._watch_expiry(task)
+        self.delayed.add(task, run_at)
+
+    def block(self, task: Task, missing: set[str]) -> None:
+        """The task waits for the tasks in C{missing}."""
+        self._watch_expiry(task)
+        self.dependencies.block(task, missing)
+
+    def _watch_expiry(self, task: Task) -> None:
+        if task.expires_at is not None:
+            self.expiring.add(task, task.expires_at)
+
+    def wait_or_run(self, task: Task, now: Now) -> None:
+        """Move a task to scheduled or pending, by its C{run_at}."""
+        if task.run_at is not None and task.run_at > now.wall:
+            self.move(task, State.SCHEDULED)
+            self.delay(task, task.run_at)
+        else:
+            self.move(task, State.PENDING)
+            self.make_ready(task)
+
+    def record(
+        self, task: Task, now: Now, event: str, detail: str | None, *, delivery: bool = False
+    ) -> None:
+        """Add to the task's history; C{delivery} says that one ended with it."""
+        self.changes.record(
+            HistoryRow(
+                task.seq,
+                now.wall,
+                event,
+                task.attempt,
+                task.worker if delivery else None,
+                task.claimed_at if delivery else None,
+                detail,
+            )
+        )
+
+    # --- ends -------------------------------------------------------------------
+
+    def finish(self, task: Task, state: State, now: Now, error: str | None = None) -> None:
+        """
+        End a task, and whatever ends or starts with it: dependents become
+        ready, or go to the dead letters, theirs too.  (A list, not recursion:
+        chains may be long.)
+        """
+        ends: list[tuple[Task, State, str | None]] = [(task, state, error)]
+        while ends:
+            task, state, error = ends.pop()
+            self._end(task, state, now, error)
+            for dependent in self.dependencies.dependents(task.id):
+                if state is State.COMPLETED or dependent.options.on_dependency_failure == "run":
+                    if self.dependencies.settle(dependent, task.id):
+                        self.wait_or_run(dependent, now)
+                else:
+                    self.dependencies.discard(dependent)
+                    reason = f"dependency {task.id} ended as {state.word}"
+                    self.record(dependent, now, "dependency_failed", reason)
+                    ends.append((dependent, State.DEAD_LETTER, reason))
+
+    def _end(self, task: Task, state: State, now: Now, error: str | None) -> None:
+        self._leave(task)
+        self.move(task, state)
+        task.ended_at = now.wall
+        if error is not None:
+            task.error = error
+        counters = task.lane.counters
+        if state is State.DEAD_LETTER:
+            counters.dead += 1
+        elif state is State.CANCELLED:
+            counters.cancelled += 1
+        elif state is State.EXPIRED:
+            counters.expired += 1
+        del self.tasks[task.id]
+        self.ended[task.id] = task
+        self.held_bytes -= len(task.payload or b"")
+        self.changes.ended.append(task)
+
+    def _leave(self, task: Task) -> None:
+        """Take a task out of wherever its state had put it."""
+        state = task.state
+        if state is State.PENDING:
+            task.lane.discard(task)
+        elif state is State.SCHEDULED or state is State.FAILED:
+            self.delayed.discard(task)
+        elif state is State.BLOCKED:
+            self.dependencies.discard(task)
+        if task.expires_at is not None:
+            self.expiring.discard(task)
+
+    def forget_stored(self, ended: list[Task], *, prune: bool) -> None:
+        """
+        The ends of these tasks are stored: drop their bytes, and, where
+        C{prune} allows it, the oldest of them beyond what is remembered.
+        """
+        for task in ended:
+            if task.state >= FIRST_ENDED:
+                task.payload = task.result = None
+        if prune:
+            self.prune_ended()
+
+    def prune_ended(self) -> None:
+        """Forget the oldest ended tasks beyond what is remembered, if their end is stored."""
+        while len(self.ended) > self.policy.recent_ended:
+            task = next(iter(self.ended.values()))
+            if task.payload is not None:
+                break
+            del self.ended[task.id]

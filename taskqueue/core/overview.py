@@ -1,0 +1,105 @@
+"""
+What is going on: numbers for people and monitoring, without a look at any task
+but the first of each lane.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskqueue.core.counters import Counters
+from taskqueue.core.lanes import Lane, Queue
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.moments import Now
+from taskqueue.core.task import STATE_WORDS, TIERS, State
+
+
+def oldest_ready_s(queue: Queue, now: Now) -> float:
+    """Seconds for which the longest-ready task of a queue has been ready; 0 without one."""
+    return max((_ready_for_s(lane, now) for lane in queue.busy.values()), default=0.0)
+
+
+def _ready_for_s(lane: Lane, now: Now) -> float:
+    # The dictionary keeps the order in which tasks became ready.
+    task = next(iter(lane.ready.values()))
+    since = max(task.submitted_at, task.run_at or 0.0)
+    return max(0.0, now.wall - since)
+
+
+def state_counts(queue: Queue) -> dict[str, int]:
+    """How many of a queue's tasks are in each state, by the state's word."""
+    totals = [0] * len(State)
+    for lane in queue.lanes.values():
+        for state, count in enumerate(lane.counts):
+            totals[state] += count
+    return dict(zip(STATE_WORDS, totals, strict=True))
+
+
+def queue_counters(queue: Queue) -> Counters:
+    """All that a queue counted since the broker started."""
+    total = Counters()
+    total.add(queue.retired)
+    for lane in queue.lanes.values():
+        total.add(lane.counters)
+    return total
+
+
+def describe_queue(queue: Queue, now: Now) -> dict[str, Any]:
+    """One queue, as JSON-able values; durations in seconds."""
+    return {
+        "name": queue.name,
+        "paused": queue.paused,
+        "resume_at": queue.resume_at,
+        "max_depth": queue.bound,
+        "depth": queue.depth,
+        "tiers": {tier[0]: queue.tiers[i] for i, tier in enumerate(TIERS)},
+        "states": state_counts(queue),
+        "oldest_ready_s": oldest_ready_s(queue, now),
+        "totals": queue_counters(queue).as_dict(),
+    }
+
+
+def total_counters(ledger: Ledger) -> Counters:
+    """All that the broker counted since it started."""
+    total = Counters()
+    total.add(ledger.retired)
+    for queue in ledger.queues.values():
+        total.add(queue_counters(queue))
+    return total
+
+
+def total_states(ledger: Ledger) -> dict[str, int]:
+    """How many tasks are in each state, by the state's word."""
+    totals = dict.fromkeys(STATE_WORDS, 0)
+    for queue in ledger.queues.values():
+        for word, count in state_counts(queue).items():
+            totals[word] += count
+    return totals
+
+
+def unserved(ledger: Ledger) -> list[tuple[str, str, int]]:
+    """
+    Ready tasks that nobody can run: of a type and queue that no registered
+    worker advertises and no claim waits for.
+
+    @return: (queue, type, number of ready tasks).
+    """
+    advertised: dict[str, set[str] | None] = {}
+    for worker in ledger.workers:
+        for name in worker.info.queues:
+            known = advertised.setdefault(name, set())
+            if worker.info.types is None or known is None:
+                advertised[name] = None
+            else:
+                known.update(worker.info.types)
+    found: list[tuple[str, str, int]] = []
+    for queue in ledger.queues.values():
+        types = advertised.get(queue.name, set())
+        if types is None:
+            continue
+        found += [
+            (queue.name, lane.type, len(lane.ready))
+            for lane in queue.busy.values()
+            if lane.type not in types and not ledger.claims.wants(queue.name, lane.type)
+        ]
+    return found

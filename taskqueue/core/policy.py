@@ -1,0 +1,68 @@
+"""
+The numbers that the rules go by, resolved from the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """
+    How tasks of one queue are treated unless they say otherwise.
+
+    @ivar max_depth: bound on the queue's waiting tasks, C{None} for no own bound.
+    @ivar lease_s: length of a lease, seconds.
+    @ivar max_retries: failed deliveries after which one more try is made.
+    @ivar max_lost: lost deliveries (expired lease, dead worker) survived.
+    @ivar retry_delay_s: pause before the first retry; it doubles each time.
+    @ivar retry_max_delay_s: bound on that pause.
+    @ivar retry_jitter: share of the pause that is random, 0 to 1, both ways.
+    @ivar paused: the queue starts paused, until somebody resumes it.
+    """
+
+    max_depth: int | None = None
+    lease_s: float = 30.0
+    max_retries: int = 3
+    max_lost: int = 5
+    retry_delay_s: float = 5.0
+    retry_max_delay_s: float = 3600.0
+    retry_jitter: float = 0.1
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    Bounds and customs of the whole broker; durations in seconds.
+
+    @ivar default: the policy of queues that are not named in C{queues}.
+    @ivar depth_threshold: bound on waiting tasks of all queues together.
+    @ivar max_held_bytes: bound on payload bytes of live tasks together.
+    @ivar lease_min_s: the shortest lease that may be asked for.
+    @ivar lease_max_s: the longest one.
+    @ivar stale_after_s: a worker silent for so long is evicted.
+    @ivar reconnect_grace_s: how long the leases of a registered worker whose
+        connection dropped wait for its return.
+    @ivar max_workers: bound on registered workers.
+    @ivar recent_ended: how many ended tasks are remembered without a look
+        into the store.
+    """
+
+    default: QueuePolicy = field(default_factory=QueuePolicy)
+    queues: Mapping[str, QueuePolicy] = field(default_factory=lambda: MappingProxyType({}))
+    depth_threshold: int = 100_000
+    max_held_bytes: int = 512 * 2**20
+    lease_min_s: float = 1.0
+    lease_max_s: float = 86_400.0
+    stale_after_s: float = 30.0
+    reconnect_grace_s: float = 10.0
+    max_workers: int = 10_000
+    recent_ended: int = 10_000
+
+    def for_queue(self, name: str) -> QueuePolicy:
+        """The policy of the queue C{name}."""
+        return self.queues.get(name, self.default)

@@ -1,0 +1,147 @@
+"""
+Claims that found nothing and wait.
+
+Claims that want the same queues and types wait in one line; a queue knows the
+lines that want something of it.  So a claim waits and leaves in O(1), and
+finding who is next for a lane costs one step per distinct wish, not per
+waiting claim.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from taskqueue.core.leases import Holder
+
+#: What a line's claims have in common: queues in order of preference, and types.
+Wish = tuple[tuple[str, ...], frozenset[str] | None]
+
+#: Claims of one line by serial; an ordered dictionary finds its first in O(1)
+#: even after many removals at the front.
+Line = OrderedDict[int, "Claim"]
+
+#: Heaps shorter than this are not worth compacting.
+_SMALL = 1024
+
+
+class Claim:
+    """
+    A request for tasks that may wait.
+
+    @ivar queues: names, in order of preference.
+    @ivar types: the types wanted, C{None} for any.
+    @ivar limit: how many tasks at most.
+    @ivar lease_s: length of the leases; C{None} for what task or queue say.
+    @ivar deadline: monotonic moment until which it waits.
+    @ivar serial: arrival number: the lowest is served first.
+    @ivar reply: whatever the caller needs to answer it; not looked at here.
+    """
+
+    __slots__ = ("deadline", "holder", "lease_s", "limit", "queues", "reply", "serial", "types")
+
+    def __init__(
+        self,
+        holder: Holder,
+        queues: tuple[str, ...],
+        types: frozenset[str] | None,
+        limit: int,
+        lease_s: float | None = None,
+        deadline: float = 0.0,
+    ) -> None:
+        self.holder = holder
+        self.queues = queues
+        self.types = types
+        self.limit = limit
+        self.lease_s = lease_s
+        self.deadline = deadline
+        self.serial = 0
+        self.reply: Any = None
+
+
+class WaitingClaims:
+    """Every waiting claim, in fair order."""
+
+    __slots__ = ("_by_queue", "_deadlines", "_lines", "_next_serial", "_waiting")
+
+    def __init__(self) -> None:
+        self._next_serial = 1
+        self._waiting: dict[int, Claim] = {}
+        self._lines: dict[Wish, Line] = {}
+        self._by_queue: dict[str, dict[Wish, Line]] = {}
+        self._deadlines: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(list(self._waiting.values()))
+
+    def add(self, claim: Claim) -> None:
+        """Let C{claim} wait, behind those that wait already."""
+        claim.serial = self._next_serial
+        self._next_serial += 1
+        wish = (claim.queues, claim.types)
+        line = self._lines.get(wish)
+        if line is None:
+            line = self._lines[wish] = OrderedDict()
+            for queue in claim.queues:
+                self._by_queue.setdefault(queue, {})[wish] = line
+        line[claim.serial] = self._waiting[claim.serial] = claim
+        heappush(self._deadlines, (claim.deadline, claim.serial))
+        if len(self._deadlines) > 2 * len(self._waiting) + _SMALL:
+            self._deadlines = [(c.deadline, serial) for serial, c in self._waiting.items()]
+            heapify(self._deadlines)
+
+    def remove(self, claim: Claim) -> bool:
+        """
+        C{claim} waits no longer.
+
+        @return: whether it was waiting.
+        """
+        if self._waiting.pop(claim.serial, None) is None:
+            return False
+        wish = (claim.queues, claim.types)
+        line = self._lines[wish]
+        del line[claim.serial]
+        if not line:
+            self._drop(wish)
+        return True
+
+    def _drop(self, wish: Wish) -> None:
+        del self._lines[wish]
+        for queue in set(wish[0]):
+            lines = self._by_queue[queue]
+            del lines[wish]
+            if not lines:
+                del self._by_queue[queue]
+
+    def first_for(self, queue: str, task_type: str) -> Claim | None:
+        """The claim that has waited longest for such a task."""
+        lines = self._by_queue.get(queue)
+        if not lines:
+            return None
+        first: Claim | None = None
+        for (_, types), line in lines.items():
+            if types is None or task_type in types:
+                claim = line[next(iter(line))]
+                if first is None or claim.serial < first.serial:
+                    first = claim
+        return first
+
+    def wants(self, queue: str, task_type: str) -> bool:
+        """Whether any claim waits for such a task."""
+        return self.first_for(queue, task_type) is not None
+
+    def expired(self, mono: float) -> list[Claim]:
+        """Take out the claims whose waiting time is over."""
+        found: list[Claim] = []
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= mono:
+            claim = self._waiting.get(heappop(deadlines)[1])
+            if claim is not None:
+                self.remove(claim)
+                found.append(claim)
+        return found
