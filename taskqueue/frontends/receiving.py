@@ -1,0 +1,177 @@
+"""
+What a receiver of framed messages and one of lines have in common: when
+messages are handed on, when they wait, and when no more of them are.
+
+Twisted's own receivers copy their buffer for every message or chunk, so that a
+large message takes quadratic time, and the framed one goes on handing over
+messages after the connection was told to close.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from taskqueue.errors import FatalClientError
+from taskqueue.framing import Decoder
+
+#: Why parsing is paused when the transport asked for it through
+#: L{IPushProducer}: what was written to the peer is not read by it.
+PEER_DOES_NOT_READ = "the peer does not read"
+
+
+@implementer(IPushProducer)
+class Receiver(Protocol):
+    """
+    Hands on complete messages, one at a time, while nothing speaks against it.
+
+    Messages wait while there is any reason to pause (L{pause_parsing}), and then
+    the transport is paused too, so that what waits is at most what one or two
+    reads brought.  As soon as the connection is closing, for whatever reason,
+    messages that still wait are dropped and no more are handed on.
+
+    A subclass implements L{message_received} and, where an abort without a word
+    is not enough, L{fatal}.  As an L{IPushProducer} that is registered with its
+    own transport, a receiver reads no more requests from a peer that does not
+    read the answers.
+
+    @ivar paused: whether there is any reason to pause.
+    """
+
+    _log = Logger()
+
+    # In fact a TCP or TLS transport: ITCPTransport and IPushProducer, with the
+    # attribute "disconnecting", for which Twisted has no common interface.
+    transport: Any
+
+    paused = False
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._waiting: deque[bytes] = deque()
+        self._pauses: set[str] = set()
+        self._delivering = False
+        self._transport_paused = False
+        self._ended = False
+
+    def message_received(self, message: bytes) -> None:
+        """
+        Take one message.  What this raises ends the connection: a
+        L{FatalClientError} by way of L{fatal}; anything else is logged, and the
+        connection aborted.
+        """
+        raise NotImplementedError
+
+    def fatal(self, error: FatalClientError) -> None:
+        """
+        End a connection whose stream cannot be trusted any more; called at most
+        once, after all messages before the fault were handed on.
+        """
+        self.transport.abortConnection()
+
+    @property
+    def waiting(self) -> int:
+        """How many complete messages wait to be handed on."""
+        return len(self._waiting)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is closed or being closed."""
+        return self._ended or getattr(self.transport, "disconnecting", False)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Write one or more whole, encoded messages; nothing when closing."""
+        if not self.closing:
+            self.transport.write(frame)
+
+    def pause_parsing(self, reason: str) -> None:
+        """
+        Hand on no more messages, and read no more, until every reason that was
+        given is taken back by L{resume_parsing}.
+        """
+        self._pauses.add(reason)
+        self.paused = True
+        self._adjust_transport()
+
+    def resume_parsing(self, reason: str) -> None:
+        """
+        Take back a reason to pause; unknown ones do not matter.  With the last
+        one gone, what waits is handed on, before this returns unless it is
+        called while a message is being handed on.
+        """
+        self._pauses.discard(reason)
+        self.paused = bool(self._pauses)
+        self._deliver()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.closing:
+            return
+        # The decoder remembers what is wrong; messages that wait come first.
+        with suppress(FatalClientError):
+            self._waiting.extend(self._decoder.feed(data))
+        self._deliver()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end()
+        super().connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        self.pause_parsing(PEER_DOES_NOT_READ)
+
+    def resumeProducing(self) -> None:
+        self.resume_parsing(PEER_DOES_NOT_READ)
+
+    def stopProducing(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._waiting.clear()
+
+    def _deliver(self) -> None:
+        """Hand on what waits as far as allowed; never nested, to keep the order."""
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            self._deliver_waiting()
+        except Exception:
+            self._log.failure("A connection failed and is aborted")
+            self._end()
+            self.transport.abortConnection()
+        finally:
+            self._delivering = False
+        self._adjust_transport()
+
+    def _deliver_waiting(self) -> None:
+        waiting = self._waiting
+        failure: FatalClientError | None = None
+        try:
+            while waiting and not self.paused and not self.closing:
+                self.message_received(waiting.popleft())
+        except FatalClientError as error:
+            failure = error
+        if not self.paused and failure is None:
+            failure = self._decoder.failure
+        if self.closing:
+            self._end()
+        elif failure is not None:
+            self._end()
+            self.fatal(failure)
+
+    def _adjust_transport(self) -> None:
+        """Pause or resume the transport, once what is being handed on is through."""
+        if self._delivering or self.closing or self.paused is self._transport_paused:
+            return
+        self._transport_paused = self.paused
+        if self.paused:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
