@@ -52,7 +52,8 @@ class Endpoint(NamedTuple):
     A taken-apart endpoint string.
 
     @ivar type: the part before the first colon, of what C{haproxy:} wraps.
-    @ivar arguments: name to text; of unknown types, only the named arguments.
+    @ivar arguments: name to text; of types that packages add, what has no name
+        stands as a name without text.
     """
 
     type: str
@@ -60,13 +61,21 @@ class Endpoint(NamedTuple):
 
     def clashes(self, other: Endpoint) -> bool:
         """Whether both could not be listened on at the same time."""
-        mine, theirs = self.arguments.get("port"), other.arguments.get("port")
-        if mine is not None and theirs is not None:
-            same_place = self._interface() == other._interface() or (
-                self._family() == other._family() and "" in (self._interface(), other._interface())
-            )
-            return int(mine) == int(theirs) != 0 and same_place
-        return mine is None and theirs is None and self == other
+        if "port" in self.arguments and "port" in other.arguments:
+            return self._same_port(other)
+        if self.type != other.type:
+            return False
+        if self.type == "unix":
+            return self.arguments["address"] == other.arguments["address"]
+        return self.arguments == other.arguments
+
+    def _same_port(self, other: Endpoint) -> bool:
+        mine, theirs = self._interface(), other._interface()
+        port = int(self.arguments["port"])
+        if port == 0 or port != int(other.arguments["port"]):  # 0 is any free one
+            return False
+        # Without an interface it is all of them, of one family.
+        return mine == theirs or (self._family() == other._family() and "" in (mine, theirs))
 
     def _family(self) -> str:
         return "tcp6" if self.type in ("tcp6", "tls") else "tcp"
@@ -87,14 +96,14 @@ def parse_endpoint(text: str) -> Endpoint:
         del positional[0]
     if not positional or not positional[0]:
         raise ValueError("it does not begin with an endpoint type such as tcp: or unix:")
-    kind = positional.pop(0).lower()
+    kind = positional.pop(0)
     if kind in _ARGUMENTS:
         endpoint = Endpoint(kind, _bind(kind, positional, named))
         _check(endpoint)
         return endpoint
-    if kind not in _plugin_types():
+    if kind.lower() not in _plugin_types():
         raise ValueError(f"no endpoint type is called {kind!r}")
-    return Endpoint(kind, {**named, "": text})
+    return Endpoint(kind, {**dict.fromkeys(positional, ""), **named})
 
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:

@@ -138,7 +138,7 @@ class _Reader:
     def take(self, entries: Iterable[Entry]) -> None:
         """Judge entries; those that pass replace what earlier sources said."""
         for entry in entries:
-            if self._is_known(entry):
+            if self._is_known(entry) and len(entry.path) > 1:  # not an empty section
                 self._judge(entry)
 
     def _judge(self, entry: Entry) -> None:
@@ -184,6 +184,8 @@ class _Reader:
             return f"{key!r} stands before the first section; {hint}"
         if section not in self._spec.sections:
             return f"unknown section [{section}]{_near(section, self._spec.sections)}"
+        if len(path) == 1:
+            return None
         if section == QUEUES:
             return self._unknown_in_queues(path, is_section)
         if is_section or len(path) > 2:
