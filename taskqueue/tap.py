@@ -69,15 +69,15 @@ class Options(usage.Options):
     def opt_listen(self, endpoint: str) -> None:
         """Where programs connect, as in tcp:7780; may be repeated. (listen.framed)"""
         self._framed.append(endpoint)
-        self._overrides["listen.framed"] = ", ".join(map(_quoted, filter(None, self._framed)))
+        self._overrides["listen.framed"] = ", ".join(filter(None, self._framed))
 
     def opt_lines(self, endpoint: str) -> None:
         """Where people and scripts connect. (listen.lines)"""
-        self._overrides["listen.lines"] = _quoted(endpoint)
+        self._overrides["listen.lines"] = endpoint
 
     def opt_http(self, endpoint: str) -> None:
         """Where HTTP is served; empty for nowhere. (http.listen)"""
-        self._overrides["http.listen"] = _quoted(endpoint)
+        self._overrides["http.listen"] = endpoint
 
     def opt_data_dir(self, path: str) -> None:
         """The directory of the task store. (store.path)"""
@@ -122,11 +122,6 @@ class Options(usage.Options):
         @raises ConfigError: it is not usable.
         """
         return load(self["config"], self._environ, self._overrides)
-
-
-def _quoted(endpoint: str) -> str:
-    """An endpoint as one element of a list."""
-    return f'"{endpoint}"' if "," in endpoint and '"' not in endpoint else endpoint
 
 
 def _print(out: Any, lines: list[str]) -> None:
