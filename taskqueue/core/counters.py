@@ -17,24 +17,29 @@ BUCKETS_S: tuple[float, ...] = (
 
 
 class Histogram:
-    """Durations in seconds, counted by bucket; the last bucket has no bound."""
+    """
+    Amounts (durations in seconds, unless said otherwise), counted by bucket.
 
-    __slots__ = ("counts", "total_s")
+    @ivar bounds: the upper bounds of the buckets; one more bucket has none.
+    """
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_S) + 1)
-        self.total_s = 0.0
+    __slots__ = ("bounds", "counts", "total")
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration; a negative one (the clock was set) counts as 0."""
-        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
-        if seconds > 0:
-            self.total_s += seconds
+    def __init__(self, bounds: tuple[float, ...] = BUCKETS_S) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, amount: float) -> None:
+        """Count one amount; a negative one (the clock was set) counts as 0."""
+        self.counts[bisect_left(self.bounds, amount)] += 1
+        if amount > 0:
+            self.total += amount
 
     def add(self, other: Histogram) -> None:
-        """Count all that C{other} counted."""
+        """Count all that C{other}, which has the same bounds, counted."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        self.total_s += other.total_s
+        self.total += other.total
 
 
 #: The events that are counted, in the order in which they are shown.

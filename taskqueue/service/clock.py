@@ -1,0 +1,34 @@
+"""
+Where the time comes from: the one place that reads clocks for the core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+
+from taskqueue.core.moments import Now
+
+#: Gives the present moment.
+Moments = Callable[[], Now]
+
+
+def system_moments() -> Now:
+    """
+    The machine's clocks.  Deadlines do not use C{reactor.seconds()}, which is
+    the wall clock and jumps with it.
+    """
+    return Now(time.time(), time.monotonic())
+
+
+def moments_of(reactor: IReactorTime) -> Moments:
+    """
+    The clocks that go with a reactor: the machine's, or, for a
+    L{twisted.internet.task.Clock}, its own seconds for both.
+    """
+    if isinstance(reactor, Clock):
+        return lambda: Now(reactor.seconds(), reactor.seconds())
+    return system_moments

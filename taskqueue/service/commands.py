@@ -1,0 +1,111 @@
+"""
+What every command does, whoever asks for it: read the clock, let the core
+decide, serve waiting claims, answer when the journal has stored what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, fail
+
+from taskqueue.core.broker import Broker
+from taskqueue.core.delivery import Delivery
+from taskqueue.core.moments import Now
+from taskqueue.core.waiting import Claim
+from taskqueue.errors import ShuttingDown, TaskQueueError
+from taskqueue.service.clock import Moments
+from taskqueue.service.journal import Journal
+from taskqueue.service.reader import Reader
+from taskqueue.service.watches import Watches
+
+_P = ParamSpec("_P")
+_S = TypeVar("_S")
+_T = TypeVar("_T")
+
+
+def answered(
+    method: Callable[Concatenate[_S, _P], Deferred[_T]],
+) -> Callable[Concatenate[_S, _P], Deferred[_T]]:
+    """Let what a method raises become the failure of the Deferred that it returns."""
+
+    def call(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        try:
+            return method(self, *args, **kwargs)
+        except TaskQueueError as error:
+            return fail(error)
+
+    return wraps(method)(call)
+
+
+class Commands:
+    """
+    What the rooms of commands share.
+
+    Every command that returns a Deferred fails it with one of
+    L{taskqueue.errors} when the request as a whole is refused; of a batch,
+    each item is answered by itself.  "Accepted" is said when the change is as
+    durable as the configuration asks for.
+    """
+
+    broker: Broker
+    journal: Journal
+    reader: Reader
+    watches: Watches
+    moments: Moments
+    stopping: bool
+
+    def check_open(self) -> None:
+        """
+        @raises ShuttingDown: the broker stops.
+        @raises StoreUnavailable: the store fails.
+        """
+        if self.stopping:
+            raise ShuttingDown(retry_after_s=1.0)
+        self.journal.check()
+
+    def after(self, now: Now) -> None:
+        """What follows every command."""
+        ledger = self.broker.ledger
+        while True:
+            served = self.broker.desk.serve(now)
+            for claim, deliveries in served:
+                self._hand_over(claim, deliveries, now)
+            if not served:
+                break
+        if ledger.withdrawn:
+            withdrawn, ledger.withdrawn = ledger.withdrawn, []
+            for claim in withdrawn:
+                self._hand_over(claim, [], now)
+        if ledger.notices:
+            notices, ledger.notices = ledger.notices, []
+            for notice in notices:
+                if notice.holder.link is not None:
+                    notice.holder.link.notice(notice)
+        self.journal.changed()
+
+    def _hand_over(self, claim: Claim, deliveries: list[Delivery], now: Now) -> None:
+        reply: Deferred[list[Delivery]] | None = claim.reply
+        claim.reply = None
+        if reply is not None:
+            reply.callback(deliveries)
+            return
+        # The claimer went away while others were being served.
+        for delivery in deliveries:
+            self.broker.desk.release(delivery.id, delivery.lease, 0.0, now)
+
+    def each(
+        self, command: Callable[[Any, Now], _T], items: Iterable[Any]
+    ) -> list[_T | TaskQueueError]:
+        """Carry out a command for each item; what one raises is its answer."""
+        now = self.moments()
+        answers: list[_T | TaskQueueError] = []
+        for item in items:
+            try:
+                answers.append(command(item, now))
+            except TaskQueueError as error:
+                answers.append(error)
+        self.after(now)
+        return answers

@@ -1,0 +1,251 @@
+"""
+Group commit: many requests share one write to the store.
+
+Answers are held, not requests.  A command changes the core at once; the answer
+that says "accepted" is given when the group that holds its changes is stored.
+While one group is being written, the next collects.
+
+Where the store fails, the group is kept and tried again, nothing new is
+accepted, and the answers held are given up after a while: they then say that
+the outcome is not known, which is the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from taskqueue.core.changes import Batch
+from taskqueue.core.counters import BUCKETS_S, Histogram
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.task import Task
+from taskqueue.errors import StoreUnavailable
+from taskqueue.service.runner import Runner
+from taskqueue.store.interface import IStore
+
+_T = TypeVar("_T")
+
+#: Upper bounds of the buckets for the number of rows in a group.
+BUCKETS_ROWS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+
+#: Pauses between tries while the store fails, seconds: the first and the longest.
+FIRST_RETRY_S = 0.25
+LONGEST_RETRY_S = 5.0
+
+#: How long an answer is held while the store fails, seconds.
+ANSWER_WITHIN_S = 5.0
+
+
+class Journal:
+    """
+    Writes the core's changes to the store, group by group.
+
+    @ivar error: what the store said when it failed last; C{None} while it works.
+    @ivar commits: groups stored.
+    @ivar rows: how many rows the groups had.
+    @ivar seconds: how long the store took for each.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: IStore,
+        runner: Runner,
+        reactor: IReactorTime,
+        *,
+        durability: str,
+        interval_s: float,
+        stored: Callable[[list[Task]], None],
+        told: Callable[[list[Task]], None],
+    ) -> None:
+        """
+        @param durability: C{"fsync"}: answers wait for the store.  Otherwise
+            they do not, and groups are written every C{interval_s} seconds.
+        @param told: called with tasks that ended, when their outcome may be told.
+        @param stored: called with them when their end is stored.
+        """
+        self._ledger = ledger
+        self._store = store
+        self._runner = runner
+        self._reactor = reactor
+        self.waits = durability == "fsync"
+        self._pause_s = 0.0 if self.waits else interval_s
+        self._stored_tasks = stored
+        self._told = told
+        self._call: IDelayedCall | None = None
+        self._give_up: IDelayedCall | None = None
+        self._writing: tuple[Batch, list[Task]] | None = None
+        self._held: list[tuple[Deferred[Any], Any]] = []
+        self._next_held: list[tuple[Deferred[Any], Any]] = []
+        self._ended_told: list[Task] = []
+        self._retry_s = FIRST_RETRY_S
+        self._idle: list[Deferred[None]] = []
+        self.error: Exception | None = None
+        self.commits = 0
+        self.rows = Histogram(BUCKETS_ROWS)
+        self.seconds = Histogram(BUCKETS_S)
+
+    def check(self) -> None:
+        """
+        @raises StoreUnavailable: the store fails, so nothing can be accepted.
+        """
+        if self.error is not None:
+            raise StoreUnavailable(
+                f"the store cannot write at the moment ({self.error}): nothing was accepted",
+                retry_after_s=self._retry_s,
+            )
+
+    def changed(self) -> None:
+        """A command may have changed something: see to it that it is stored."""
+        changes = self._ledger.changes
+        if not self.waits and changes.ended:
+            ended, changes.ended = changes.ended, []
+            self._ended_told += ended
+            self._told(ended)
+        if self._writing is None and self._call is None and changes:
+            self._call = self._reactor.callLater(self._pause_s, self._write)
+
+    def barrier(self, value: _T) -> Deferred[_T]:
+        """
+        Fires with C{value} when all that has changed so far is stored (with
+        relaxed durability: at once).
+
+        Fails with L{StoreUnavailable} when the store fails for long.
+        """
+        if not self.waits:
+            return succeed(value)
+        if self._ledger.changes:
+            held = self._next_held
+        elif self._writing is not None:
+            held = self._held
+        else:
+            return succeed(value)
+        answer: Deferred[_T] = Deferred()
+        held.append((answer, value))
+        return answer
+
+    def exclusive(self, function: Callable[..., _T], *args: Any) -> Deferred[_T]:
+        """Fires with what C{function} returns, run between two commits."""
+        return self._runner.run(function, *args)
+
+    def flush(self) -> Deferred[None]:
+        """Fires when everything is stored, or the store has failed."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._writing is None:
+            if not self._ledger.changes:
+                return succeed(None)
+            self._write()
+            if self._writing is None:
+                return self.flush()
+        if self.error is not None:
+            return succeed(None)
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        return idle.addCallback(lambda _: self.flush())
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._call is not None:
+            self._call.cancel()
+        if self._give_up is not None:
+            self._give_up.cancel()
+        self._call = self._give_up = None
+        self._refuse_held()
+
+    # --- one group ----------------------------------------------------------------
+
+    def _write(self) -> None:
+        self._call = None
+        batch, ended = self._ledger.changes.drain(self._ledger.next_seq)
+        ended_told, self._ended_told = self._ended_told, []
+        self._writing = batch, ended + ended_told
+        self._held, self._next_held = self._next_held, []
+        self._try()
+
+    def _try(self) -> None:
+        self._call = None
+        assert self._writing is not None
+        started = self._reactor.seconds()
+        self._runner.run(self._store.commit, self._writing[0]).addCallbacks(
+            self._written, self._failed, callbackArgs=(started,)
+        ).addErrback(self._log_bug)
+
+    def _written(self, _: None, started: float) -> None:
+        assert self._writing is not None
+        batch, ended = self._writing
+        held, self._held = self._held, []
+        self._writing = None
+        self.commits += 1
+        self.rows.observe(len(batch))
+        self.seconds.observe(self._reactor.seconds() - started)
+        if batch.token_ceiling is not None:
+            self._ledger.tokens_reserved(batch.token_ceiling)
+        if self.error is not None:
+            self._recovered()
+        if self.waits and ended:
+            self._told(ended)
+        self._stored_tasks(ended)
+        for answer, value in held:
+            answer.callback(value)
+        self._next_group()
+        self._tell_idle()
+
+    def _next_group(self) -> None:
+        """Write what has collected meanwhile, if the answers just given did not start that."""
+        if self.waits and self._writing is None and self._call is None and self._ledger.changes:
+            self._write()
+        else:
+            self.changed()
+
+    def _log_bug(self, failure: Failure) -> None:
+        self._log.failure("a group was stored, but what follows from it failed", failure)
+
+    def _tell_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
+
+    # --- trouble ------------------------------------------------------------------
+
+    def _failed(self, failure: Failure) -> None:
+        if self.error is None:
+            self._log.error(
+                "the store failed and nothing is accepted: {error}", error=str(failure.value)
+            )
+            self._give_up = self._reactor.callLater(ANSWER_WITHIN_S, self._refuse_held)
+        else:
+            self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+        self.error = failure.value if isinstance(failure.value, Exception) else None
+        self._call = self._reactor.callLater(self._retry_s, self._try)
+        self._tell_idle()
+
+    def _recovered(self) -> None:
+        self._log.info("the store works again")
+        self.error = None
+        self._retry_s = FIRST_RETRY_S
+        if self._give_up is not None:
+            self._give_up.cancel()
+            self._give_up = None
+
+    def _refuse_held(self) -> None:
+        """Give up the answers that are held; what they would have said is not known."""
+        self._give_up = None
+        held = self._held + self._next_held
+        self._held, self._next_held = [], []
+        for answer, _ in held:
+            answer.errback(
+                StoreUnavailable(
+                    "the store failed before this was stored: it may still be, or not; ask again "
+                    "with the same ids when the store works",
+                    retry_after_s=self._retry_s,
+                )
+            )

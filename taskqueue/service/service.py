@@ -1,0 +1,328 @@
+"""
+The running broker as one service.
+"""
+
+from __future__ import annotations
+
+import os
+from random import SystemRandom
+from time import perf_counter
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from taskqueue.config import Config, applicable
+from taskqueue.core.broker import Broker
+from taskqueue.core.ledger import TOKEN_BLOCK
+from taskqueue.core.overview import (
+    total_counters,
+    total_states,
+    unserved,
+)
+from taskqueue.core.restore import Restoration
+from taskqueue.core.task import Task
+from taskqueue.errors import BadRequest, TimedOut
+from taskqueue.service.clock import Moments, moments_of
+from taskqueue.service.ids import new_task_id
+from taskqueue.service.journal import Journal
+from taskqueue.service.policies import policy_of, sweep_before
+from taskqueue.service.queues import QueueCommands
+from taskqueue.service.reader import Reader
+from taskqueue.service.runner import Runner, make_runner
+from taskqueue.service.sampling import Samples
+from taskqueue.service.tasks import TaskCommands
+from taskqueue.service.timers import Timer
+from taskqueue.service.watches import Watches
+from taskqueue.service.work import WorkCommands
+from taskqueue.store import make_store
+from taskqueue.store.interface import IStore
+
+#: How often each timer runs, seconds.
+SCHEDULE_S = 0.1
+LEASES_S = 0.25
+WORKERS_S = 1.0
+SAMPLING_S = 5.0
+CHECKPOINT_S = 1.0
+
+
+class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
+    """
+    Owns the core, the store, the clock and the timers.  Front-ends are its
+    child services: they are started after the store has been read, and stopped
+    before it is closed.
+
+    @ivar stopping: it has begun to stop: nothing new is accepted.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        store: IStore | None = None,
+        moments: Moments | None = None,
+    ) -> None:
+        """
+        @param reactor: an C{IReactorTime}, and C{IReactorFromThreads} where the
+            store blocks (SQLite does, the memory store does not).
+        @param store: instead of the one that C{config} names.
+        @param moments: the clocks, instead of those that go with the reactor.
+        """
+        super().__init__()
+        self.setName("taskqueue")
+        self.config = config
+        self.reactor = reactor
+        self.moments = moments or moments_of(reactor)
+        self.store = store or make_store(
+            config.store.kind,
+            config.store.path,
+            config.store.durability,
+            config.store.check_on_start,
+        )
+        self.broker = Broker(policy_of(config), SystemRandom(), new_task_id)
+        self.watches = Watches()
+        self.samples = Samples(self.broker.ledger)
+        self.stopping = False
+        self.started_at = 0.0
+        self._runners: list[Runner] = []
+        self._closers: list[Any] = []
+        self._warned: set[tuple[str, str]] = set()
+        self._timers = self._make_timers()
+
+    def _make_timers(self) -> list[Timer]:
+        table = (
+            ("lease expiry", LEASES_S, self.expire_leases),
+            ("stale workers", WORKERS_S, self.evict_stale_workers),
+            ("due schedules", SCHEDULE_S, self.release_due),
+            ("retention", self.config.retention.sweep_interval_s, self.sweep),
+            ("compaction", CHECKPOINT_S, self.compact),
+            ("sampling", SAMPLING_S, self.sample),
+        )
+        return [Timer(name, every, function, self.reactor) for name, every, function in table]
+
+    # --- start ------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """
+        Open the store, go on where an earlier broker stopped, then start the
+        front-ends and timers.
+
+        @raises StoreError: the store cannot be used; the message says what to do.
+        """
+        self.store.open()
+        try:
+            self._recover()
+        except BaseException:
+            self.store.close()
+            raise
+        inline = self.store.inline
+        writer = make_runner(inline, self.reactor, "taskqueue store writer")
+        readers = make_runner(inline, self.reactor, "taskqueue store reader")
+        self._runners = [writer, readers]
+        self.reader = Reader(self.broker.ledger, self.store, readers)
+        self.journal = Journal(
+            self.broker.ledger,
+            self.store,
+            writer,
+            self.reactor,
+            durability=self.config.store.durability,
+            interval_s=self.config.store.sync_interval_ms / 1000,
+            stored=self._forget_stored,
+            told=self.watches.tell,
+        )
+        self.started_at = self.moments().wall
+        for timer in self._timers:
+            timer.startService()
+        super().startService()
+
+    def _recover(self) -> None:
+        began = perf_counter()
+        recovery = self.store.recover()
+        restoration = Restoration(self.broker.ledger, self.moments())
+        restoration.numbers(recovery.next_seq, recovery.token_ceiling)
+        restoration.queues(recovery.queues)
+        restoration.ended(recovery.ended)
+        count = restoration.tasks(recovery.tasks)
+        ledger = self.broker.ledger
+        ceiling = ledger.next_token + TOKEN_BLOCK
+        ledger.changes.reserve_tokens(ceiling)
+        batch, _ = ledger.changes.drain(ledger.next_seq)
+        self.store.commit(batch)
+        ledger.tokens_reserved(ceiling)
+        self._log.info(
+            "recovered {tasks} live tasks, {leases} of them in progress, in {seconds:.2f} s",
+            tasks=count,
+            leases=len(ledger.leases),
+            seconds=perf_counter() - began,
+        )
+
+    def _forget_stored(self, ended: list[Task]) -> None:
+        self.broker.ledger.forget_stored(ended, prune=not self.reader.busy)
+
+    # --- stop -------------------------------------------------------------------------
+
+    def at_close(self, closer: Any) -> None:
+        """
+        Call C{closer}, which may return a Deferred, when the broker stops and
+        everything accepted has been answered: connections are closed then.
+        """
+        self._closers.append(closer)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop accepting, answer waiting claims, store what has changed, close
+        connections, close the store; within C{stop_timeout_s}.
+        """
+        self.stopping = True
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._log.info("stopping")
+        limit_s = self.config.broker.stop_timeout_s
+        for timer in self._timers:
+            timer.stopService()
+        children = super().stopService()
+        ledger = self.broker.ledger
+        for claim in ledger.claims:
+            ledger.claims.remove(claim)
+            ledger.withdrawn.append(claim)
+        self.after(self.moments())
+        try:
+            if children is not None:
+                await _within(children, limit_s, self.reactor)
+            await _within(self.journal.flush(), limit_s, self.reactor)
+            for closer in self._closers:
+                closer()
+        except TimedOut:
+            self._log.error("not everything could be stored within {limit} s", limit=limit_s)
+        self.journal.close()
+        for runner in self._runners:
+            runner.stop()
+        self.store.close()
+        self._log.info("stopped")
+
+    # --- what timers do -----------------------------------------------------------------
+
+    def expire_leases(self) -> bool:
+        """End leases whose time has come; True where there is more to do."""
+        now = self.moments()
+        more = self.broker.upkeep.expire_leases(now)
+        self.after(now)
+        return more
+
+    def evict_stale_workers(self) -> None:
+        """Strike out workers that are silent or gone."""
+        now = self.moments()
+        for worker, reason in self.broker.upkeep.evict_stale(now):
+            self._log.warn("worker {worker} evicted: {reason}", worker=worker.name, reason=reason)
+        self.after(now)
+
+    def release_due(self) -> bool:
+        """Make ready, expire and resume what is due; True where there is more to do."""
+        now = self.moments()
+        upkeep = self.broker.upkeep
+        more = upkeep.release_due(now)
+        more = upkeep.expire_tasks(now) or more
+        for queue in upkeep.resume_queues(now):
+            self._log.info("queue {queue} resumed", queue=queue)
+        upkeep.time_out_claims(now)
+        self.after(now)
+        return more
+
+    def sweep(self) -> Deferred[None]:
+        """Remove ended tasks that have been kept long enough."""
+        return Deferred.fromCoroutine(self._sweep())
+
+    async def _sweep(self) -> None:
+        limit = self.config.retention.sweep_batch
+        before = sweep_before(self.config, self.moments().wall)
+        swept = limit
+        total = 0
+        while swept >= limit and before and not self.stopping:
+            counts = await self.journal.exclusive(self.store.sweep, before, limit)
+            for (queue, task_type, state), count in counts.items():
+                self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
+            swept = sum(counts.values())
+            total += swept
+        if total:
+            self._log.info("{count} ended tasks removed after their retention", count=total)
+        self.broker.upkeep.retire_lanes()
+
+    def compact(self) -> Deferred[None]:
+        """Let the store compact what it has written."""
+        return self.journal.exclusive(self.store.checkpoint)
+
+    def sample(self) -> None:
+        """Note the totals, and warn of tasks that nobody can run."""
+        self.samples.take(self.moments().mono)
+        now_unserved = {(queue, kind): n for queue, kind, n in unserved(self.broker.ledger)}
+        for (queue, task_type), count in now_unserved.items():
+            if (queue, task_type) not in self._warned:
+                self._log.warn(
+                    "{count} tasks of type {type} wait in queue {queue}, and no worker runs it",
+                    count=count,
+                    type=task_type,
+                    queue=queue,
+                )
+        self._warned = set(now_unserved)
+
+    # --- for operators --------------------------------------------------------------------
+
+    def reconfigure(self, config: Config) -> None:
+        """
+        Go by C{config} as far as it can change while running; the rest stays
+        as it was started with.
+        """
+        self.config = applicable(self.config, config)
+        self.broker.adopt(policy_of(self.config))
+
+    def stats(self) -> dict[str, Any]:
+        """The whole broker in numbers, as JSON-able values; durations in seconds."""
+        ledger, now = self.broker.ledger, self.moments()
+        return {
+            "name": self.config.broker.name,
+            "uptime_s": now.wall - self.started_at,
+            "durability": self.config.store.durability,
+            "healthy": self.journal.error is None,
+            "depth": ledger.depth,
+            "held_bytes": ledger.held_bytes,
+            "in_progress": len(ledger.leases),
+            "waiting_claims": len(ledger.claims),
+            "workers": len(ledger.workers),
+            "states": total_states(ledger),
+            "totals": total_counters(ledger).as_dict(),
+            "rates": self.samples.rates(),
+            "unserved": [
+                {"queue": queue, "type": kind, "ready": n} for queue, kind, n in unserved(ledger)
+            ],
+        }
+
+    def backup(self, name: str) -> Deferred[tuple[str, int]]:
+        """
+        Copy the store, while it runs, into the folder C{backups} beside it.
+
+        @param name: the copy's file name, without a path.
+        @return: fires with the copy's path and size in bytes; fails with
+            L{BadRequest} where there is one of that name.
+        """
+        if self.store.inline:
+            raise BadRequest("this broker keeps its tasks in memory: there is nothing to back up")
+        folder = os.path.join(self.config.store.path, "backups")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            raise BadRequest(f"there is a backup named {name!r} already", field="name")
+        return self.reader.backup(path).addCallback(lambda size: (path, size))
+
+
+def _within(waited: Deferred[Any], limit_s: float, reactor: Any) -> Deferred[Any]:
+    """C{waited}, which fails with L{TimedOut} after C{limit_s} seconds."""
+
+    def timed_out(_: object, __: float) -> None:
+        raise TimedOut
+
+    return waited.addTimeout(limit_s, reactor, timed_out)

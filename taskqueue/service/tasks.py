@@ -1,0 +1,225 @@
+"""
+Commands on tasks: submit them, follow them, change their fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.core.changes import HistoryRow, TaskRow, row_of
+from taskqueue.core.control import ended_already
+from taskqueue.core.intake import Accepted, Submission
+from taskqueue.core.moments import Now
+from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.errors import TaskQueueError, UnknownTask
+from taskqueue.service.commands import Commands, answered
+from taskqueue.service.watches import Listener
+from taskqueue.store.interface import Filter, Page
+
+
+class TaskCommands(Commands):
+    """Commands on tasks."""
+
+    # --- submitting ---------------------------------------------------------------
+
+    @answered
+    def submit(
+        self, items: Sequence[Submission], listener: Listener | None = None
+    ) -> Deferred[list[Accepted | TaskQueueError]]:
+        """
+        Submit tasks.  An id that the broker knows gives the task it has: so
+        whoever chose its ids can submit again after a lost connection.
+
+        @param listener: told when the accepted tasks end.
+        @return: fires with what became of each item, in order.
+        """
+        self.check_open()
+        unknown = self.broker.intake.unknown_ids(items)
+        if unknown:
+            return self.reader.records(unknown).addCallback(self._submit, items, listener)
+        return self._submit({}, items, listener)
+
+    def _submit(
+        self, stored: dict[str, TaskRow], items: Sequence[Submission], listener: Listener | None
+    ) -> Deferred[list[Accepted | TaskQueueError]]:
+        self.check_open()
+        now = self.moments()
+        states = {task_id: State(row.state) for task_id, row in stored.items()}
+        answers = self.broker.intake.submit(items, now, states)
+        if listener is not None:
+            accepted = [answer.id for answer in answers if isinstance(answer, Accepted)]
+            self.watches.add(listener, accepted)
+        self.after(now)
+        told = self.journal.barrier(answers)
+        if listener is not None:
+            told.addCallback(self._tell_ended, listener)
+        return told
+
+    def _tell_ended(
+        self, answers: list[Accepted | TaskQueueError], listener: Listener
+    ) -> list[Accepted | TaskQueueError]:
+        """Of tasks that had ended before they were submitted again, tell at once."""
+        old = [
+            answer.id
+            for answer in answers
+            if isinstance(answer, Accepted) and answer.existing and answer.state >= FIRST_ENDED
+        ]
+        if old:
+            self.watches.remove(listener, old)
+            self.status(old).addCallback(
+                lambda rows: listener.outcomes([row for row in rows if row is not None])
+            ).addErrback(lambda _: None)  # the store fails: the listener may ask for the status
+        return answers
+
+    # --- tasks ----------------------------------------------------------------------
+
+    def status(self, ids: Sequence[str]) -> Deferred[list[TaskRow | None]]:
+        """
+        Fires with each task as it durably stands, without payload, with its
+        result; C{None} for an unknown one.
+        """
+        return Deferred.fromCoroutine(self._status(ids))
+
+    async def _status(self, ids: Sequence[str]) -> list[TaskRow | None]:
+        tasks = self.broker.ledger.tasks
+        await self.journal.barrier(None)
+        rows = await self.reader.records([i for i in ids if i not in tasks])
+        answers: list[TaskRow | None] = []
+        for task_id in ids:
+            task = tasks.get(task_id)
+            row = rows.get(task_id) if task is None else row_of(task)._replace(payload=None)
+            answers.append(row)
+        return answers
+
+    async def _row(self, task_id: str) -> TaskRow:
+        row = (await self._status([task_id]))[0]
+        if row is None:
+            raise UnknownTask(f"there is no task {task_id}", task=task_id)
+        return row
+
+    def progress(self, task_id: str) -> Any:
+        """The newest report on the delivery under way, C{None} where there is none."""
+        task = self.broker.ledger.tasks.get(task_id)
+        return None if task is None or task.lease is None else task.lease.progress
+
+    def history(self, task_id: str) -> Deferred[list[HistoryRow]]:
+        """Fires with the events of a task; fails with L{UnknownTask}."""
+
+        async def look() -> list[HistoryRow]:
+            return await self.reader.history((await self._row(task_id)).seq)
+
+        return Deferred.fromCoroutine(look())
+
+    def payload(self, task_id: str) -> Deferred[bytes]:
+        """Fires with the payload of a task; fails with L{UnknownTask}."""
+
+        async def look() -> bytes:
+            seq = (await self._row(task_id)).seq
+            return (await self.reader.payloads([seq])).get(seq, b"")
+
+        return Deferred.fromCoroutine(look())
+
+    def find(self, filter: Filter, page: Page) -> Deferred[list[TaskRow]]:
+        """Fires with one page of the matching tasks, as they durably stand."""
+        return self.journal.barrier(None).addCallback(lambda _: self.reader.find(filter, page))
+
+    def watch(self, listener: Listener, ids: Sequence[str]) -> Deferred[list[TaskRow | None]]:
+        """
+        Tell C{listener} when these tasks end.
+
+        @return: fires with each task as it stands, C{None} for an unknown one;
+            those that have not ended are watched.
+        """
+        self.watches.add(listener, ids)
+
+        def sort_out(rows: list[TaskRow | None]) -> list[TaskRow | None]:
+            over = [i for i, row in zip(ids, rows, strict=True) if _is_over(row)]
+            self.watches.remove(listener, over)
+            return rows
+
+        return self.status(ids).addCallback(sort_out)
+
+    @answered
+    def cancel(
+        self, ids: Sequence[str], running: bool = False
+    ) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Cancel tasks; with C{running}, ask for those in progress too.
+
+        @return: fires with each task's state, or L{Conflict} or L{UnknownTask}.
+        """
+        self.check_open()
+        control = self.broker.control
+        answers = self.each(lambda i, now: control.cancel(i, running, now), ids)
+        return Deferred.fromCoroutine(self._explain_unknown(ids, answers))
+
+    async def _explain_unknown(
+        self, ids: Sequence[str], answers: list[State | TaskQueueError]
+    ) -> list[State | TaskQueueError]:
+        """Tasks that are in the store only have ended: say so."""
+        await self.journal.barrier(None)
+        unknown = [i for i, a in zip(ids, answers, strict=True) if isinstance(a, UnknownTask)]
+        rows = await self.reader.records(unknown)
+        return [
+            ended_already(task_id, State(rows[task_id].state))
+            if task_id in rows and isinstance(answer, UnknownTask)
+            else answer
+            for task_id, answer in zip(ids, answers, strict=True)
+        ]
+
+    @answered
+    def retry(
+        self, ids: Sequence[str], max_retries: int | None = None
+    ) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Let dead letters run again, with fresh retries.
+
+        @return: fires with each task's state, or L{Conflict} or L{UnknownTask}.
+        """
+        self.check_open()
+        return Deferred.fromCoroutine(self._retry(ids, max_retries))
+
+    async def _retry(
+        self, ids: Sequence[str], max_retries: int | None
+    ) -> list[State | TaskQueueError]:
+        rows = [row for row in await self._status(ids) if row is not None]
+        payloads = await self.reader.payloads([row.seq for row in rows])
+        self.check_open()
+        known = {row.id: row._replace(payload=payloads.get(row.seq, b"")) for row in rows}
+        control = self.broker.control
+        answers = self.each(lambda i, now: control.revive(_known(known, i), now, max_retries), ids)
+        return await self.journal.barrier(answers)
+
+    @answered
+    def delete(self, ids: Sequence[str]) -> Deferred[list[TaskQueueError | None]]:
+        """
+        Forget ended tasks entirely.
+
+        @return: fires with C{None} for each, or L{Conflict} or L{UnknownTask}.
+        """
+        self.check_open()
+        return Deferred.fromCoroutine(self._delete(ids))
+
+    async def _delete(self, ids: Sequence[str]) -> list[TaskQueueError | None]:
+        known = {row.id: row for row in await self._status(ids) if row is not None}
+        self.check_open()
+
+        def forget(task_id: str, _: Now) -> None:
+            self.broker.control.delete(_known(known, task_id))
+            del known[task_id]
+
+        return await self.journal.barrier(self.each(forget, ids))
+
+
+def _is_over(row: TaskRow | None) -> bool:
+    return row is None or row.state >= FIRST_ENDED
+
+
+def _known(rows: dict[str, TaskRow], task_id: str) -> TaskRow:
+    row = rows.get(task_id)
+    if row is None:
+        raise UnknownTask(f"there is no task {task_id}", task=task_id)
+    return row

@@ -1,0 +1,76 @@
+"""
+Timers that survive their own errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class Timer(Service):
+    """
+    Calls a function again and again while the service runs.
+
+    An error of the function is logged and costs that one call.  A function
+    that returns True has more to do, and is called again in the next turn of
+    the reactor, so that others get theirs in between.  One that returns a
+    Deferred is waited for, at each call and when the service stops.
+
+    @ivar failures: how many calls have failed.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        function: Callable[[], bool | Deferred[None] | None],
+        reactor: IReactorTime,
+    ) -> None:
+        self.setName(name)
+        self.interval_s = interval_s
+        self.failures = 0
+        self._function = function
+        self._reactor = reactor
+        self._loop = LoopingCall(self._guarded)
+        self._loop.clock = reactor
+        self._under_way: Deferred[None] = succeed(None)
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(self.interval_s, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        return self._under_way
+
+    def _guarded(self) -> Deferred[None] | None:
+        try:
+            result = self._function()
+        except Exception:
+            self._failed(Failure())
+            return None
+        if isinstance(result, Deferred):
+            self._under_way = result.addErrback(self._failed)
+            return self._under_way
+        if result:
+            self._reactor.callLater(0, self._again)
+        return None
+
+    def _again(self) -> None:
+        if self.running:
+            self._guarded()
+
+    def _failed(self, failure: Failure) -> None:
+        self.failures += 1
+        self._log.failure("timer {timer!r} failed, and goes on", failure, timer=self.name)

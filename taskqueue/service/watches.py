@@ -1,0 +1,99 @@
+"""
+Who wants to hear how tasks end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from taskqueue.core.changes import TaskRow, row_of
+from taskqueue.core.ledger import Notice
+from taskqueue.core.task import Task
+
+
+class Listener(Protocol):
+    """Whoever can be told: a connection, or code in this process."""
+
+    def outcomes(self, rows: Sequence[TaskRow]) -> None:
+        """These tasks ended; each row has the result, but no payload."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something about a delivery that this listener holds."""
+
+
+class Watches:
+    """Listeners by the tasks, and by the queues, that they watch."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, list[Listener]] = {}
+        self._by_queue: dict[str, list[Listener]] = {}
+        self._watched: dict[Listener, dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_task)
+
+    def count(self, listener: Listener) -> int:
+        """How many tasks C{listener} watches."""
+        return len(self._watched.get(listener, ()))
+
+    def add(self, listener: Listener, task_ids: Iterable[str]) -> None:
+        """Tell C{listener} once when each of these tasks ends."""
+        watched = self._watched.setdefault(listener, {})
+        for task_id in task_ids:
+            if task_id not in watched:
+                watched[task_id] = None
+                self._by_task.setdefault(task_id, []).append(listener)
+
+    def remove(self, listener: Listener, task_ids: Iterable[str]) -> None:
+        """Do not tell C{listener} about these tasks."""
+        watched = self._watched.get(listener, {})
+        for task_id in list(task_ids):
+            if task_id in watched:
+                del watched[task_id]
+                self._forget(task_id, listener)
+
+    def _forget(self, task_id: str, listener: Listener) -> None:
+        listeners = self._by_task[task_id]
+        listeners.remove(listener)
+        if not listeners:
+            del self._by_task[task_id]
+
+    def add_queues(self, listener: Listener, queues: Iterable[str]) -> None:
+        """Tell C{listener} of every task that ends in these queues, until it is dropped."""
+        for queue in queues:
+            listeners = self._by_queue.setdefault(queue, [])
+            if listener not in listeners:
+                listeners.append(listener)
+
+    def remove_queues(self, listener: Listener, queues: Iterable[str]) -> None:
+        """Do not tell C{listener} about these queues any more."""
+        for queue in list(queues):
+            listeners = self._by_queue.get(queue, [])
+            if listener in listeners:
+                listeners.remove(listener)
+                if not listeners:
+                    del self._by_queue[queue]
+
+    def drop(self, listener: Listener) -> None:
+        """C{listener} is gone."""
+        self.remove(listener, list(self._watched.get(listener, ())))
+        self._watched.pop(listener, None)
+        self.remove_queues(listener, list(self._by_queue))
+
+    def tell(self, tasks: Iterable[Task]) -> None:
+        """These tasks have ended, for good and all that a crash could do."""
+        if not self._by_task and not self._by_queue:
+            return
+        heard: dict[Listener, dict[int, TaskRow]] = {}
+        for task in tasks:
+            listeners = self._by_task.pop(task.id, [])
+            for listener in listeners:
+                del self._watched[listener][task.id]
+            listeners = listeners + self._by_queue.get(task.queue, [])
+            if listeners:
+                row = row_of(task)._replace(payload=None)
+                for listener in listeners:
+                    heard.setdefault(listener, {})[row.seq] = row
+        for listener, rows in heard.items():
+            listener.outcomes(list(rows.values()))

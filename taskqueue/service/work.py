@@ -1,0 +1,193 @@
+"""
+Commands of those who do the work: claims, results, leases, heartbeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from taskqueue.core.changes import TaskRow
+from taskqueue.core.delivery import Delivery, Outcome, tells
+from taskqueue.core.leases import Holder
+from taskqueue.core.task import State
+from taskqueue.core.waiting import Claim
+from taskqueue.core.workers import Registration, Worker
+from taskqueue.errors import LeaseLost, TaskQueueError
+from taskqueue.service.commands import Commands, answered
+
+
+class WorkCommands(Commands):
+    """Commands of those who do the work."""
+
+    # --- claiming -----------------------------------------------------------------
+
+    @answered
+    def claim(
+        self,
+        holder: Holder,
+        queues: Iterable[str] = ("default",),
+        types: Iterable[str] | None = None,
+        limit: int = 1,
+        wait_s: float = 0.0,
+        lease_s: float | None = None,
+    ) -> Deferred[list[Delivery]]:
+        """
+        Claim up to C{limit} tasks for C{holder}, waiting up to C{wait_s}
+        seconds for the first.
+
+        @return: fires with the deliveries, none when the time is over; it may
+            be cancelled.
+        """
+        self.check_open()
+        now = self.moments()
+        wanted = None if types is None else frozenset(types)
+        claim = Claim(
+            holder, tuple(dict.fromkeys(queues)), wanted, limit, lease_s, now.mono + wait_s
+        )
+        found = self.broker.desk.claim(claim, now)
+        if not found and wait_s > 0:
+            claim.reply = Deferred(lambda _: self._cancel_claim(claim))
+            self.broker.ledger.claims.add(claim)
+            reply: Deferred[list[Delivery]] = claim.reply
+            self.after(now)
+            return reply
+        self.after(now)
+        return succeed(found)
+
+    def _cancel_claim(self, claim: Claim) -> None:
+        claim.reply = None
+        self.broker.ledger.claims.remove(claim)
+
+    # --- what holders say -----------------------------------------------------------
+
+    @answered
+    def report(self, outcomes: Sequence[Outcome]) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Hand in how deliveries ended; the same said twice counts once.
+
+        @return: fires with each task's state, or L{LeaseLost} or L{Conflict}.
+        """
+        self.check_open()
+        answers = self.each(self.broker.desk.report, outcomes)
+        lost = [
+            outcome.task
+            for outcome, answer in zip(outcomes, answers, strict=True)
+            if isinstance(answer, LeaseLost) and self.broker.ledger.find(outcome.task) is None
+        ]
+        told = self.journal.barrier(answers)
+        if not lost:
+            return told
+        return told.addCallback(
+            lambda _: self.reader.records(lost).addCallback(self._repeated, outcomes, answers)
+        )
+
+    def _repeated(
+        self,
+        rows: dict[str, TaskRow],
+        outcomes: Sequence[Outcome],
+        answers: list[State | TaskQueueError],
+    ) -> list[State | TaskQueueError]:
+        """A worker that did not hear the answer says again what the store has."""
+        for i, outcome in enumerate(outcomes):
+            row = rows.get(outcome.task)
+            if row is not None and isinstance(answers[i], LeaseLost) and tells(outcome, row):
+                answers[i] = State(row.state)
+        return answers
+
+    @answered
+    def extend(
+        self, leases: Sequence[tuple[str, int, float | None]]
+    ) -> Deferred[list[float | TaskQueueError]]:
+        """
+        Let leases run anew: (task id, token, seconds or C{None}) each.
+
+        @return: fires with the seconds that each runs from now, or L{LeaseLost} or
+            L{BadRequest}.
+        """
+        desk = self.broker.desk
+        return succeed(
+            self.each(lambda lease, now: desk.extend(lease[0], lease[1], lease[2], now), leases)
+        )
+
+    @answered
+    def release(
+        self, leases: Sequence[tuple[str, int, float]]
+    ) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Give deliveries back: (task id, token, pause in seconds) each.
+
+        @return: fires with each task's state, or L{LeaseLost}.
+        """
+        self.check_open()
+        desk = self.broker.desk
+        return self.journal.barrier(
+            self.each(lambda lease, now: desk.release(lease[0], lease[1], lease[2], now), leases)
+        )
+
+    @answered
+    def report_progress(
+        self, reports: Sequence[tuple[str, int, Any]]
+    ) -> Deferred[list[bool | TaskQueueError]]:
+        """
+        Say how far deliveries have come: (task id, token, JSON-able value) each.
+
+        @return: fires with, for each, whether it should stop, or L{LeaseLost}.
+        """
+        desk = self.broker.desk
+        return succeed(self.each(lambda report, _: desk.report_progress(*report), reports))
+
+    def holder_gone(self, holder: Holder) -> None:
+        """The connection of C{holder} is gone."""
+        now = self.moments()
+        self.broker.upkeep.connection_lost(holder, now)
+        self.after(now)
+
+    # --- workers --------------------------------------------------------------------
+
+    @answered
+    def register(self, info: Registration, link: Any = None) -> Deferred[Worker]:
+        """Fires with the worker, registered; see L{Control.register}."""
+        self.check_open()
+        now = self.moments()
+        worker = self.broker.control.register(info, now, link)
+        self.after(now)
+        return succeed(worker)
+
+    @answered
+    def heartbeat(
+        self,
+        info: Registration,
+        link: Any = None,
+        *,
+        cpu_percent: float | None = None,
+        rss_bytes: int | None = None,
+        in_hand: int | None = None,
+    ) -> Deferred[Worker]:
+        """Fires with the worker, alive; see L{Control.heartbeat}."""
+        now = self.moments()
+        worker = self.broker.control.heartbeat(
+            info, now, link, cpu_percent=cpu_percent, rss_bytes=rss_bytes, in_hand=in_hand
+        )
+        self.after(now)
+        return succeed(worker)
+
+    @answered
+    def deregister(self, worker_id: str) -> Deferred[int]:
+        """Fires with the number of leases that ended; fails with L{UnknownWorker}."""
+        now = self.moments()
+        worker = self.broker.ledger.workers.get(worker_id)
+        held = len(worker.leases)
+        self.broker.control.strike(worker, "worker deregistered", now)
+        self.after(now)
+        return self.journal.barrier(held)
+
+    @answered
+    def order_worker(self, worker_id: str, order: str) -> Deferred[None]:
+        """Tell a worker to be C{"quiet"} or to C{"terminate"}; it hears at its next heartbeat."""
+        now = self.moments()
+        self.broker.control.order(worker_id, order)
+        self.after(now)
+        return succeed(None)
