@@ -5,21 +5,20 @@ Writing a backup under a name that it gets only once it is whole.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from taskqueue.errors import StoreFailed
 from taskqueue.store.directory import sync_directory
 
 
-def write_backup(path: str, fill: Callable[[sqlite3.Connection], None]) -> int:
+def write_backup(path: str, fill: Callable[[str], None]) -> int:
     """
     Make a database at C{path}.
 
     @param path: must not exist; C{path.partial} is used on the way, and what
         an interrupted backup left there is overwritten.
-    @param fill: writes the content through a connection.
+    @param fill: writes the content into the empty file that it is given.
     @return: the size in bytes.
     @raises StoreFailed: C{path} exists.  What else fails is raised as it is.
     """
@@ -32,8 +31,7 @@ def write_backup(path: str, fill: Callable[[sqlite3.Connection], None]) -> int:
     try:
         _remove(partial)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(partial, isolation_level=None)) as target:
-            fill(target)
+        fill(partial)
         return _finish(partial, path)
     except BaseException:
         with suppress(OSError):

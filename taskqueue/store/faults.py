@@ -23,6 +23,9 @@ _REFUSED = frozenset(
     )
 )
 
+#: The others are raised by Python's binding, for values that it cannot bind.
+_OF_THE_MEDIUM = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
+
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Free some disk space; the broker goes on by itself.",
     sqlite3.SQLITE_IOERR: "Look into the kernel's log for errors of the disk.",
@@ -64,7 +67,7 @@ def translated(problem: Exception, path: str, doing: str) -> StoreError:
         return damaged(path, detail)
     advice = _ADVICE.get(code or 0, "")
     message = f"The store {path} could not {doing}: {detail}. {advice}".rstrip()
-    if code in _REFUSED or not isinstance(problem, (sqlite3.Error, OSError)):
+    if code in _REFUSED or not isinstance(problem, _OF_THE_MEDIUM):
         return StoreError(message, path=path)
     return StoreFailed(message, path=path)
 

@@ -8,6 +8,7 @@ import heapq
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 from zope.interface import implementer
 
@@ -145,22 +146,22 @@ class MemoryStore:
         """The bytes of all payloads and results."""
         return self._bytes
 
-    def _fill(self, target: sqlite3.Connection) -> None:
-        schema.migrate(target)
-        events = [event for events in self._history.values() for event in events]
+    def _fill(self, path: str) -> None:
         everything = Batch(
             inserts=[row for _, row in sorted(self._tasks.items())],
             updates=[],
-            history=events,
+            history=[event for events in self._history.values() for event in events],
             queues=list(self._queues.values()),
             removed=[],
             token_ceiling=self._token_ceiling,
             next_seq=self._next_seq,
         )
-        target.execute("BEGIN")
-        for text, values in statements.writing(everything, 1):
-            target.execute(text, values)
-        target.execute("COMMIT")
+        with closing(sqlite3.connect(path, isolation_level=None)) as target:
+            schema.migrate(target)
+            target.execute("BEGIN")
+            for text, values in statements.writing(everything, 1):
+                target.execute(text, values)
+            target.execute("COMMIT")
 
     def _check_open(self) -> None:
         if not self._open:

@@ -34,9 +34,6 @@ LIVE = (
     " WHERE t.state < 5 ORDER BY t.seq"
 )
 
-#: Every task, whole.
-ALL = f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t ORDER BY t.seq"
-
 RECORDS = ManyRows(
     1,
     f"SELECT {_columns(payload='NULL', result=_RESULT)} FROM tasks AS t WHERE t.id IN ({{rows}})",

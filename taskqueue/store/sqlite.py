@@ -18,12 +18,13 @@ from zope.interface import implementer
 
 from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
 from taskqueue.core.task import FIRST_ENDED, State
-from taskqueue.errors import StoreFailed
+from taskqueue.errors import StoreCorrupt, StoreFailed
 from taskqueue.store import queries, schema, statements
 from taskqueue.store.backups import write_backup
 from taskqueue.store.directory import DataDirectory, sync_directory
 from taskqueue.store.faults import damaged, translating
 from taskqueue.store.interface import EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.log import unreadable_commits
 
 #: UPDATE FROM came with 3.33.
 OLDEST_SQLITE = (3, 33, 0)
@@ -123,6 +124,20 @@ class SQLiteStore:
                 found = connection.execute(f"PRAGMA {self._check}(5)").fetchall()
                 if found != [("ok",)]:
                     raise damaged(self._path, "; ".join(detail for (detail,) in found))
+        if self._check is not None and self._synchronous:
+            self._examine_log()
+
+    def _examine_log(self) -> None:
+        log = self._path + "-wal"
+        unreadable = unreadable_commits(log, self._path + "-shm")
+        if unreadable > 1:
+            raise StoreCorrupt(
+                f"The log {log} is damaged: {unreadable} commits in it cannot be read. It was left"
+                " as it is. Restore a backup into a new directory; or keep a copy of this one and"
+                " start once with check_on_start = none, to go on without these commits.",
+                path=log,
+                commits=unreadable,
+            )
 
     def _connect(self) -> None:
         self._writer_or_none = writer = self._open_file("rwc")
@@ -321,12 +336,13 @@ class SQLiteStore:
         @raises StoreFailed: C{path} exists, or cannot be written.
         """
         self._reader  # noqa: B018 - that the store is open
+        with translating(self._path, f"be copied to {path}"):
+            return write_backup(path, self._copy)
+
+    def _copy(self, path: str) -> None:
         # A connection of its own: searches need not wait for the copy.
-        with (
-            translating(self._path, f"be copied to {path}"),
-            closing(self._open_file("ro")) as source,
-        ):
-            return write_backup(path, source.backup)
+        with closing(self._open_file("ro")) as source:
+            source.execute("VACUUM INTO ?", (path,))
 
     def size(self) -> int:
         return sum(_bytes(self._path + suffix) for suffix in ("", "-wal", "-shm"))
