@@ -280,8 +280,9 @@ class Sources(ConfigCase):
             self.assertIn(f"environment variable {variable}: {why}", problem)
 
     def test_malformed_list(self) -> None:
-        (problem,) = self.problems(environ={"TASKQUEUE_LISTEN_LINES": "'tcp:1"})
-        self.assertIn("quotes or commas do not match", problem)
+        for text in ("'tcp:1", "tcp:1,\ntcp:2"):
+            (problem,) = self.problems(environ={"TASKQUEUE_LISTEN_LINES": text})
+            self.assertIn("quotes or commas do not match", problem)
 
     def test_command_line(self) -> None:
         for name, why in (
