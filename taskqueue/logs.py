@@ -113,9 +113,7 @@ def add_observer(
     """
     if not options.get("logger"):
         observer = _twistd_observer(settings, options, from_signal)
-        application.setComponent(  # type: ignore[no-untyped-call]  # untyped there
-            ILogObserver, observer
-        )
+        application.setComponent(ILogObserver, observer)
 
 
 def _twistd_observer(
@@ -135,13 +133,13 @@ def _twistd_observer(
 def _syslog(prefix: str) -> ILogObserver:
     from twisted.python import syslog
 
-    observer: Any = syslog.SyslogObserver(prefix)  # type: ignore[no-untyped-call]  # untyped there
+    observer: Any = syslog.SyslogObserver(prefix)
     return LegacyLogObserverWrapper(observer.emit)
 
 
 def _rotating(path: str, from_signal: FromSignal) -> IO[Any]:
     """A log file that rotates by size, and on SIGUSR1 as under C{twistd} alone."""
-    file: Any = LogFile.fromFullPath(path)  # type: ignore[no-untyped-call]  # untyped there
+    file: Any = LogFile.fromFullPath(path)
     if hasattr(signal, "SIGUSR1") and not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda number, frame: from_signal(file.rotate))
     log_file: IO[Any] = file

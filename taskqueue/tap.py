@@ -54,7 +54,7 @@ class Options(usage.Options):
     log: LogSettings
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped there
+        super().__init__()
         self._environ = dict(os.environ if environ is None else environ)
         self._overrides: dict[str, str] = {}
         self._framed: list[str] = []
@@ -160,7 +160,7 @@ class ReloadOnHangup(Service):
 
     def startService(self) -> None:
         """Begin to heed SIGHUP."""
-        super().startService()  # type: ignore[no-untyped-call]  # untyped there
+        super().startService()
         if _HANGUP is None:
             return
         try:
@@ -172,7 +172,7 @@ class ReloadOnHangup(Service):
 
     def stopService(self) -> None:
         """Give SIGHUP back to who had it before."""
-        super().stopService()  # type: ignore[no-untyped-call]  # untyped there
+        super().stopService()
         # Whoever took it since then keeps it.  Bound methods are equal, never identical.
         if self._installed and _HANGUP and signal.getsignal(_HANGUP) == self._hung_up:
             signal.signal(_HANGUP, self._previous or signal.SIG_DFL)
@@ -206,7 +206,7 @@ class ReloadOnHangup(Service):
             return
         self._config = config
         applied = sum(change.reloadable for change in changes)
-        self._log.info("configuration reloaded: {applied} values changed", applied=applied)
+        self._log.info("configuration reloaded; settings changed: {applied}", applied=applied)
         for change in changes:
             self._tell(change)
 
@@ -231,7 +231,7 @@ class Root(MultiService):
     """
 
     def __init__(self, options: Options, from_signal: FromSignal) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped there
+        super().__init__()
         self._options = options
         self._from_signal = from_signal
 
@@ -243,7 +243,7 @@ class Root(MultiService):
         command = self._options.parent
         if command is not None and is_twistd(command) and isinstance(parent, Componentized):
             add_observer(self._options.log, command, parent, self._from_signal)
-        super().setServiceParent(parent)  # type: ignore[no-untyped-call]  # untyped there
+        super().setServiceParent(parent)
 
 
 def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:

@@ -259,7 +259,7 @@ class Reload(SynchronousTestCase):
         self.assertEqual(
             self.said(),
             [
-                ("info", "configuration reloaded: 1 values changed"),
+                ("info", "configuration reloaded; settings changed: 1"),
                 restart,
                 ("info", "limits.max_connections: 1000 is now 5"),
             ],
