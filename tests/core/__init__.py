@@ -1,0 +1,1 @@
+"""Tests of the core: pure state, told the time by the test."""

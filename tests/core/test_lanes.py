@@ -1,0 +1,253 @@
+"""
+Lanes and queues: strict priority, first come first served, at a cost that
+neither tasks nor lanes make grow.
+"""
+
+from __future__ import annotations
+
+import heapq
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.core.lanes import Queue
+from taskqueue.core.policy import QueuePolicy
+from taskqueue.core.task import Task, order_key
+from tests.core.world import CoreTestCase
+
+
+class Shelf:
+    """A queue alone, and the tasks put into it."""
+
+    def __init__(self) -> None:
+        self.queue = Queue("q", QueuePolicy())
+        self.count = 0
+
+    def push(self, task_type: str = "job", priority: int = 150) -> Task:
+        self.count += 1
+        lane = self.queue.lane(task_type)
+        task = Task(str(self.count), self.count, lane, priority, b"", 0.0)
+        lane.push(task)
+        return task
+
+    def take(self, *types: str, limit: int = 1) -> list[str]:
+        return [task.id for task in self.queue.take(frozenset(types) or None, limit)]
+
+
+class OrderTests(CoreTestCase):
+    def test_high_priority_comes_first(self) -> None:
+        """The order of the heap is not reversed: low priority does not come first."""
+        for task_id, priority in (("low", 0), ("mid", 150), ("high", 255)):
+            self.world.submit(task_id, priority=priority)
+        self.assertEqual([d.id for d in self.world.claim(3)], ["high", "mid", "low"])
+
+    def test_equal_priority_is_first_come_first_served(self) -> None:
+        ids = [self.world.submit() for _ in range(50)]
+        claimed = [d.id for _ in range(5) for d in self.world.claim(10)]
+        self.assertEqual(claimed, ids)
+
+    def test_any_integer_is_a_priority(self) -> None:
+        """Other wire languages have other ranges."""
+        priorities = [0, -1, 255, 2**32, -(2**32), 256, 1]
+        for priority in priorities:
+            self.world.submit(str(priority), priority=priority)
+        claimed = [d.priority for d in self.world.claim(10)]
+        self.assertEqual(claimed, sorted(priorities, reverse=True))
+
+    def test_a_late_place_never_reaches_the_next_priority(self) -> None:
+        self.assertLess(order_key(11, 2**48 - 1), order_key(10, 1))
+        self.assertLess(order_key(-10, 2**48 - 1), order_key(-11, 1))
+
+    def test_a_retry_keeps_its_place(self) -> None:
+        self.world.submit("first")
+        self.world.submit("second")
+        self.world.fail(self.world.take())
+        self.world.tick(10)
+        self.assertEqual(self.world.take().id, "first")
+
+    def test_a_lost_task_keeps_its_place(self) -> None:
+        self.world.submit("first")
+        self.world.submit("second")
+        self.world.take()
+        self.world.tick(31)
+        self.assertEqual(self.world.take().id, "first")
+
+    def test_a_released_task_keeps_its_place(self) -> None:
+        self.world.submit("first")
+        self.world.submit("second")
+        delivery = self.world.take()
+        self.world.broker.desk.release("first", delivery.lease, 0.0, self.world.now)
+        self.assertEqual(self.world.take().id, "first")
+
+    def test_a_blocked_task_keeps_its_place(self) -> None:
+        self.world.submit("base", priority=255)
+        self.world.submit("early", depends_on=("base",))
+        self.world.submit("late")
+        self.world.complete(self.world.take())
+        self.assertEqual(self.world.take().id, "early")
+
+
+class TypeTests(CoreTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for number, task_type in enumerate("abcabc"):
+            self.world.submit(f"{task_type}{number}", task_type, priority=100 + number)
+
+    def ids(self, limit: int, *types: str) -> list[str]:
+        wanted = frozenset(types) if types else None
+        return [d.id for d in self.world.claim(limit, types=wanted)]
+
+    def test_any_type(self) -> None:
+        self.assertEqual(self.ids(9), ["c5", "b4", "a3", "c2", "b1", "a0"])
+
+    def test_one_type(self) -> None:
+        self.assertEqual(self.ids(9, "b"), ["b4", "b1"])
+
+    def test_several_types_are_merged_by_priority(self) -> None:
+        self.assertEqual(self.ids(3, "a", "c"), ["c5", "a3", "c2"])
+
+    def test_an_unknown_type_gets_nothing(self) -> None:
+        self.assertEqual(self.ids(9, "x", "y"), [])
+
+    def test_more_types_than_lanes(self) -> None:
+        self.assertEqual(self.ids(9, "a", *map(str, range(100))), ["a3", "a0"])
+
+    def test_no_type_at_all_gets_nothing(self) -> None:
+        self.assertEqual(self.world.claim(9, types=frozenset()), [])
+
+    def test_any_and_typed_claims_mixed(self) -> None:
+        """What one kind of claim took is no leftover for the other."""
+        self.assertEqual(self.ids(1, "c"), ["c5"])
+        self.assertEqual(self.ids(1), ["b4"])
+        self.assertEqual(self.ids(1, "a", "b"), ["a3"])
+        self.assertEqual(self.ids(2), ["c2", "b1"])
+        self.assertEqual(self.ids(1, "b"), [])
+        self.assertEqual(self.ids(5), ["a0"])
+        self.assertEqual(self.ids(5), [])
+
+
+class QueueOrderTests(CoreTestCase):
+    def test_queues_in_order_of_preference(self) -> None:
+        """Preference comes before priority: a claim names the queue it wants first."""
+        self.world.submit("a", queue="one", priority=0)
+        self.world.submit("b", queue="two", priority=255)
+        self.assertEqual([d.id for d in self.world.claim(2, "one", "two")], ["a", "b"])
+
+    def test_an_unknown_queue_is_empty(self) -> None:
+        self.world.submit("a", queue="one")
+        self.assertEqual([d.id for d in self.world.claim(2, "none", "one")], ["a"])
+        self.assertNotIn("none", self.world.ledger.queues)
+
+
+class TombstoneTests(SynchronousTestCase):
+    def test_taking_out_of_the_middle_leaves_the_order(self) -> None:
+        shelf = Shelf()
+        tasks = [shelf.push(priority=p % 7) for p in range(500)]
+        gone = set(Random(1).sample(range(500), 400))
+        for index in gone:
+            tasks[index].lane.discard(tasks[index])
+        kept = sorted((t.key, t.id) for i, t in enumerate(tasks) if i not in gone)
+        self.assertEqual(shelf.take(limit=500), [task_id for _, task_id in kept])
+
+    def test_leftovers_never_outnumber_tasks_for_long(self) -> None:
+        shelf = Shelf()
+        first = shelf.push()
+        tasks = [shelf.push() for _ in range(10_000)]
+        for task in tasks[:-1]:
+            task.lane.discard(task)
+        lane = first.lane
+        self.assertEqual(len(lane.ready), 2)
+        self.assertLess(len(lane.heap), 100)
+
+    def test_cancel_does_not_rebuild_the_queue(self) -> None:
+        """
+        Cancelling all of a lane costs its heap a few rebuilds, each half as
+        large as the one before: not one for each cancelled task.
+        """
+        shelf = Shelf()
+        tasks = [shelf.push() for _ in range(10_000)]
+        lane = tasks[0].lane
+        rebuilds: list[int] = []
+
+        def counted(heap: list[int]) -> None:
+            rebuilds.append(len(heap))
+            heapq.heapify(heap)
+
+        self.patch(__import__("taskqueue.core.lanes", fromlist=["lanes"]), "heapify", counted)
+        Random(2).shuffle(tasks)
+        for task in tasks:
+            lane.discard(task)
+        self.assertLess(len(rebuilds), 20, rebuilds)
+        self.assertLess(sum(rebuilds), 20_000)
+        self.assertEqual(lane.ready, {})
+
+    def test_discarding_twice_is_harmless(self) -> None:
+        shelf = Shelf()
+        first, second = shelf.push(), shelf.push()
+        first.lane.discard(first)
+        first.lane.discard(first)
+        self.assertEqual(shelf.take(limit=5), [second.id])
+        second.lane.discard(second)
+        self.assertEqual(shelf.queue.busy, {})
+
+    def test_the_heads_of_lanes_are_compacted(self) -> None:
+        """Typed claims move heads without taking them off the common heap."""
+        shelf = Shelf()
+        for _ in range(5000):
+            shelf.push("a")
+            shelf.push("b")
+            shelf.take("a")
+            shelf.take("b")
+        shelf.push("a")
+        self.assertLess(len(shelf.queue._heads), 200)
+
+
+class ManyLanesTests(SynchronousTestCase):
+    def test_ten_thousand_lanes_keep_the_order(self) -> None:
+        shelf = Shelf()
+        random = Random(3)
+        priorities = [random.randrange(256) for _ in range(10_000)]
+        tasks = [shelf.push(f"type-{i}", p) for i, p in enumerate(priorities)]
+        expected = [task.id for task in sorted(tasks, key=lambda task: task.key)]
+        self.assertEqual(shelf.take(limit=6000), expected[:6000])
+        self.assertEqual(len(shelf.queue.busy), 4000)
+        self.assertEqual(shelf.take(limit=6000), expected[6000:])
+        self.assertEqual(shelf.queue.busy, {})
+
+
+PRIORITIES = st.integers(0, 3)
+TYPES = st.sampled_from("abc")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), TYPES, PRIORITIES),
+        st.tuples(st.just("take"), st.sets(TYPES), st.integers(1, 4)),
+        st.tuples(st.just("discard"), st.integers(0, 100), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+class ModelTests(SynchronousTestCase):
+    @settings(derandomize=True, deadline=None, max_examples=300)
+    @given(STEPS)
+    def test_like_a_sorted_list(self, steps: list[tuple[str, object, object]]) -> None:
+        """Whatever is pushed, taken and discarded: the queue does what a sorted list does."""
+        shelf = Shelf()
+        model: list[Task] = []
+        for name, first, second in steps:
+            if name == "push":
+                model.append(shelf.push(str(first), int(str(second))))
+                model.sort(key=lambda task: task.key)
+            elif name == "take":
+                types = set(first) if isinstance(first, set) else set()
+                wanted = [t for t in model if not types or t.type in types][: int(str(second))]
+                self.assertEqual(
+                    shelf.take(*types, limit=int(str(second))), [task.id for task in wanted]
+                )
+                model = [task for task in model if task not in wanted]
+            elif model:
+                task = model.pop(int(str(first)) % len(model))
+                task.lane.discard(task)
+            self.assertEqual(set(shelf.queue.busy), {task.type for task in model})
