@@ -32,4 +32,5 @@ def retry_delay_s(
     )
     jitter = policy.retry_jitter if options.retry_jitter is None else options.retry_jitter
     middle: float = first * 2 ** min(failures - 1, _MOST_DOUBLINGS)
-    return min(middle, longest / (1 + jitter)) * (1 + jitter * (2 * random() - 1))
+    jittered = min(middle, longest / (1 + jitter)) * (1 + jitter * (2 * random() - 1))
+    return min(jittered, longest)  # rounding may have passed it by a hair

@@ -32,6 +32,14 @@ class RetryDelayTests(SynchronousTestCase):
             self.assertLessEqual(delay(failures, ALMOST_ONE), 3600.0, failures)
         self.assertGreater(delay(50, ALMOST_ONE), 3599.0)
 
+    def test_rounding_does_not_exceed_the_bound(self) -> None:
+        """Dividing by 1 + jitter and multiplying again may give a little more."""
+        random = Random(5)
+        for _ in range(1000):
+            longest = random.uniform(1, 1e5)
+            options = TaskOptions(retry_max_delay_s=longest, retry_jitter=random.random())
+            self.assertLessEqual(delay(50, ALMOST_ONE, options), longest)
+
     def test_jitter_stays_within_a_tenth(self) -> None:
         random = Random(4)
         for failures in range(1, 9):
