@@ -74,6 +74,10 @@ class Reading(SynchronousTestCase):
             [1.7976931348623157e308, 0.0, 0.0, 123456789012345678901234567890],
         )
 
+    def test_both_parsers_let_control_characters_through(self):
+        for text in (b'["\t\x01",1]', b'["\t\x01",1e0]'):
+            self.assertEqual(strictjson.loads(text), ["\t\x01", 1])
+
     def test_not_utf8(self):
         for text in (
             b'"\xff"',

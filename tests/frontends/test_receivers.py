@@ -80,9 +80,9 @@ class ReceiverTests:
             self.setUp()
             self.receiver.on[b"b"] = partial(self.close_by, way)
             self.receive(b"a", b"b", b"c")
-            self.receive(b"d")
+            self.receiver.dataReceived(self.join([b"d"])[:-1])
             self.assertEqual(self.receiver.received, [b"a", b"b"])
-            self.assertEqual(self.receiver.waiting, 0)
+            self.assertEqual((self.receiver.waiting, self.receiver._decoder.buffered), (0, 0))
             self.assertTrue(self.receiver.closing)
 
     def test_pause(self):
@@ -133,9 +133,15 @@ class ReceiverTests:
         self.assertEqual(self.receiver.received, [b"a", b"b"])
 
     def test_bytes_that_come_while_handing_on(self):
-        self.receiver.on[b"a"] = lambda: self.receive(b"c")
+        """They wait until the message in hand is done with."""
+
+        def receive_more():
+            self.receive(b"c")
+            self.receiver.received.append("a is done")
+
+        self.receiver.on[b"a"] = receive_more
         self.receive(b"a", b"b")
-        self.assertEqual(self.receiver.received, [b"a", b"b", b"c"])
+        self.assertEqual(self.receiver.received, [b"a", "a is done", b"b", b"c"])
 
     def test_closed_while_paused(self):
         """What waited is dropped, and resuming is harmless."""
