@@ -19,6 +19,7 @@ from taskqueue.errors import ShuttingDown, TaskQueueError
 from taskqueue.service.clock import Moments
 from taskqueue.service.journal import Journal
 from taskqueue.service.reader import Reader
+from taskqueue.service.traffic import Traffic
 from taskqueue.service.watches import Watches
 
 _P = ParamSpec("_P")
@@ -54,6 +55,7 @@ class Commands:
     journal: Journal
     reader: Reader
     watches: Watches
+    traffic: Traffic
     moments: Moments
     stopping: bool
 

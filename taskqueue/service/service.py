@@ -34,6 +34,7 @@ from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
 from taskqueue.service.tasks import TaskCommands
 from taskqueue.service.timers import Timer
+from taskqueue.service.traffic import Traffic
 from taskqueue.service.watches import Watches
 from taskqueue.service.work import WorkCommands
 from taskqueue.store import make_store
@@ -85,6 +86,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         )
         self.broker = Broker(policy_of(config), SystemRandom(), new_task_id)
         self.watches = Watches()
+        self.traffic = Traffic()
         self.samples = Samples(self.broker.ledger)
         self.stopping = False
         self.started_at = 0.0
@@ -293,6 +295,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             "in_progress": len(ledger.leases),
             "waiting_claims": len(ledger.claims),
             "workers": len(ledger.workers),
+            "connections": self.traffic.open.total(),
             "states": total_states(ledger),
             "totals": total_counters(ledger).as_dict(),
             "rates": self.samples.rates(),
