@@ -5,6 +5,7 @@ Who waits for whom.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 
 from taskqueue.core.task import Task
 
@@ -89,12 +90,13 @@ def order_batch(
             for other in inside:
                 needed_by.setdefault(other, []).append(position)
     order: list[int] = []
-    ready = [position for position in range(len(ids)) if position not in needs]
-    for position in ready:  # grows while it is walked
+    ready = [position for position in range(len(ids)) if position not in needs]  # is a heap
+    while ready:
+        position = heappop(ready)
         order.append(position)
         for other in needed_by.get(position, ()):
             needs[other].discard(position)
             if not needs[other]:
                 del needs[other]
-                ready.append(other)
+                heappush(ready, other)
     return order, set(needs)
