@@ -4,6 +4,7 @@ What SQLite's errors mean to the project: try again later, damaged, or a bug.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ def damaged(path: str, detail: str) -> StoreCorrupt:
     return StoreCorrupt(
         f"The database {path} is damaged: {detail}. It was left as it is."
         " Restore a backup as taskqueue.db in a new directory, or salvage what can be read with"
-        f" 'sqlite3 {path} .recover | sqlite3 NEW/taskqueue.db', look it over, and start the"
-        " broker with [store] path = NEW.",
+        f" 'python -m taskqueue.store.salvage {os.path.dirname(path)} NEW'; then start the broker"
+        " with [store] path = NEW.",
         path=path,
         detail=detail,
     )

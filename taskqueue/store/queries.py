@@ -28,11 +28,11 @@ def _whole(name: str, number: str) -> str:
 _PAYLOAD = _whole("payload", "t.seq * 2")
 _RESULT = _whole("result", "t.seq * 2 + 1")
 
-#: Every task that has not ended, whole.
-LIVE = (
-    f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t INDEXED BY tasks_live"
-    " WHERE t.state < 5 ORDER BY t.seq"
-)
+#: Tasks with their payloads and results.
+WHOLE = f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t"
+
+#: Every task that has not ended.
+LIVE = f"{WHOLE} INDEXED BY tasks_live WHERE t.state < 5 ORDER BY t.seq"
 
 RECORDS = ManyRows(
     1,

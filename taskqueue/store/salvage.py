@@ -1,0 +1,232 @@
+"""
+Reading what can still be read of a damaged database, into a new one.
+
+Run: C{python -m taskqueue.store.salvage DIRECTORY NEW_DIRECTORY}
+
+The C{.recover} of the sqlite3 shell reads more, but the shells that Debian and
+Ubuntu install are built without it.  This needs nothing but Python: it walks
+each table by its key, and where a row cannot be read it looks for the next
+that can.  What indexes and counts say is not believed; they are built anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, TextIO
+from urllib.parse import quote
+
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
+from taskqueue.errors import StoreError
+from taskqueue.store import queries
+from taskqueue.store.directory import DataDirectory
+from taskqueue.store.interface import IStore
+from taskqueue.store.sqlite import SQLiteStore
+from taskqueue.store.statements import task_row
+
+_CHUNK = 500
+_LAST_KEY = 2**62
+
+#: Tokens are reserved in ranges; where the reserved end is lost, the newest token that is
+#: still known plus this is beyond any that was given out.
+_TOKENS_BEYOND = 2**32
+
+#: One table's walk: rows with a key above the parameter, in its order, up to a number of them.
+_TASKS = queries.WHOLE + " NOT INDEXED WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
+_HISTORY = (
+    "SELECT number, seq, at, event, attempt, worker, started_at, detail FROM history NOT INDEXED"
+    " WHERE number > ? ORDER BY number LIMIT ?"
+)
+
+Rows = list[tuple[Any, ...]]
+
+
+class Salvaged(NamedTuple):
+    """
+    What came of it.
+
+    @ivar tasks: how many were read and stored.
+    @ivar gaps: ranges (first, last) of C{seq} in which nothing could be read;
+        there need not have been a task for every number.
+    @ivar refused: tasks that were read, but as no task can have been.
+    @ivar problems: what else is missing, in words.
+    """
+
+    tasks: int
+    gaps: list[tuple[int, int]]
+    refused: int
+    problems: list[str]
+
+
+def salvage(directory: str, target: str) -> Salvaged:
+    """
+    Copy what is readable in one data directory to a new one.
+
+    @param directory: the damaged one; only read.
+    @param target: must have no database yet.
+    @raises StoreError: C{directory} cannot be read at all, or C{target} not
+        be written.
+    """
+    path = DataDirectory(directory).database
+    if not os.path.exists(path):
+        raise StoreError(f"There is no database {path}.")
+    if os.path.exists(DataDirectory(target).database):
+        raise StoreError(f"{target} has a database already; name a new directory.")
+    store = SQLiteStore(target)
+    store.open()
+    try:
+        uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as source:
+            # Bytes that are no text must not hide the row that they stand in.
+            source.text_factory = lambda data: data.decode("utf-8", "replace")
+            return _copy(source, store)
+    finally:
+        store.close()
+
+
+def _copy(source: sqlite3.Connection, store: IStore) -> Salvaged:
+    gaps: list[tuple[int, int]] = []
+    problems: list[str] = []
+    tasks = refused = token = 0
+    for rows in _walk(source, _TASKS, gaps):
+        sound = [row for row in map(_sound, rows) if row is not None]
+        stored = _store(store, sound)
+        tasks += stored
+        refused += len(rows) - stored
+        token = max([token, *(row.token for row in sound)])
+    events: list[tuple[int, int]] = []
+    for rows in _walk(source, _HISTORY, events):
+        history = [HistoryRow._make(row[1:]) for row in rows]
+        store.commit(Batch([], [], history, [], [], None, 1))
+    if events:
+        problems.append("some of the history")
+    _copy_meta(source, store, token, problems)
+    return Salvaged(tasks, gaps, refused, problems)
+
+
+def _copy_meta(source: sqlite3.Connection, store: IStore, token: int, problems: list[str]) -> None:
+    """What operators set, and the two numbers that must never be given out twice."""
+    queues: list[QueueRow] = []
+    try:
+        for name, paused, *rest in source.execute(queries.QUEUES):
+            queues.append(QueueRow(name, bool(paused), *rest))
+    except sqlite3.DatabaseError:
+        problems.append("some of what was set on queues")
+    try:
+        (ceiling,) = source.execute(queries.TOKEN_CEILING).fetchone()
+        ceiling = max(ceiling, token + 1)
+    except sqlite3.DatabaseError:
+        problems.append("the newest lease token (one beyond any was taken)")
+        ceiling = token + _TOKENS_BEYOND
+    next_seq = 1
+    try:
+        (next_seq,) = source.execute(queries.NEXT_SEQ).fetchone()
+    except sqlite3.DatabaseError:
+        problems.append("the newest place in line (the newest task's was taken)")
+    store.commit(Batch([], [], [], queues, [], ceiling, next_seq))
+
+
+def _sound(row: Sequence[Any]) -> TaskRow | None:
+    """The task, or C{None} where it is none."""
+    try:
+        task = task_row(row)
+    except ValueError:
+        return None
+    return task if isinstance(task.payload, bytes) and isinstance(task.token, int) else None
+
+
+def _store(store: IStore, rows: list[TaskRow]) -> int:
+    """Store what can be stored; how many that were."""
+    try:
+        store.commit(Batch(rows, [], [], [], [], None, 1))
+    except StoreError:
+        if len(rows) <= 1:
+            return 0
+        half = len(rows) // 2
+        return _store(store, rows[:half]) + _store(store, rows[half:])
+    return len(rows)
+
+
+def _walk(
+    source: sqlite3.Connection, statement: str, gaps: list[tuple[int, int]]
+) -> Iterator[Rows]:
+    """
+    The rows of a table, their key first, in chunks.
+
+    @param gaps: where ranges of keys that cannot be read are added.
+    """
+
+    def read(after: int, limit: int) -> Rows | None:
+        try:
+            return source.execute(statement, (after, limit)).fetchall()
+        except sqlite3.DatabaseError:
+            return None
+
+    after, limit = -1, _CHUNK
+    while True:
+        rows = read(after, limit)
+        if rows is None and limit > 1:
+            limit //= 2
+            continue
+        if rows is None:
+            beyond = _next_readable(read, after)
+            if beyond is None:
+                gaps.append((after + 1, _LAST_KEY))
+                return
+            gaps.append((after + 1, beyond))
+            after, limit = beyond, _CHUNK
+            continue
+        if not rows:
+            return
+        yield rows
+        after = rows[-1][0]
+        limit = min(limit * 2, _CHUNK)
+
+
+def _next_readable(read: Callable[[int, int], Rows | None], after: int) -> int | None:
+    """The lowest key, as near as steps find it, beyond which a row can be read."""
+    step = 1
+    while not read(after + step, 1):
+        step *= 2
+        if after + step > _LAST_KEY:
+            return None
+    low, high = after + step // 2, after + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if read(middle, 1):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def main(arguments: Sequence[str], out: TextIO) -> int:
+    """
+    Salvage, and say what came of it.
+
+    @return: the exit status: 0 where everything was read, 1 where something
+        is missing, 2 where nothing could be done.
+    """
+    if len(arguments) != 2:
+        out.write("usage: python -m taskqueue.store.salvage DIRECTORY NEW_DIRECTORY\n")
+        return 2
+    try:
+        result = salvage(*arguments)
+    except (StoreError, sqlite3.Error) as problem:
+        out.write(f"{problem}\n")
+        return 2
+    out.write(f"{result.tasks} tasks were read and stored in {arguments[1]}.\n")
+    for first, last in result.gaps:
+        end = "the end" if last == _LAST_KEY else str(last)
+        out.write(f"Unreadable: tasks with seq {first} to {end}.\n")
+    if result.refused:
+        out.write(f"Left out: {result.refused} rows that cannot have been tasks.\n")
+    out.writelines(f"Missing: {problem_words}.\n" for problem_words in result.problems)
+    return 1 if result.gaps or result.refused or result.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], sys.stdout))

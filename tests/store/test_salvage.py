@@ -1,0 +1,141 @@
+"""Tests of reading what is left of a damaged database."""
+
+from __future__ import annotations
+
+import io
+import os
+import sqlite3
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.core.changes import HistoryRow, QueueRow
+from taskqueue.errors import StoreCorrupt
+from taskqueue.store import Filter, Page, SQLiteStore
+from taskqueue.store.salvage import main, salvage
+from tests.store.rows import NOW, batch, task
+
+
+class SalvageTests(SynchronousTestCase):
+    """What is readable is kept, what is not is told."""
+
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        self.target = self.mktemp()
+        store = SQLiteStore(self.directory)
+        store.open()
+        self.rows = [
+            task(
+                seq,
+                state=5 if seq % 3 == 0 else 0,
+                payload=b"p" * (5000 if seq % 100 == 0 else 200),
+                token=seq,
+            )
+            for seq in range(1, 3001)
+        ]
+        for start in range(0, 3000, 500):
+            store.commit(batch(self.rows[start : start + 500]))
+        self.event = HistoryRow(5, NOW, "failed", 1, "w", None, "Boom")
+        self.queue = QueueRow("mail", True, None, 7)
+        store.commit(
+            batch(history=[self.event], queues=[self.queue], token_ceiling=4000, next_seq=3100)
+        )
+        store.close()
+        self.path = os.path.join(self.directory, "taskqueue.db")
+
+    def root(self, name: str) -> int:
+        with sqlite3.connect(self.path) as connection:
+            (page,) = connection.execute(
+                "SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)
+            ).fetchone()
+        connection.close()
+        return int(page)
+
+    def overwrite(self, *pages: int) -> None:
+        with open(self.path, "r+b") as file:
+            for page in pages:
+                file.seek((page - 1) * 4096)
+                file.write(b"\xa5" * 4096)
+
+    def salvaged(self) -> SQLiteStore:
+        store = SQLiteStore(self.target, check_on_start="full")
+        store.open()
+        self.addCleanup(store.close)
+        return store
+
+    def held(self, store: SQLiteStore) -> list[int]:
+        return [r.seq for r in store.find(Filter(), Page(limit=10**6, descending=False))]
+
+    def test_soundDatabaseIsCopiedWhole(self) -> None:
+        out = io.StringIO()
+        self.assertEqual(main([self.directory, self.target], out), 0)
+        self.assertIn("3000 tasks were read", out.getvalue())
+        store = self.salvaged()
+        recovery = store.recover()
+        self.assertEqual(list(recovery.tasks), [row for row in self.rows if row.state == 0])
+        self.assertEqual((recovery.token_ceiling, recovery.next_seq), (4000, 3100))
+        self.assertEqual(recovery.queues, [self.queue])
+        self.assertEqual(list(recovery.ended.values()), [1000])
+        self.assertEqual(store.history(5), [self.event])
+
+    def test_damagedPages(self) -> None:
+        """A lost page costs its own rows; those before and behind it are kept."""
+        self.overwrite(60, 61, 150)
+        self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
+        out = io.StringIO()
+        self.assertEqual(main([self.directory, self.target], out), 1)
+        self.assertIn("Unreadable: tasks with seq", out.getvalue())
+        store = self.salvaged()
+        held = self.held(store)
+        self.assertGreater(len(held), 2900)
+        self.assertLess(len(held), 3000)
+        self.assertEqual((held[0], held[-1]), (1, 3000))
+        by_seq = {row.seq: row for row in self.rows}
+        live = list(store.recover().tasks)
+        self.assertEqual(live, [by_seq[row.seq] for row in live])
+
+    def test_gapsAreExact(self) -> None:
+        """Every task is either stored or within a gap that is told."""
+        self.overwrite(60, 150)
+        result = salvage(self.directory, self.target)
+        held = set(self.held(self.salvaged()))
+        missing = set(range(1, 3001)) - held
+        told = {seq for first, last in result.gaps for seq in range(first, min(last, 3000) + 1)}
+        self.assertTrue(missing)
+        self.assertEqual(missing, told & set(range(1, 3001)))
+
+    def test_indexesAreNotNeeded(self) -> None:
+        names = ("tasks_live", "tasks_ended", "sqlite_autoindex_tasks_1", "ended_counts")
+        self.overwrite(*[self.root(name) for name in names])
+        self.assertEqual(main([self.directory, self.target], io.StringIO()), 0)
+        store = self.salvaged()
+        self.assertEqual(len(self.held(store)), 3000)
+        self.assertEqual(list(store.recover().ended.values()), [1000])
+
+    def test_lostTokensAreNotGivenOutAgain(self) -> None:
+        self.overwrite(self.root("meta"))
+        out = io.StringIO()
+        self.assertEqual(main([self.directory, self.target], out), 1)
+        self.assertIn("the newest lease token", out.getvalue())
+        recovery = self.salvaged().recover()
+        self.assertGreater(recovery.token_ceiling, 4000)
+        self.assertEqual(recovery.next_seq, 3001)
+
+    def test_damagedTableOfTasks(self) -> None:
+        self.overwrite(self.root("tasks"))
+        self.assertEqual(main([self.directory, self.target], io.StringIO()), 1)
+        self.assertEqual(self.held(self.salvaged()), [])
+
+    def test_nothingToRead(self) -> None:
+        with open(self.path, "r+b") as file:
+            file.write(os.urandom(4096))
+        out = io.StringIO()
+        self.assertEqual(main([self.directory, self.target], out), 1)
+        self.assertIn("0 tasks were read", out.getvalue())
+
+    def test_wrongArguments(self) -> None:
+        out = io.StringIO()
+        self.assertEqual(main([], out), 2)
+        self.assertEqual(main([self.mktemp(), self.target], out), 2)
+        self.assertEqual(main([self.directory, self.directory], out), 2)
+        for words in ("usage:", "There is no database", "has a database already"):
+            self.assertIn(words, out.getvalue())
