@@ -244,6 +244,8 @@ class Desk:
     def extend(self, task_id: str, token: int, lease_s: float | None, now: Now) -> float:
         """
         Let a lease run anew from now, for C{lease_s} (C{None}: its own length).
+        That is its length from now on: heartbeats renew it for as long, and
+        after a restart it has as long again.
 
         @return: the seconds that it runs from now.
         @raises LeaseLost: it is over.
@@ -254,7 +256,9 @@ class Desk:
             lease_s = lease.lease_s
         else:
             check_lease(lease_s, self._ledger.policy)
-        self._ledger.leases.extend(lease, now.mono + lease_s)
+        if lease_s != lease.lease_s:
+            self._ledger.changes.touch(lease.task)
+        self._ledger.leases.extend(lease, lease_s, now.mono + lease_s)
         return lease_s
 
     def report_progress(self, task_id: str, token: int, progress: Any) -> bool:

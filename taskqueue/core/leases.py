@@ -89,16 +89,24 @@ class Leases:
         """Give C{holder} the lease named C{token} on C{task}."""
         lease = Lease(task, token, holder, lease_s, deadline)
         task.lease = self.by_token[token] = holder.leases[token] = lease
-        heappush(self._deadlines, (deadline, token))
-        if len(self._deadlines) > 2 * len(self.by_token) + _SMALL:
-            self._compact()
+        self._watch(lease)
         return lease
 
-    def extend(self, lease: Lease, deadline: float) -> None:
-        """Let the lease end at C{deadline} instead, earlier or later."""
-        if deadline < lease.deadline:
-            heappush(self._deadlines, (deadline, lease.token))
+    def extend(self, lease: Lease, lease_s: float, deadline: float) -> None:
+        """
+        Let the lease end at C{deadline} instead, earlier or later; renewals
+        give it C{lease_s} from then on.
+        """
+        sooner = deadline < lease.ends_at
+        lease.lease_s = lease_s
         lease.deadline = deadline
+        if sooner:
+            self._watch(lease)
+
+    def _watch(self, lease: Lease) -> None:
+        heappush(self._deadlines, (lease.deadline, lease.token))
+        if len(self._deadlines) > 2 * len(self.by_token) + _SMALL:
+            self._compact()
 
     def end(self, lease: Lease) -> None:
         """The lease is over, for whatever reason."""
@@ -124,6 +132,6 @@ class Leases:
         return None
 
     def _compact(self) -> None:
-        """Drop the deadlines of leases that are over, once they outnumber the others."""
+        """Drop what outnumbers the leases: deadlines of those that are over, or were extended."""
         self._deadlines = [(lease.deadline, token) for token, lease in self.by_token.items()]
         heapify(self._deadlines)
