@@ -16,6 +16,9 @@ from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Worker
 from taskqueue.errors import Conflict, LeaseLost, StoreUnavailable
 
+#: The error of a task whose worker gave none.
+NO_REASON = "failed without a reason"
+
 
 class Delivery(NamedTuple):
     """
@@ -216,7 +219,7 @@ class Desk:
             lease.holder.failed += 1
         counters.failed += 1
         task.failures += 1
-        task.error = outcome.error or "failed without a reason"
+        task.error = outcome.error or NO_REASON
         ledger.record(task, now, "failed", task.error, delivery=True)
         options, policy = task.options, task.lane.queue.policy
         retries = policy.max_retries if options.max_retries is None else options.max_retries
@@ -341,6 +344,8 @@ class _Ended(Protocol):
     def state(self) -> int: ...
     @property
     def error(self) -> str | None: ...
+    @property
+    def cancel_requested(self) -> bool: ...
 
 
 def tells(outcome: Outcome, task: _Ended) -> bool:
@@ -350,10 +355,12 @@ def tells(outcome: Outcome, task: _Ended) -> bool:
     """
     if task.token != outcome.lease:
         return False
-    if outcome.status is State.FAILED:
-        dead = task.state == State.DEAD_LETTER and task.error == outcome.error
-        return task.state == State.FAILED or dead
-    return task.state == outcome.status
+    if outcome.status is not State.FAILED:
+        return task.state == outcome.status
+    if task.state == State.DEAD_LETTER:
+        return task.error == (outcome.error or NO_REASON)
+    yielded = task.state == State.CANCELLED and task.cancel_requested
+    return task.state == State.FAILED or yielded
 
 
 def lease_lost(task_id: str, token: int) -> LeaseLost:

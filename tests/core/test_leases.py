@@ -115,9 +115,16 @@ class RepeatedTests(CoreTestCase):
     def test_failed_for_good(self) -> None:
         self.assertOnce(State.FAILED, State.DEAD_LETTER, error="why", permanent=True)
 
+    def test_failed_for_good_without_a_reason(self) -> None:
+        self.assertOnce(State.FAILED, State.DEAD_LETTER, permanent=True)
+
     def test_yielded(self) -> None:
         self.world.cancel("t", running=True)
         self.assertOnce(State.CANCELLED, State.CANCELLED)
+
+    def test_failed_after_a_cancel_request(self) -> None:
+        self.world.cancel("t", running=True)
+        self.assertOnce(State.FAILED, State.CANCELLED, error="stopped")
 
     def test_something_else_is_not_the_same(self) -> None:
         self.world.complete(self.delivery)
