@@ -347,6 +347,16 @@ class StoreContract:
         self.assertEqual(found("ärger"), [])  # the case of ASCII letters only
         self.assertEqual(found(""), [1, 2, 3, 4, 5, 6, 7])
 
+    def test_rangesAreHalfOpen(self) -> None:
+        """What a range ends with is not in it, what it begins with is."""
+        rows = [task(n, priority=n, submitted_at=NOW + n, ended_at=NOW + n) for n in (1, 2, 3)]
+        store = self.holding(batch(rows))
+        for name, base in (("priority", 0), ("submitted", NOW), ("ended", NOW)):
+            with self.subTest(name=name):
+                bounds = {f"{name}_from": base + 2, f"{name}_to": base + 3}
+                found = store.find(Filter(**bounds), Page())
+                self.assertEqual([row.seq for row in found], [2])
+
     def test_findNothing(self) -> None:
         store = self.holding(batch([task(1)]))
         self.assertEqual(store.find(Filter(states=[]), Page()), [])
