@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from taskqueue.core.intake import check_lease
+from taskqueue.core.lanes import Lane
 from taskqueue.core.leases import Holder, Lease
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
@@ -14,7 +15,7 @@ from taskqueue.core.retry import retry_delay_s
 from taskqueue.core.task import State, Task
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Worker
-from taskqueue.errors import Conflict, LeaseLost, StoreUnavailable
+from taskqueue.errors import BadRequest, Conflict, LeaseLost, StoreUnavailable
 
 #: The error of a task whose worker gave none.
 NO_REASON = "failed without a reason"
@@ -78,19 +79,27 @@ class Desk:
         @return: up to C{claim.limit} tasks; queues in the claim's order of
             preference, and within a queue strictly by priority, first come
             first served.
-        @raises BadRequest: C{claim.lease_s} is out of bounds.
+        @raises BadRequest: C{claim.limit} is no number of tasks, or
+            C{claim.lease_s} is out of bounds.
         @raises Conflict: the worker was told to stop claiming.
         @raises StoreUnavailable: no tokens are left, as the store fails.
         """
-        ledger = self._ledger
+        if claim.limit < 1:
+            raise BadRequest(
+                f"a claim asks for 1 task at least, not for {claim.limit}", field="limit"
+            )
         if claim.lease_s is not None:
-            check_lease(claim.lease_s, ledger.policy)
+            check_lease(claim.lease_s, self._ledger.policy)
         holder = claim.holder
         if isinstance(holder, Worker) and holder.order is not None:
             raise Conflict(
                 f"worker {holder.name!r} was told to {holder.order}: it gets no more tasks",
                 worker=holder.name,
             )
+        return self._hand_out(claim, now)
+
+    def _hand_out(self, claim: Claim, now: Now) -> list[Delivery]:
+        ledger = self._ledger
         limit = min(claim.limit, ledger.tokens_left())
         found: list[Delivery] = []
         for name in claim.queues:
@@ -148,27 +157,27 @@ class Desk:
         """
         ledger = self._ledger
         served: list[tuple[Claim, list[Delivery]]] = []
-        if not ledger.touched:
-            return served
-        if len(ledger.claims):
+        while ledger.touched and len(ledger.claims):
+            touched, ledger.touched = ledger.touched, {}
             try:
-                ledger.tokens_left()
+                for lane in touched:
+                    self._serve_from(lane, served, now)
             except StoreUnavailable:
-                return served  # the lanes stay marked for the next call
-        touched, ledger.touched = ledger.touched, {}
-        if not len(ledger.claims):
-            return served
-        for lane in touched:
-            queue = lane.queue
-            while lane.heap and not queue.paused:
-                claim = ledger.claims.first_for(queue.name, lane.type)
-                if claim is None:
-                    break
-                deliveries = self.claim(claim, now)
-                if deliveries:
-                    ledger.claims.remove(claim)
-                    served.append((claim, deliveries))
+                ledger.touched.update(touched)  # for the next call
+                return served
+        ledger.touched.clear()
         return served
+
+    def _serve_from(self, lane: Lane, served: list[tuple[Claim, list[Delivery]]], now: Now) -> None:
+        claims, queue = self._ledger.claims, lane.queue
+        while lane.heap and not queue.paused:
+            claim = claims.first_for(queue.name, lane.type)
+            if claim is None:
+                return
+            deliveries = self._hand_out(claim, now)
+            if deliveries:
+                claims.remove(claim)
+                served.append((claim, deliveries))
 
     # --- results ----------------------------------------------------------------
 
