@@ -261,6 +261,24 @@ class ConnectionLost(TaskQueueError):
     code = "CONNECTION_LOST"
 
 
+class CannotConnect(TaskQueueError):
+    """There is no connection to the broker."""
+
+    code = "CANNOT_CONNECT"
+
+
+class AnswerTimedOut(TaskQueueError):
+    """The broker did not answer in time; it may yet do what was asked."""
+
+    code = "ANSWER_TIMED_OUT"
+
+
+class TaskFailed(TaskQueueError):
+    """The task ended without a result."""
+
+    code = "TASK_FAILED"
+
+
 def by_code() -> dict[str, type[TaskQueueError]]:
     """
     Every error class by its wire code, for clients to raise what a NACK names.

@@ -24,8 +24,8 @@ from taskqueue.core.overview import (
 from taskqueue.core.restore import Restoration
 from taskqueue.core.task import Task
 from taskqueue.errors import BadRequest, TimedOut
+from taskqueue.ids import new_task_id
 from taskqueue.service.clock import Moments, moments_of
-from taskqueue.service.ids import new_task_id
 from taskqueue.service.journal import Journal
 from taskqueue.service.policies import policy_of, sweep_before
 from taskqueue.service.queues import QueueCommands
