@@ -270,6 +270,6 @@ def makeService(options: Options) -> Root:
     """What C{twistd} and C{twist} ask for: the broker, not yet started."""
     from twisted.internet import reactor
 
-    from taskqueue.service import TaskQueueService
+    from taskqueue.application import build
 
-    return assemble(options, reactor, TaskQueueService)
+    return assemble(options, reactor, build)

@@ -128,7 +128,8 @@ class Batch(NamedTuple):
     """
     What one commit makes durable, all or nothing.
 
-    @ivar inserts: tasks the store has not seen, as L{TaskRow}s.
+    @ivar inserts: tasks the store has not seen, or that changed in what updates
+        do not carry (a revival drops the expiry), as L{TaskRow}s.
     @ivar updates: changes to tasks that it has, as L{TaskUpdate}s.
     @ivar history: L{HistoryRow}s to add.
     @ivar queues: L{QueueRow}s to insert or replace, by name.
@@ -146,7 +147,9 @@ class Batch(NamedTuple):
     token_ceiling: int | None
     next_seq: int
 
-    def __len__(self) -> int:  # the number of facts, not of fields
+    @property
+    def facts(self) -> int:
+        """How many facts it holds."""
         return (
             len(self.inserts)
             + len(self.updates)
@@ -157,7 +160,7 @@ class Batch(NamedTuple):
         )
 
     def __bool__(self) -> bool:
-        return len(self) > 0
+        return self.facts > 0
 
 
 def empty_batch(next_seq: int = 1) -> Batch:

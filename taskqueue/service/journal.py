@@ -37,6 +37,9 @@ BUCKETS_ROWS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 200
 FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 5.0
 
+#: After how many stored rows the store is asked whether it wants to compact.
+CHECKPOINT_ROWS = 200
+
 #: How long an answer is held while the store fails, seconds.
 ANSWER_WITHIN_S = 5.0
 
@@ -88,6 +91,7 @@ class Journal:
         self._retry_s = FIRST_RETRY_S
         self._idle: list[Deferred[None]] = []
         self.error: Exception | None = None
+        self._rows_since = 0
         self.commits = 0
         self.rows = Histogram(BUCKETS_ROWS)
         self.seconds = Histogram(BUCKETS_S)
@@ -185,7 +189,7 @@ class Journal:
         held, self._held = self._held, []
         self._writing = None
         self.commits += 1
-        self.rows.observe(len(batch))
+        self.rows.observe(batch.facts)
         self.seconds.observe(self._reactor.seconds() - started)
         if batch.token_ceiling is not None:
             self._ledger.tokens_reserved(batch.token_ceiling)
@@ -196,6 +200,7 @@ class Journal:
         self._stored_tasks(ended)
         for answer, value in held:
             answer.callback(value)
+        self._compact(batch.facts)
         self._next_group()
         self._tell_idle()
 
@@ -205,6 +210,13 @@ class Journal:
             self._write()
         else:
             self.changed()
+
+    def _compact(self, rows: int) -> None:
+        """Give the store its chance to compact, between two groups."""
+        self._rows_since += rows
+        if self._rows_since >= CHECKPOINT_ROWS:
+            self._rows_since = 0
+            self._runner.run(self._store.checkpoint).addErrback(self._log_bug)
 
     def _log_bug(self, failure: Failure) -> None:
         self._log.failure("a group was stored, but what follows from it failed", failure)

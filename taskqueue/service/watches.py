@@ -37,6 +37,12 @@ class Watches:
         """How many tasks C{listener} watches."""
         return len(self._watched.get(listener, ()))
 
+    def is_watching(self, listener: Listener) -> bool:
+        """Whether C{listener} waits to be told of anything."""
+        return bool(self._watched.get(listener)) or any(
+            listener in listeners for listeners in self._by_queue.values()
+        )
+
     def add(self, listener: Listener, task_ids: Iterable[str]) -> None:
         """Tell C{listener} once when each of these tasks ends."""
         watched = self._watched.setdefault(listener, {})

@@ -234,7 +234,7 @@ class SQLiteStore:
             self._execute(writer, calls)
         self._next_seq = statements.next_seq_after(batch, self._next_seq)
         # A commit of one row writes about six pages, one of 1,000 about 250.
-        self._log_pages += 6 + len(batch) // 4
+        self._log_pages += 6 + batch.facts // 4
 
     def _execute(self, writer: sqlite3.Connection, calls: Sequence[statements.Call]) -> None:
         if len(calls) == 1:

@@ -1,0 +1,62 @@
+"""
+The whole broker, put together: the service with its front-ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskqueue.config import Config, LimitsConfig
+from taskqueue.frontends.admission import Admission
+from taskqueue.frontends.connection import FramedConnection, LineConnection
+from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.listening import EndpointService
+from taskqueue.service import TaskQueueService
+from taskqueue.service.timers import Timer
+
+#: How often connections are checked for silence, seconds.
+CHECK_TIMES_S = 1.0
+
+
+def build(config: Config, reactor: Any) -> TaskQueueService:
+    """
+    The broker that C{config} describes, with everything that it listens on.
+
+    An application that wants no network front-ends uses L{TaskQueueService}
+    by itself.
+
+    @param reactor: the reactor to run on.
+    """
+    service = TaskQueueService(config, reactor)
+    admission = Admission()
+    for language, connect, endpoints in (
+        ("framed", _framed, config.listen.framed),
+        ("lines", _lines, config.listen.lines),
+    ):
+        for description in endpoints:
+            factory = BrokerFactory(
+                service,
+                admission,
+                language,
+                connect,
+                behind_proxy=description.startswith("haproxy:"),
+            )
+            EndpointService(
+                description, factory, reactor, f"taskqueue ({language})"
+            ).setServiceParent(service)
+            Timer(
+                f"time-outs of {description}", CHECK_TIMES_S, factory.check_times, reactor
+            ).setServiceParent(service)
+    for description in config.http.listen:
+        from taskqueue.web.site import make_site  # costs start-up time where it is not used
+
+        EndpointService(description, make_site(service), reactor, "HTTP").setServiceParent(service)
+    return service
+
+
+def _framed(limits: LimitsConfig) -> FramedConnection:
+    return FramedConnection(limits.max_frame_bytes)
+
+
+def _lines(limits: LimitsConfig) -> LineConnection:
+    return LineConnection(limits.max_frame_bytes)

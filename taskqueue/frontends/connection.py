@@ -1,0 +1,272 @@
+"""
+A connection to the broker: a receiver of one wire language, and its session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from taskqueue.errors import (
+    ClientError,
+    FatalClientError,
+    SlowReader,
+    TaskQueueError,
+    TimedOut,
+)
+from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.framed import FramedReceiver
+from taskqueue.frontends.lines import JSONLineReceiver
+from taskqueue.frontends.receiving import Receiver
+from taskqueue.frontends.session import Session, nack
+from taskqueue.wire import Header, MessageType, decode, decode_line, encode, encode_line
+
+#: Why parsing is paused while too many requests wait for their answers.
+TOO_MANY_UNANSWERED = "too many unanswered requests"
+
+#: How long a peer that is sent away has to read why, seconds.
+LINGER_S = 2.0
+
+
+@implementer(IHalfCloseableProtocol)
+class Connection(Receiver):
+    """
+    One connection: limits, time-outs and back-pressure in both directions.
+
+    @ivar session: what the connection has said, holds and waits for.
+    """
+
+    factory: BrokerFactory
+    session: Session
+    hello_required = True
+
+    host = ""
+    _admitted = False
+    _lingering: IDelayedCall | None = None
+    _unread_bytes = 0
+    _unread_since: float | None = None
+
+    # --- the two languages differ in these --------------------------------------------
+
+    def encode(self, message_type: MessageType, header: Header) -> bytes:
+        """A message as bytes."""
+        raise NotImplementedError
+
+    def decode(self, message: bytes) -> tuple[MessageType, Header]:
+        """
+        @raises ClientError: it cannot be understood.
+        """
+        raise NotImplementedError
+
+    # --- beginning and end --------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.connected_at = self.heard_at = self.factory.now()
+        self.factory.connections.add(self)
+        self.session = Session(
+            self.factory.service,
+            "",
+            self.send,
+            self.end,
+            hello_required=self.hello_required,
+        )
+        if not self.factory.behind_proxy:
+            self._meet(self.transport.getPeer())
+        if not self.closing:
+            self.transport.registerProducer(self, True)
+
+    def _meet(self, address: IAddress) -> None:
+        """Who the peer is, is known: may it come in?"""
+        self.host, peer = describe_peer(address)
+        self.session.peer = self.session.holder.name = peer
+        try:
+            self.factory.admit(self.host)
+        except TaskQueueError as error:
+            assert isinstance(error, FatalClientError)
+            self.end(error)
+        else:
+            self._admitted = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        self.factory.connections.discard(self)
+        if self._admitted:
+            self._admitted = False
+            self.factory.leave(self.host)
+        self.session.close()
+
+    def end(self, error: FatalClientError) -> None:
+        """Tell the peer why, and close; one that does not go is cut off."""
+        if self.closing:
+            return
+        self._end()
+        self.fatal(error)
+
+    def fatal(self, error: FatalClientError) -> None:
+        """
+        Say why and close: first our direction, so that a peer which is still
+        sending gets to read it, then all.
+        """
+        self.factory.count_refused(error)
+        self.transport.unregisterProducer()
+        self.transport.write(self.encode(MessageType.NACK, nack(error)))
+        self.linger()
+
+    def linger(self) -> None:
+        """Close once the peer has read what it was sent, or has had the time to."""
+        self._end()
+        self._lingering = self.factory.reactor.callLater(LINGER_S, self.transport.abortConnection)
+        close_ours = getattr(self.transport, "loseWriteConnection", None)
+        if close_ours is None:
+            self.transport.loseConnection()
+        else:
+            self.transport.resumeProducing()
+            close_ours()
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more: nothing it could be told matters to it."""
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our direction is closed; the peer's follows."""
+
+    # --- receiving ------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.service.traffic.bytes_in += len(data)
+        if not self._admitted:
+            if self._lingering is not None:
+                return
+            self._meet(self.transport.getPeer())
+        super().dataReceived(data)
+
+    def request_received(self, message: bytes) -> None:
+        """Take one request, as bytes."""
+        self.heard_at = self.factory.now()
+        session = self.session
+        try:
+            message_type, header = self.decode(message)
+        except ClientError as error:
+            session.refuse(error.fields.get("id"), error)
+            return
+        session.handle(message_type, header)
+        if session.unanswered >= self.factory.limits.max_inflight_requests:
+            self.pause_parsing(TOO_MANY_UNANSWERED)
+
+    # --- sending --------------------------------------------------------------------
+
+    def send(self, message_type: MessageType, header: Header) -> None:
+        """Send one message."""
+        data = self.encode(message_type, header)
+        self.factory.service.traffic.bytes_out += len(data)
+        self.send_frame(data)
+        if self._unread_since is not None:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > self.factory.limits.max_outbound_bytes:
+                self.cut(
+                    SlowReader(f"more than {self.factory.limits.max_outbound_bytes} bytes wait")
+                )
+        if self.paused and self.session.unanswered < self.factory.limits.max_inflight_requests:
+            self.resume_parsing(TOO_MANY_UNANSWERED)
+
+    def pauseProducing(self) -> None:
+        self._unread_since = self.factory.now()
+        self._unread_bytes = 0
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._unread_since = None
+        super().resumeProducing()
+
+    def cut(self, error: FatalClientError) -> None:
+        """End the connection without a word: the peer would not read it."""
+        if not self.closing:
+            self.factory.count_refused(error)
+            self._end()
+            self.transport.abortConnection()
+
+    # --- time -----------------------------------------------------------------------
+
+    def check_time(self, now: float) -> None:
+        """
+        Has the peer kept silent, or not read, for too long?
+
+        @param now: monotonic seconds.
+        """
+        limits, session = self.factory.limits, self.session
+        if self.closing:
+            return
+        if self._unread_since is not None and self._is_over(
+            self._unread_since, limits.slow_reader_timeout_s, now
+        ):
+            self.cut(SlowReader())
+        elif not session.greeted and self._is_over(
+            self.connected_at, limits.handshake_timeout_s, now
+        ):
+            self.end(TimedOut(f"no HELLO within {limits.handshake_timeout_s:g} s"))
+        elif not session.busy and self._is_over(self.heard_at, limits.idle_timeout_s, now):
+            self.end(
+                TimedOut(
+                    f"nothing was heard for {limits.idle_timeout_s:g} s (idle_timeout_s): send "
+                    f"PING now and then"
+                )
+            )
+
+    @staticmethod
+    def _is_over(since: float, limit_s: float, now: float) -> bool:
+        return now - since >= limit_s
+
+
+class FramedConnection(Connection, FramedReceiver):
+    """A connection of a program: frames, beginning with HELLO."""
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        FramedReceiver.__init__(self, max_frame_bytes)
+
+    def stringReceived(self, string: bytes) -> None:
+        self.request_received(string)
+
+    def encode(self, message_type: MessageType, header: Header) -> bytes:
+        return encode(message_type, header)
+
+    def decode(self, message: bytes) -> tuple[MessageType, Header]:
+        return decode(message)
+
+
+class LineConnection(Connection, JSONLineReceiver):
+    """A connection of a person or a script: JSON lines, HELLO if one likes."""
+
+    hello_required = False
+
+    def __init__(self, max_line_bytes: int) -> None:
+        JSONLineReceiver.__init__(self, max_line_bytes)
+
+    def lineReceived(self, line: bytes) -> None:
+        if line.strip():
+            self.request_received(line)
+
+    def encode(self, message_type: MessageType, header: Header) -> bytes:
+        return encode_line(message_type, header)
+
+    def decode(self, message: bytes) -> tuple[MessageType, Header]:
+        return decode_line(message)
+
+
+def describe_peer(address: Any) -> tuple[str, str]:
+    """
+    Who is at the other end.
+
+    @return: the host by which connections are counted, and what to call the
+        connection.
+    """
+    if isinstance(address, IPv4Address | IPv6Address):
+        return address.host, f"{address.host}:{address.port}"
+    return "local", "local"

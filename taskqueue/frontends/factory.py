@@ -1,0 +1,101 @@
+"""
+The factory: one per endpoint; builds a connection for each peer, and caps their
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+
+from taskqueue.config import LimitsConfig
+from taskqueue.errors import FatalClientError
+from taskqueue.frontends.admission import Admission
+from taskqueue.service import TaskQueueService
+
+if TYPE_CHECKING:
+    from taskqueue.frontends.connection import Connection
+
+
+class BrokerFactory(Factory):
+    """
+    Builds connections of one wire language for one endpoint.
+
+    @ivar connections: those that are open, refused ones included while they
+        are told why.
+    @ivar behind_proxy: the peer is known only when its first bytes arrive.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        service: TaskQueueService,
+        admission: Admission,
+        language: str,
+        connect: Callable[[LimitsConfig], Connection],
+        *,
+        behind_proxy: bool = False,
+    ) -> None:
+        """
+        @param admission: shared by all endpoints, so that the cap is of all.
+        @param language: what to call the front-end in numbers and logs.
+        @param connect: makes the protocol of a new connection.
+        """
+        self.service = service
+        self.reactor: Any = service.reactor
+        self.language = language
+        self.behind_proxy = behind_proxy
+        self.connections: set[Connection] = set()
+        self._admission = admission
+        self._connect = connect
+        service.at_close(self.close_connections)
+
+    @property
+    def limits(self) -> LimitsConfig:
+        """The limits in force: they can change while the broker runs."""
+        return self.service.config.limits
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.service.moments().mono
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        connection = self._connect(self.limits)
+        connection.factory = self
+        return connection
+
+    def admit(self, host: str) -> None:
+        """
+        Count one more connection.
+
+        @raises TooManyConnections: there are enough.
+        """
+        self._admission.admit(host, self.limits)
+        self.service.traffic.accepted[self.language] += 1
+        self.service.traffic.open[self.language] += 1
+
+    def leave(self, host: str) -> None:
+        """A connection that was admitted is gone."""
+        self._admission.leave(host)
+        self.service.traffic.open[self.language] -= 1
+
+    def count_refused(self, error: FatalClientError) -> None:
+        """A connection is ended by the broker."""
+        self.service.traffic.refused[error.code] += 1
+
+    def check_times(self) -> None:
+        """Send away the peers that are silent, or do not read, for too long."""
+        now = self.now()
+        for connection in list(self.connections):
+            connection.check_time(now)
+
+    def close_connections(self) -> None:
+        """Close every connection, after what has been written to it."""
+        for connection in list(self.connections):
+            if not connection.closing:
+                connection.transport.unregisterProducer()
+                connection.linger()

@@ -1,0 +1,219 @@
+"""
+A session: what one connection has said, holds and waits for, whatever language
+it speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from taskqueue.core.changes import TaskRow
+from taskqueue.core.leases import Holder
+from taskqueue.core.ledger import Notice
+from taskqueue.core.workers import Worker
+from taskqueue.errors import (
+    BadRequest,
+    ClientError,
+    FatalClientError,
+    HelloRequired,
+    InternalError,
+    StoreError,
+    StoreUnavailable,
+    TaskQueueError,
+)
+from taskqueue.operations.fields import LARGEST_INTEGER
+from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.views import view_error, view_notice, view_outcome
+from taskqueue.service import TaskQueueService
+from taskqueue.wire import Header, MessageType
+
+#: The longest id of a request, if it is a text.
+LONGEST_REQUEST_ID = 64
+
+#: Sends one message to the peer.
+Send = Callable[[MessageType, Header], None]
+
+
+class Session:
+    """
+    Turns requests into commands, and what comes of them into answers: the one
+    place where errors become NACKs.
+
+    @ivar unanswered: how many requests wait for their answer.
+    @ivar fatal: called with the error that ends the connection.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        service: TaskQueueService,
+        peer: str,
+        send: Send,
+        fatal: Callable[[FatalClientError], None],
+        *,
+        hello_required: bool,
+    ) -> None:
+        self.service = service
+        self.peer = peer
+        self.worker: Worker | None = None
+        self.claims_waiting = 0
+        self.unanswered = 0
+        self.greeted = not hello_required
+        self.open = True
+        self._own = Holder(peer)
+        self._own.link = self
+        self._send = send
+        self._fatal = fatal
+
+    @property
+    def holder(self) -> Holder:
+        """In whose name it claims."""
+        return self._own if self.worker is None else self.worker
+
+    @property
+    def busy(self) -> bool:
+        """Whether its silence is no sign that it is of no more use to anybody."""
+        return bool(
+            self.unanswered
+            or self.worker is not None
+            or self._own.leases
+            or self.service.watches.is_watching(self)
+        )
+
+    def introduce(self, client: str) -> None:
+        """Its program said HELLO."""
+        self.greeted = True
+        if client:
+            self._own.name = f"{client} at {self.peer}"
+
+    def become(self, worker: Worker | None) -> None:
+        """It speaks for C{worker} from now on."""
+        if self.open:
+            self.worker = worker
+        elif worker is not None:
+            self.service.holder_gone(worker)
+
+    def close(self) -> None:
+        """The connection is gone: give back all that it took."""
+        self.open = False
+        self.service.watches.drop(self)
+        self.service.holder_gone(self._own)
+        worker, self.worker = self.worker, None
+        if worker is not None and worker.link is self:
+            self.service.holder_gone(worker)
+
+    # --- requests -----------------------------------------------------------------
+
+    def handle(self, message_type: MessageType, header: Header) -> None:
+        """
+        Carry out one request.
+
+        @raises HelloRequired: the peer did not introduce itself first.
+        """
+        request_id = header.pop("id", None)
+        if request_id is not None and not _is_request_id(request_id):
+            self.refuse(None, BadRequest(_REQUEST_ID, field="id"))
+            return
+        if not self.greeted and message_type is not MessageType.HELLO:
+            raise HelloRequired
+        self.service.traffic.requests[message_type.name.lower()] += 1
+        operation = OPERATIONS.get(message_type)
+        if operation is None:
+            problem = f"{message_type.name} is sent by the broker only"
+            self.refuse(request_id, BadRequest(problem))
+            return
+        try:
+            answer = operation.run(self, operation.form.parse(header))
+        except FatalClientError:
+            raise
+        except Exception:
+            self._failed(Failure(), request_id)
+            return
+        if isinstance(answer, Deferred):
+            self.unanswered += 1
+            answer.addCallbacks(
+                self._answered,
+                self._refused,
+                callbackArgs=(request_id,),
+                errbackArgs=(request_id,),
+            ).addErrback(self._failed, request_id)
+        else:
+            self._acknowledge(answer, request_id)
+
+    def _answered(self, answer: Header, request_id: Any) -> None:
+        self.unanswered -= 1
+        self._acknowledge(answer, request_id)
+
+    def _refused(self, failure: Failure, request_id: Any) -> None:
+        self.unanswered -= 1
+        self._failed(failure, request_id)
+
+    def _acknowledge(self, answer: Header, request_id: Any) -> None:
+        errors = answer.get("errors")
+        if errors:
+            self.service.traffic.nacks.update(error["code"] for error in errors)
+        if request_id is not None:
+            answer["id"] = request_id
+        if self.open:
+            self._send(MessageType.ACK, answer)
+
+    def _failed(self, failure: Failure, request_id: Any) -> None:
+        """Turn whatever went wrong into a NACK; only what nobody foresaw is logged."""
+        error = failure.value
+        if isinstance(error, FatalClientError):
+            self._fatal(error)
+        elif isinstance(error, ClientError):
+            self.refuse(request_id, error)
+        elif isinstance(error, StoreError):
+            self.refuse(
+                request_id, StoreUnavailable(f"the store failed: {error}", retry_after_s=1.0)
+            )
+        else:
+            self._log.failure("a request of {peer} failed", failure, peer=self.peer)
+            self.refuse(request_id, InternalError())
+
+    def refuse(self, request_id: Any, error: TaskQueueError) -> None:
+        """Answer a request with a NACK."""
+        self.service.traffic.nacks[error.code] += 1
+        if self.open:
+            self._send(MessageType.NACK, nack(error, request_id))
+
+    # --- what it is told unasked ------------------------------------------------------
+
+    def outcomes(self, rows: Sequence[TaskRow]) -> None:
+        """Tasks that it watches have ended."""
+        self._push([view_outcome(row) for row in rows])
+
+    def notice(self, notice: Notice) -> None:
+        """Something happened to a delivery that it holds."""
+        self._push([view_notice(notice)])
+
+    def _push(self, events: list[Header]) -> None:
+        if self.open:
+            self._send(MessageType.EVENT, {"events": events})
+
+
+_REQUEST_ID = (
+    f"id is neither an integer from 0 to {LARGEST_INTEGER} nor a text of at most "
+    f"{LONGEST_REQUEST_ID} characters"
+)
+
+
+def _is_request_id(value: Any) -> bool:
+    if type(value) is int:
+        return 0 <= value <= LARGEST_INTEGER
+    return type(value) is str and len(value) <= LONGEST_REQUEST_ID
+
+
+def nack(error: TaskQueueError, request_id: Any = None) -> Header:
+    """The header that refuses a request, or ends a connection."""
+    header = view_error(error)
+    if request_id is not None:
+        header["id"] = request_id
+    return header

@@ -1,0 +1,250 @@
+"""
+Fields: what a request may say, declared once, checked in one place.
+
+A check takes a value and the name to call it by in an error; it returns the
+value as the operation wants it, or raises L{BadRequest} with a sentence that
+tells what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from taskqueue import strictjson
+from taskqueue.errors import BadRequest, BatchTooLarge
+
+Check = Callable[[Any, str], Any]
+
+#: Names of queues and task types: safe in logs, labels, paths and shells.
+_NAME = re.compile(r"[A-Za-z0-9_\-.:/]{1,128}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FILE = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_\-.]{0,127}")
+
+#: The largest integer that every JSON reader keeps exactly.
+LARGEST_INTEGER = 2**53 - 1
+
+#: The last second of the year 9999: later moments cannot be written as a date.
+LATEST_MOMENT = 253_402_300_799.0
+
+#: As long as a duration can sensibly be: a hundred years, in seconds.
+LONGEST_S = 3_155_760_000.0
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: short, and never a whole payload."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def wrong(name: str, value: Any, expected: str) -> BadRequest:
+    """The error for a field whose value cannot be taken."""
+    return BadRequest(f"{name} is {shown(value)}, expected {expected}", field=name)
+
+
+def integer(low: int = 0, high: int = LARGEST_INTEGER) -> Check:
+    """An integer between C{low} and C{high}, both included."""
+
+    def check(value: Any, name: str) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise wrong(name, value, f"an integer from {low} to {high}")
+        return value
+
+    return check
+
+
+def number(low: float = 0.0, high: float = LONGEST_S) -> Check:
+    """A number between C{low} and C{high}, both included, as a float."""
+
+    def check(value: Any, name: str) -> float:
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise wrong(name, value, f"a number from {low:g} to {high:.15g}")
+        return float(value)
+
+    return check
+
+
+def moment(value: Any, name: str) -> float:
+    """A point in time: seconds since the epoch."""
+    if type(value) not in (int, float) or not 0 <= value <= LATEST_MOMENT:
+        raise wrong(name, value, "seconds since 1970-01-01 UTC, before the year 10000")
+    return float(value)
+
+
+def boolean(value: Any, name: str) -> bool:
+    """True or false."""
+    if type(value) is not bool:
+        raise wrong(name, value, "true or false")
+    return value
+
+
+def text(longest: int) -> Check:
+    """Text of at most so many characters."""
+
+    def check(value: Any, name: str) -> str:
+        if type(value) is not str:
+            raise wrong(name, value, "text")
+        if len(value) > longest:
+            raise BadRequest(
+                f"{name} has {len(value)} characters, at most {longest} are allowed", field=name
+            )
+        return value
+
+    return check
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> Check:
+    match = pattern.fullmatch
+
+    def check(value: Any, name: str) -> str:
+        if type(value) is not str or match(value) is None:
+            raise wrong(name, value, expected)
+        return value
+
+    return check
+
+
+#: The name of a queue, a type or a worker.
+name_text = _matching(_NAME, "1 to 128 characters out of letters, digits and _ - . : /")
+
+#: The name of a file, without a path.
+file_name = _matching(_FILE, "a file name of 1 to 128 letters, digits, _ - and ., without a path")
+
+
+def task_id(value: Any, name: str) -> str:
+    """A task id: a UUID in its canonical form; upper-case letters are lowered."""
+    if type(value) is str:
+        if _UUID.fullmatch(value) is not None:
+            return value
+        lowered = value.lower()
+        if _UUID.fullmatch(lowered) is not None:
+            return lowered
+    raise wrong(name, value, "a UUID such as 01893b2e-7f3a-7c5e-9b0d-3f1e2a4c6d80")
+
+
+def one_of(*words: str) -> Check:
+    """One of a few words."""
+    allowed = frozenset(words)
+    expected = "one of " + ", ".join(words)
+
+    def check(value: Any, name: str) -> str:
+        if type(value) is not str or value not in allowed:
+            raise wrong(name, value, expected)
+        return value
+
+    return check
+
+
+def list_of(check: Check, most: int, least: int = 0) -> Check:
+    """A list of C{least} to C{most} items, each checked, as a tuple."""
+
+    def check_list(value: Any, name: str) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise wrong(name, value, "a list")
+        if len(value) > most:
+            raise BatchTooLarge(
+                f"{name} has {len(value)} items, at most {most} are allowed", field=name
+            )
+        if len(value) < least:
+            raise wrong(name, value, f"a list of at least {least}")
+        return tuple([check(item, f"{name}[{i}]") for i, item in enumerate(value)])
+
+    return check_list
+
+
+def nullable(check: Check) -> Check:
+    """As C{check} says, or null."""
+
+    def check_or_null(value: Any, name: str) -> Any:
+        return None if value is None else check(value, name)
+
+    return check_or_null
+
+
+def raw_list(value: Any, name: str) -> list[Any]:
+    """A list whose items are looked at one by one later."""
+    if type(value) is not list:
+        raise wrong(name, value, "a list")
+    return value
+
+
+def raw_object(value: Any, name: str) -> dict[str, Any]:
+    """A JSON object whose fields are looked at later."""
+    if type(value) is not dict:
+        raise wrong(name, value, "a JSON object")
+    return value
+
+
+def payload(value: Any, name: str) -> bytes:
+    """Opaque bytes; how large they may be is for the operation to say."""
+    if type(value) is not bytes:
+        raise wrong(name, value, "bytes: give their length as size (in a line: text or base64)")
+    return value
+
+
+def json_value(longest: int) -> Check:
+    """Any JSON value of at most so many bytes."""
+
+    def check(value: Any, name: str) -> Any:
+        if len(strictjson.dumps(value)) > longest:
+            raise BadRequest(f"{name} is longer than {longest} bytes as JSON", field=name)
+        return value
+
+    return check
+
+
+def headers(longest: int) -> Check:
+    """An object of texts, kept as one JSON text of at most so many bytes."""
+
+    def check(value: Any, name: str) -> str | None:
+        if type(value) is not dict or not all(type(v) is str for v in value.values()):
+            raise wrong(name, value, "a JSON object whose values are texts")
+        if not value:
+            return None
+        encoded = strictjson.dumps(value)
+        if len(encoded) > longest:
+            raise BadRequest(f"{name} are longer than {longest} bytes as JSON", field=name)
+        return encoded.decode()
+
+    return check
+
+
+class Form:
+    """
+    The fields that a request, or an item of one, may have.
+    """
+
+    def __init__(self, fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> None:
+        self.fields = dict(fields)
+        self.required = required
+
+    def parse(self, given: Any, what: str = "the request") -> dict[str, Any]:
+        """
+        The values given, checked.
+
+        @param what: how to call it in an error.
+        @raises BadRequest: something is unknown, missing or wrong.
+        """
+        if type(given) is not dict:
+            raise wrong(what, given, "a JSON object")
+        fields = self.fields
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            check = fields.get(name)
+            if check is None:
+                raise self._unknown(name, what)
+            values[name] = check(value, name)
+        for name in self.required:
+            if name not in values:
+                raise BadRequest(f"{what} has no {name}, which is required", field=name)
+        return values
+
+    def _unknown(self, name: str, what: str) -> BadRequest:
+        close = get_close_matches(name, self.fields, n=1)
+        hint = f", did you mean {close[0]}?" if close else ""
+        allowed = ", ".join(self.fields) or "none"
+        return BadRequest(
+            f"{what} has an unknown field {shown(name)}{hint} (known: {allowed})", field=name[:100]
+        )

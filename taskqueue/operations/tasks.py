@@ -1,0 +1,323 @@
+"""
+Operations on tasks: submit them, follow them, change their fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.core.changes import TaskRow
+from taskqueue.core.intake import Accepted, Submission
+from taskqueue.core.task import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PRIORITY,
+    FIRST_ENDED,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    STATE_WORDS,
+    STATES_BY_WORD,
+    State,
+    TaskOptions,
+)
+from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.operations.batches import Batch, either
+from taskqueue.operations.caller import Caller
+from taskqueue.operations.fields import (
+    Form,
+    boolean,
+    headers,
+    integer,
+    list_of,
+    moment,
+    name_text,
+    nullable,
+    number,
+    one_of,
+    payload,
+    raw_list,
+    raw_object,
+    task_id,
+    text,
+)
+from taskqueue.operations.views import (
+    view_errors,
+    view_history,
+    view_states,
+    view_task,
+)
+from taskqueue.store.interface import Filter, Page
+
+Header = dict[str, Any]
+
+#: How many tasks one request may name, where the configuration sets no bound.
+MOST_TASKS = 1000
+
+#: How many tasks one connection may watch.
+MOST_WATCHED = 100_000
+
+#: The options of a task that differ from its queue's.
+_OPTIONS = {
+    "max_retries": nullable(integer(0, 1000)),
+    "max_lost": nullable(integer(0, 1000)),
+    "lease_s": nullable(number()),
+    "retry_delay_s": nullable(number(0.0, 86_400.0 * 365)),
+    "retry_max_delay_s": nullable(number(0.0, 86_400.0 * 365)),
+    "retry_jitter": nullable(number(0.0, 1.0)),
+    "on_dependency_failure": one_of("dead_letter", "run"),
+}
+
+#: What a submitted task and C{common} may both say.
+_SHARED = {
+    "type": name_text,
+    "queue": name_text,
+    "priority": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    "run_at": nullable(moment),
+    "run_in_s": nullable(number()),
+    "expires_at": nullable(moment),
+    "expires_in_s": nullable(number()),
+    "headers": headers(8192),
+    "depends_on": list_of(task_id, 1000),
+    **_OPTIONS,
+}
+
+COMMON = Form(_SHARED)
+TASK = Form({**_SHARED, "id": nullable(task_id), "payload": payload}, required=("type",))
+SUBMIT = Form({"tasks": raw_list, "common": raw_object, "watch": boolean}, required=("tasks",))
+
+
+@lru_cache(maxsize=1024)
+def _shared_options(*values: Any) -> TaskOptions:
+    return TaskOptions(*values)
+
+
+def _options(values: Header) -> TaskOptions:
+    """Equal options of many tasks are one object."""
+    if values.keys().isdisjoint(_OPTIONS):
+        return DEFAULT_OPTIONS
+    defaults = DEFAULT_OPTIONS
+    return _shared_options(*(values.get(n, getattr(defaults, n)) for n in TaskOptions._fields))
+
+
+class _SubmissionReader:
+    """Makes submissions of raw items, as one request wants them."""
+
+    def __init__(self, common: Header, max_payload_bytes: int, now: float) -> None:
+        self._common = COMMON.parse(common, "common")
+        self._form = TASK
+        if "type" in self._common:
+            self._form = Form(TASK.fields)
+        self._max_payload_bytes = max_payload_bytes
+        self._now = now
+
+    def __call__(self, raw: Any) -> Submission:
+        values = self._form.parse(raw, "the task")
+        if self._common:
+            values = {**self._common, **values}
+        content = values.get("payload", b"")
+        if len(content) > self._max_payload_bytes:
+            raise PayloadTooLarge(
+                f"the payload has {len(content)} bytes, at most {self._max_payload_bytes} "
+                f"(max_payload_bytes) are accepted",
+                limit=self._max_payload_bytes,
+            )
+        return Submission(
+            values["type"],
+            content,
+            values.get("queue", "default"),
+            values.get("priority", DEFAULT_PRIORITY),
+            values.get("id"),
+            either(values, "run_at", "run_in_s", self._now),
+            either(values, "expires_at", "expires_in_s", self._now),
+            _options(values),
+            values.get("headers"),
+            values.get("depends_on", ()),
+        )
+
+
+def submit(caller: Caller, values: Header) -> Deferred[Header]:
+    """SUBMIT_TASK."""
+    service = caller.service
+    config = service.config
+    read = _SubmissionReader(
+        values.get("common", {}), config.limits.max_payload_bytes, service.moments().wall
+    )
+    batch = Batch(values["tasks"], config.broker.max_batch_submit, read)
+    watch = values.get("watch", False)
+    if watch:
+        _check_watched(caller, len(batch.items))
+    answers = service.submit(batch.items, caller if watch else None)
+    return answers.addCallback(lambda found: _view_accepted(batch.merge(found)))
+
+
+def _view_accepted(answers: list[Accepted | TaskQueueError]) -> Header:
+    view: Header = {"tasks": [a.id if isinstance(a, Accepted) else None for a in answers]}
+    accepted = [(i, a) for i, a in enumerate(answers) if isinstance(a, Accepted)]
+    states = {str(i): STATE_WORDS[a.state] for i, a in accepted if a.state is not State.PENDING}
+    if states:
+        view["states"] = states
+    existing = [i for i, a in accepted if a.existing]
+    if existing:
+        view["existing"] = existing
+    if len(accepted) < len(answers):
+        view |= view_errors(answers)
+    return view
+
+
+# --- following -----------------------------------------------------------------
+
+_IDS = list_of(task_id, MOST_TASKS)
+
+STATUS = Form({"tasks": _IDS, "history": boolean, "result": boolean}, required=("tasks",))
+
+
+def status(caller: Caller, values: Header) -> Deferred[Header]:
+    """QUERY_STATUS."""
+    return Deferred.fromCoroutine(_status(caller, values))
+
+
+async def _status(caller: Caller, values: Header) -> Header:
+    service = caller.service
+    rows = await service.status(values["tasks"])
+    with_result = values.get("result", False)
+    if with_result:
+        _check_size(rows, service.config.limits.max_frame_bytes)
+    views: list[Header | None] = []
+    for row in rows:
+        if row is None:
+            views.append(None)
+            continue
+        view = view_task(row, result=with_result)
+        progress = service.progress(row.id)
+        if progress is not None:
+            view["progress"] = progress
+        if values.get("history"):
+            view["history"] = view_history(await service.reader.history(row.seq))
+        views.append(view)
+    return {"tasks": views}
+
+
+def _check_size(rows: list[TaskRow | None], max_frame_bytes: int) -> None:
+    size = sum(len(row.result or b"") for row in rows if row is not None)
+    if size > max_frame_bytes // 2:
+        raise BadRequest(
+            f"the results have {size} bytes together, more than fits into one answer: ask for "
+            f"fewer tasks at a time"
+        )
+
+
+WATCH = Form(
+    {"tasks": list_of(task_id, 10_000), "queues": list_of(name_text, 1000)},
+)
+
+
+def watch(caller: Caller, values: Header) -> Deferred[Header]:
+    """WATCH: the tasks that have ended are told of right after the answer."""
+    service = caller.service
+    ids = values.get("tasks", ())
+    _check_watched(caller, len(ids))
+    service.watches.add_queues(caller, values.get("queues", ()))
+
+    def answer(rows: list[TaskRow | None]) -> Header:
+        unknown = [i for i, row in zip(ids, rows, strict=True) if row is None]
+        over = [row for row in rows if row is not None and row.state >= FIRST_ENDED]
+        if over:
+            service.reactor.callLater(0, caller.outcomes, over)
+        return {"unknown": unknown} if unknown else {}
+
+    return service.watch(caller, ids).addCallback(answer)
+
+
+def unwatch(caller: Caller, values: Header) -> Header:
+    """UNWATCH."""
+    caller.service.watches.remove(caller, values.get("tasks", ()))
+    caller.service.watches.remove_queues(caller, values.get("queues", ()))
+    return {}
+
+
+def _check_watched(caller: Caller, more: int) -> None:
+    watched = caller.service.watches.count(caller)
+    if watched + more > MOST_WATCHED:
+        raise BadRequest(
+            f"this connection watches {watched} tasks; at most {MOST_WATCHED} can be watched "
+            f"at a time"
+        )
+
+
+LIST = Form(
+    {
+        "states": list_of(one_of(*STATES_BY_WORD), len(State)),
+        "queue": name_text,
+        "type": name_text,
+        "worker": text(128),
+        "priority_from": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
+        "priority_to": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
+        "submitted_from": moment,
+        "submitted_to": moment,
+        "ended_from": moment,
+        "ended_to": moment,
+        "error_contains": text(1000),
+        "limit": integer(1, MOST_TASKS),
+        "after": nullable(integer()),
+        "order": one_of("newest", "oldest"),
+    }
+)
+
+
+def list_tasks(caller: Caller, values: Header) -> Deferred[Header]:
+    """LIST_TASKS."""
+    limit = values.pop("limit", 100)
+    page = Page(limit, values.pop("after", None), values.pop("order", "newest") == "newest")
+    states = values.pop("states", None)
+    wanted = Filter(
+        states=None if states is None else [STATES_BY_WORD[word] for word in states], **values
+    )
+
+    def answer(rows: list[TaskRow]) -> Header:
+        last = rows[-1].seq if len(rows) == limit else None
+        return {"tasks": [view_task(row) for row in rows], "next": last}
+
+    return caller.service.find(wanted, page).addCallback(answer)
+
+
+PAYLOAD = Form({"task": task_id}, required=("task",))
+
+
+def get_payload(caller: Caller, values: Header) -> Deferred[Header]:
+    """GET_PAYLOAD."""
+    wanted = values["task"]
+    content = caller.service.payload(wanted)
+    return content.addCallback(lambda found: {"tasks": [{"id": wanted, "payload": found}]})
+
+
+# --- changing ------------------------------------------------------------------
+
+IDS = Form({"tasks": _IDS}, required=("tasks",))
+CANCEL = Form({"tasks": _IDS, "running": boolean}, required=("tasks",))
+RETRY = Form({"tasks": _IDS, "max_retries": nullable(integer(0, 1000))}, required=("tasks",))
+
+#: Makes an answer of the answers for the items of a batch.
+_View = Callable[[list[Any]], Header]
+
+
+def cancel(caller: Caller, values: Header) -> Deferred[Header]:
+    """CANCEL_TASK."""
+    answers = caller.service.cancel(values["tasks"], values.get("running", False))
+    return answers.addCallback(view_states)
+
+
+def retry(caller: Caller, values: Header) -> Deferred[Header]:
+    """RETRY_TASK."""
+    answers = caller.service.retry(values["tasks"], values.get("max_retries"))
+    return answers.addCallback(view_states)
+
+
+def delete(caller: Caller, values: Header) -> Deferred[Header]:
+    """DELETE_TASK."""
+    answers = caller.service.delete(values["tasks"])
+    return answers.addCallback(
+        lambda found: {"deleted": sum(a is None for a in found), **view_errors(found)}
+    )

@@ -1,0 +1,298 @@
+"""
+Operations of those who do the work: claims, results, leases, heartbeats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.core.delivery import Delivery, Outcome
+from taskqueue.core.task import STATES_BY_WORD, State
+from taskqueue.core.workers import Registration, Worker
+from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.operations.batches import Batch, read_with
+from taskqueue.operations.caller import Caller
+from taskqueue.operations.fields import (
+    LARGEST_INTEGER,
+    Form,
+    boolean,
+    integer,
+    json_value,
+    list_of,
+    name_text,
+    nullable,
+    number,
+    one_of,
+    payload,
+    raw_list,
+    task_id,
+    text,
+    wrong,
+)
+from taskqueue.operations.views import view_delivery, view_errors, view_states
+
+Header = dict[str, Any]
+
+#: How many queues, and how many types, a claim or a worker may name.
+MOST_QUEUES = 100
+MOST_TYPES = 1000
+
+#: How long an error of a task may be, characters.
+LONGEST_ERROR = 65_536
+
+_QUEUES = list_of(name_text, MOST_QUEUES, least=1)
+_TYPES = nullable(list_of(name_text, MOST_TYPES, least=1))
+_TOKEN = integer(1)
+
+# --- claims --------------------------------------------------------------------
+
+CLAIM = Form(
+    {
+        "queues": _QUEUES,
+        "types": _TYPES,
+        "limit": integer(1),
+        "wait_s": number(),
+        "lease_s": nullable(number()),
+    }
+)
+
+
+def claim(caller: Caller, values: Header) -> Deferred[Header]:
+    """CLAIM_TASK."""
+    broker = caller.service.config.broker
+    limit = values.get("limit", 1)
+    if limit > broker.max_batch_claim:
+        raise wrong("limit", limit, f"at most {broker.max_batch_claim} (max_batch_claim)")
+    wait_s = values.get("wait_s", broker.claim_wait_s)
+    if wait_s > broker.claim_wait_max_s:
+        raise wrong("wait_s", wait_s, f"at most {broker.claim_wait_max_s:g} (claim_wait_max_s)")
+    worker = caller.worker
+    queues = values.get("queues", ("default",) if worker is None else worker.info.queues)
+    types = values.get("types", None if worker is None else worker.info.types)
+    found = caller.service.claim(caller.holder, queues, types, limit, wait_s, values.get("lease_s"))
+    if found.called:
+        return found.addCallback(_view_claimed)
+    caller.claims_waiting += 1
+
+    def no_longer_waiting(result: Any) -> Any:
+        caller.claims_waiting -= 1
+        return result
+
+    return found.addBoth(no_longer_waiting).addCallback(_view_claimed)
+
+
+def _view_claimed(deliveries: list[Delivery]) -> Header:
+    return {"tasks": [view_delivery(delivery) for delivery in deliveries]}
+
+
+# --- results and leases -----------------------------------------------------------
+
+_ENDS = {word: STATES_BY_WORD[word] for word in ("completed", "failed", "cancelled")}
+
+RESULT = Form(
+    {
+        "task": task_id,
+        "lease": _TOKEN,
+        "status": one_of(*_ENDS),
+        "result": payload,
+        "error": nullable(text(LONGEST_ERROR)),
+        "permanent": boolean,
+        "retry_in_s": nullable(number()),
+    },
+    required=("task", "lease", "status"),
+)
+RESULTS = Form({"results": raw_list}, required=("results",))
+
+
+def report(caller: Caller, values: Header) -> Deferred[Header]:
+    """TASK_RESULT."""
+    config = caller.service.config
+    most_bytes = config.limits.max_payload_bytes
+
+    def build(item: Header) -> Outcome:
+        ended = _ENDS[item["status"]]
+        result = item.get("result", b"")
+        if len(result) > most_bytes:
+            raise PayloadTooLarge(
+                f"the result has {len(result)} bytes, at most {most_bytes} (max_payload_bytes) "
+                f"are accepted",
+                limit=most_bytes,
+            )
+        if result and ended is not State.COMPLETED:
+            raise BadRequest("only a completed task has a result; a failed one has an error")
+        return Outcome(
+            item["task"],
+            item["lease"],
+            ended,
+            result,
+            item.get("error"),
+            item.get("permanent", False),
+            item.get("retry_in_s"),
+        )
+
+    batch = Batch(
+        values["results"], config.broker.max_batch_results, read_with(RESULT, build, "the result")
+    )
+    answers = caller.service.report(batch.items)
+    return answers.addCallback(lambda found: view_states(batch.merge(found)))
+
+
+EXTENSION = Form(
+    {"task": task_id, "lease": _TOKEN, "lease_s": nullable(number())}, required=("task", "lease")
+)
+RELEASE = Form(
+    {"task": task_id, "lease": _TOKEN, "delay_s": nullable(number())}, required=("task", "lease")
+)
+PROGRESS = Form(
+    {"task": task_id, "lease": _TOKEN, "progress": json_value(4096)},
+    required=("task", "lease", "progress"),
+)
+LEASES = Form({"leases": raw_list}, required=("leases",))
+REPORTS = Form({"reports": raw_list}, required=("reports",))
+
+
+def _batch(caller: Caller, raw: list[Any], form: Form, key: str) -> Batch[tuple[str, int, Any]]:
+    return Batch(
+        raw,
+        caller.service.config.broker.max_batch_results,
+        read_with(form, lambda item: (item["task"], item["lease"], item.get(key)), "the item"),
+    )
+
+
+def extend(caller: Caller, values: Header) -> Deferred[Header]:
+    """EXTEND_LEASE."""
+    batch = _batch(caller, values["leases"], EXTENSION, "lease_s")
+    answers = caller.service.extend(batch.items)
+    return answers.addCallback(lambda found: _view_values("lease_s", batch.merge(found)))
+
+
+def release(caller: Caller, values: Header) -> Deferred[Header]:
+    """RELEASE_TASK."""
+    batch = _batch(caller, values["leases"], RELEASE, "delay_s")
+    items = [(task, token, delay_s or 0.0) for task, token, delay_s in batch.items]
+    answers = caller.service.release(items)
+    return answers.addCallback(lambda found: view_states(batch.merge(found)))
+
+
+def report_progress(caller: Caller, values: Header) -> Deferred[Header]:
+    """REPORT_PROGRESS."""
+    batch = _batch(caller, values["reports"], PROGRESS, "progress")
+    answers = caller.service.report_progress(batch.items)
+    return answers.addCallback(lambda found: _view_values("cancel", batch.merge(found)))
+
+
+def _view_values(name: str, answers: list[Any]) -> Header:
+    values = [None if isinstance(a, TaskQueueError) else a for a in answers]
+    return {name: values, **view_errors(answers)}
+
+
+# --- workers -----------------------------------------------------------------------
+
+_WORKER = {
+    "worker": name_text,
+    "incarnation": integer(1),
+    "queues": _QUEUES,
+    "types": _TYPES,
+    "capacity": integer(1, 1_000_000),
+    "host": nullable(text(255)),
+    "pid": nullable(integer()),
+}
+REGISTER = Form(_WORKER, required=("worker", "incarnation"))
+HEARTBEAT = Form(
+    {
+        **_WORKER,
+        "cpu_percent": nullable(number(0.0, 1e6)),
+        "rss_bytes": nullable(integer(0, LARGEST_INTEGER)),
+        "in_hand": nullable(integer(0, 1_000_000)),
+        "leases": list_of(_TOKEN, 100_000),
+    },
+    required=("worker", "incarnation"),
+)
+DEREGISTER = Form({"worker": name_text})
+
+
+def _registration(values: Header) -> Registration:
+    types = values.get("types")
+    return Registration(
+        values["worker"],
+        values["incarnation"],
+        values.get("queues", ("default",)),
+        None if types is None else frozenset(types),
+        values.get("capacity", 1),
+        values.get("host"),
+        values.get("pid"),
+    )
+
+
+def register(caller: Caller, values: Header) -> Deferred[Header]:
+    """REGISTER_WORKER."""
+    _check_same_worker(caller, values)
+
+    def answer(worker: Worker) -> Header:
+        caller.become(worker)
+        workers = caller.service.config.workers
+        return {
+            "worker": worker.name,
+            "incarnation": worker.incarnation,
+            "heartbeat_s": workers.heartbeat_s,
+            "stale_after_s": workers.stale_after_s,
+            "leases": [
+                {"task": lease.task.id, "lease": token} for token, lease in worker.leases.items()
+            ],
+        }
+
+    return caller.service.register(_registration(values), caller).addCallback(answer)
+
+
+def heartbeat(caller: Caller, values: Header) -> Deferred[Header]:
+    """HEARTBEAT."""
+    _check_same_worker(caller, values)
+
+    def answer(worker: Worker) -> Header:
+        caller.become(worker)
+        held = worker.leases
+        stop = [t for t, lease in held.items() if lease.task.cancel_requested]
+        return {
+            "leases": len(held),
+            "lost": [token for token in values.get("leases", ()) if token not in held],
+            "cancel": [{"task": held[t].task.id, "lease": t} for t in stop],
+            "order": worker.order,
+        }
+
+    beat = caller.service.heartbeat(
+        _registration(values),
+        caller,
+        cpu_percent=values.get("cpu_percent"),
+        rss_bytes=values.get("rss_bytes"),
+        in_hand=values.get("in_hand"),
+    )
+    return beat.addCallback(answer)
+
+
+def _check_same_worker(caller: Caller, values: Header) -> None:
+    """One connection speaks for one worker."""
+    worker = caller.worker
+    if worker is not None and worker.name != values["worker"]:
+        raise BadRequest(
+            f"this connection is worker {worker.name!r}: use another one for "
+            f"{values['worker']!r}, or deregister first",
+            field="worker",
+        )
+
+
+def deregister(caller: Caller, values: Header) -> Deferred[Header]:
+    """DEREGISTER_WORKER."""
+    worker_id = values.get("worker")
+    if worker_id is None:
+        if caller.worker is None:
+            raise BadRequest("no worker is registered on this connection: name one", field="worker")
+        worker_id = caller.worker.name
+
+    def answer(ended: int) -> Header:
+        if caller.worker is not None and caller.worker.name == worker_id:
+            caller.become(None)
+        return {"leases": ended}
+
+    return caller.service.deregister(worker_id).addCallback(answer)
