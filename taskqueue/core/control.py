@@ -7,7 +7,7 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Any
 
-from taskqueue.core.changes import QueueRow, TaskRow
+from taskqueue.core.changes import QueueRow, TaskRow, row_of
 from taskqueue.core.delivery import Desk
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger, Notice
@@ -40,7 +40,7 @@ class Control:
         ledger = self._ledger
         task = ledger.find(task_id)
         if task is None:
-            raise UnknownTask(f"there is no task {task_id}", task=task_id)
+            raise unknown_task(task_id)
         if task.state >= FIRST_ENDED:
             raise ended_already(task_id, task.state)
         if task.state is not State.IN_PROGRESS:
@@ -71,16 +71,12 @@ class Control:
         @param max_retries: how many retries it gets now, C{None} for as before.
         @return: the task's state thereafter.
         @raises Conflict: it is not a dead letter (any more).
+        @raises UnknownTask: it was deleted meanwhile.
         """
         ledger = self._ledger
-        if row.id in ledger.tasks or row.state != State.DEAD_LETTER:
-            live = ledger.tasks.get(row.id)
-            state = State(row.state) if live is None else live.state
-            raise Conflict(
-                f"task {row.id} is {state.word}: only dead letters can be revived",
-                task=row.id,
-                state=state.word,
-            )
+        row = self._newest(row)
+        if row.state != State.DEAD_LETTER:
+            raise _in_wrong_state(row, "only dead letters can be revived")
         ledger.ended.pop(row.id, None)
         task = task_from(row, ledger)
         task.lane.counts[State.DEAD_LETTER] -= 1
@@ -89,6 +85,7 @@ class Control:
         task.ended_at = task.run_at = task.expires_at = None
         if max_retries is not None:
             task.options = task.options._replace(max_retries=max_retries)
+        task.stored = False  # as a whole: updates carry neither options nor expiry
         task.lane.counters.revived += 1
         missing = {d for d in task.depends_on if d in ledger.tasks}
         ledger.enter(task, State.BLOCKED if missing else State.PENDING)
@@ -104,20 +101,27 @@ class Control:
         Forget an ended task entirely.
 
         @raises Conflict: it has not ended.
+        @raises UnknownTask: it was deleted already.
         """
         ledger = self._ledger
-        live = ledger.tasks.get(row.id)
-        if live is not None or row.state < FIRST_ENDED:
-            state = State(row.state) if live is None else live.state
-            raise Conflict(
-                f"task {row.id} is {state.word}: only ended tasks can be deleted",
-                task=row.id,
-                state=state.word,
-            )
+        row = self._newest(row)
+        if row.state < FIRST_ENDED:
+            raise _in_wrong_state(row, "only ended tasks can be deleted")
         ledger.ended.pop(row.id, None)
         lane = ledger.queue(row.queue).lane(row.type)
         lane.counts[row.state] -= 1
-        ledger.changes.remove(row.seq)
+        ledger.forget(row.seq)
+
+    def _newest(self, row: TaskRow) -> TaskRow:
+        """
+        The task that C{row} tells of as it stands now: what was read from the
+        store may be older than what is in memory.
+        """
+        ledger = self._ledger
+        known = ledger.find(row.id)
+        if row.seq in ledger.forgotten or (known is not None and known.seq != row.seq):
+            raise unknown_task(row.id)
+        return row if known is None else row_of(known)._replace(payload=row.payload)
 
     # --- queues -----------------------------------------------------------------
 
@@ -270,3 +274,13 @@ class Control:
 def ended_already(task_id: str, state: State) -> Conflict:
     """The error for a task that has ended, where only a live one would do."""
     return Conflict(f"task {task_id} has ended: it is {state.word}", task=task_id, state=state.word)
+
+
+def unknown_task(task_id: str) -> UnknownTask:
+    """The error for an id that no task has."""
+    return UnknownTask(f"there is no task {task_id}", task=task_id)
+
+
+def _in_wrong_state(row: TaskRow, rule: str) -> Conflict:
+    word = State(row.state).word
+    return Conflict(f"task {row.id} is {word}: {rule}", task=row.id, state=word)

@@ -54,6 +54,8 @@ class Ledger:
     @ivar tasks: every live task by id.
     @ivar ended: tasks that ended lately, oldest first; at least those whose
         end is not stored yet.
+    @ivar forgotten: C{seq}s of tasks that were deleted lately: whoever read one
+        from the store before that must not act on it.
     @ivar delayed: scheduled and failed tasks, by when they become ready.
     @ivar expiring: waiting tasks with an expiry.
     @ivar touched: lanes that got a ready task since claims were last served.
@@ -72,6 +74,7 @@ class Ledger:
         self.queues: dict[str, Queue] = {}
         self.tasks: dict[str, Task] = {}
         self.ended: OrderedDict[str, Task] = OrderedDict()
+        self.forgotten: OrderedDict[int, None] = OrderedDict()
         self.delayed = Schedule()
         self.expiring = Schedule()
         self.dependencies = Dependencies()
@@ -276,3 +279,10 @@ class Ledger:
             if task.payload is not None:
                 break
             del self.ended[task.id]
+
+    def forget(self, seq: int) -> None:
+        """The ended task with this C{seq} is to be removed from the store."""
+        self.changes.remove(seq)
+        self.forgotten[seq] = None
+        if len(self.forgotten) > self.policy.recent_ended:
+            self.forgotten.popitem(last=False)

@@ -76,12 +76,13 @@ class ManyRows:
 
 
 # A task that is there already is written as it stands in the batch: so a commit may be sent
-# again.  Two tasks with one seq can only be a bug: NULL breaks the constraint on the state.
+# again, and a revival may change what updates do not carry.  Two tasks with one seq can only be a
+# bug: NULL breaks the constraint on the state.
 _INSERT_TASKS = ManyRows(
     len(COLUMNS),
     f"INSERT INTO tasks ({', '.join(COLUMNS)}) SELECT * FROM ({{rows}}) WHERE column1 IS NOT NULL"
     " ON CONFLICT (seq) DO UPDATE SET state = iif(id = excluded.id, excluded.state, NULL), "
-    + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING[1:]),
+    + ", ".join(f"{name} = excluded.{name}" for name in ("expires_at", "options", *_CHANGING[1:])),
 )
 _UPDATE_TASKS = ManyRows(
     len(TaskUpdate._fields),
