@@ -39,7 +39,7 @@ format: $(VENV)/.dev ## put the code into the project's format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## the benchmarks
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 lock: ## renew the pinned requirements
 	$(PYTHON) tools/lock.py
