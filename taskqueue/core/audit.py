@@ -22,6 +22,8 @@ def audit(ledger: Ledger) -> list[str]:
         *_audit_totals(ledger),
         *_audit_places(ledger),
         *_audit_leases(ledger),
+        *_audit_dependencies(ledger),
+        *_audit_moments(ledger),
         *(problem for queue in ledger.queues.values() for problem in _audit_queue(ledger, queue)),
     ]
 
@@ -33,6 +35,9 @@ def _audit_totals(ledger: Ledger) -> Iterator[str]:
     held = sum(len(task.payload or b"") for task in ledger.tasks.values())
     if held != ledger.held_bytes:
         yield f"held_bytes is {ledger.held_bytes}, tasks hold {held}"
+    for task in ledger.ended.values():
+        if task.state < FIRST_ENDED or task.id in ledger.tasks:
+            yield f"{task!r} counts as ended"
     tokens = [task.token for task in ledger.tasks.values() if task.token]
     if any(token >= ledger.next_token for token in tokens):
         yield "a token was given out that is still to come"
@@ -80,6 +85,35 @@ def _audit_leases(ledger: Ledger) -> Iterator[str]:
                 yield f"worker {worker.name} has token {token}, which is over"
 
 
+def _audit_dependencies(ledger: Ledger) -> Iterator[str]:
+    """Who waits is known to whom it waits for, and everybody waited for is live."""
+    edges = ledger.dependencies
+    waiting = {task.seq: task for task in ledger.tasks.values() if task.state is State.BLOCKED}
+    if len(edges) != len(waiting):
+        yield f"{len(waiting)} tasks are blocked, {len(edges)} are known to wait"
+    for task in waiting.values():
+        for dependency in edges.missing(task):
+            if dependency not in ledger.tasks:
+                yield f"{task!r} waits for {dependency}, which is not live"
+            if task not in edges.dependents(dependency):
+                yield f"{task!r} waits for {dependency}, which does not know it"
+
+
+def _audit_moments(ledger: Ledger) -> Iterator[str]:
+    """Each moment that will come stands in its heap, not later than it comes."""
+    watched: dict[int, float] = {}
+    for deadline, token in ledger.leases._deadlines:
+        watched[token] = min(deadline, watched.get(token, deadline))
+    for token, lease in ledger.leases.by_token.items():
+        if token not in watched or watched[token] > lease.ends_at:
+            yield f"the end of lease {token} on {lease.task!r} comes too late"
+    for schedule in (ledger.delayed, ledger.expiring):
+        entries = set(schedule._heap)
+        for seq, task in schedule.tasks.items():
+            if (schedule._moments.get(seq), seq) not in entries:
+                yield f"the moment of {task!r} comes too late"
+
+
 def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:
     mine = [task for task in ledger.tasks.values() if task.lane.queue is queue]
     waiting = [task for task in mine if task.state in WAITING]
@@ -102,3 +136,7 @@ def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:
             yield f"lane {queue.name}/{lane.type}: its first task is not first"
         if bool(lane.ready) != (queue.busy.get(lane.type) is lane):
             yield f"lane {queue.name}/{lane.type}: busy or not, the queue does not know it"
+    heads = {(key, lane.type) for key, lane in queue._heads}
+    for lane in queue.busy.values():
+        if (lane.heap[0], lane.type) not in heads:
+            yield f"lane {queue.name}/{lane.type}: not among the lanes that are looked at"
