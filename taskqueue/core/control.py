@@ -12,7 +12,7 @@ from taskqueue.core.delivery import Desk
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
-from taskqueue.core.restore import task_from
+from taskqueue.core.restore import task_from, unfinished
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.core.workers import Registration, Worker, check_succession
 from taskqueue.errors import BadRequest, Conflict, UnknownQueue, UnknownTask
@@ -87,7 +87,7 @@ class Control:
             task.options = task.options._replace(max_retries=max_retries)
         task.stored = False  # as a whole: updates carry neither options nor expiry
         task.lane.counters.revived += 1
-        missing = {d for d in task.depends_on if d in ledger.tasks}
+        missing = unfinished(task, ledger)
         ledger.enter(task, State.BLOCKED if missing else State.PENDING)
         if missing:
             ledger.block(task, missing)

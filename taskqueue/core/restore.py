@@ -36,6 +36,17 @@ def task_from(row: TaskRow, ledger: Ledger) -> Task:
     return task
 
 
+def unfinished(task: Task, ledger: Ledger) -> set[str]:
+    """
+    What a task that comes back still has to wait for: those of its
+    dependencies that are live.  Any other has been settled, as the end of a task
+    and what follows from it are stored together.  One that stands behind the
+    task in line is another one, submitted when the id had become free.
+    """
+    live = ((task_id, ledger.tasks.get(task_id)) for task_id in task.depends_on)
+    return {task_id for task_id, other in live if other is not None and other.seq < task.seq}
+
+
 class Restoration:
     """
     Fills an empty ledger from what a store has.
@@ -119,13 +130,8 @@ class Restoration:
         return holder
 
     def _resume_waiting(self, task: Task) -> None:
-        """
-        A dependency that is not live any more has been settled: the end of a
-        task and what follows from it are always stored together.
-        """
-        ledger = self._ledger
-        missing = {d for d in task.depends_on if d in ledger.tasks}
+        missing = unfinished(task, self._ledger)
         if missing:
-            ledger.block(task, missing)
+            self._ledger.block(task, missing)
         else:
-            ledger.wait_or_run(task, self._now)
+            self._ledger.wait_or_run(task, self._now)

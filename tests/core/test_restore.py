@@ -243,6 +243,26 @@ class RestoreTests(CoreTestCase):
         self.assertIs(self.world.state("t"), State.PENDING)
         self.assertEqual(sum(self.world.task("t").lane.counts), 1)
 
+    def test_an_id_that_was_used_again_is_no_dependency(self) -> None:
+        """Else the two would wait for each other after a restart."""
+        run = TaskOptions(on_dependency_failure="run")
+        self.world.submit("a")
+        self.world.submit("c", queue="other")
+        self.world.submit("b", depends_on=("a", "c"), options=run)
+        self.world.cancel("a")
+        self.commit()
+        self.world.broker.control.delete(self.store.records(["a"])[0])
+        self.commit()
+        self.world.submit("a", depends_on=("b",))
+        self.commit()
+        self.restart()
+        self.assertEqual(self.world.ledger.dependencies.missing(self.world.task("b")), {"c"})
+        self.world.complete(self.world.claim(1, "other")[0])
+        for expected in ("b", "a"):
+            delivery = self.world.take()
+            self.assertEqual(delivery.id, expected)
+            self.world.complete(delivery)
+
 
 class SQLiteRestoreTests(RestoreTests):
     def make_store(self) -> IStore:
