@@ -1,0 +1,62 @@
+"""
+What every group of calls is built on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from taskqueue.client.messages import Lost, Outcome
+from taskqueue.client.outcomes import Outcomes
+from taskqueue.client.session import Session
+from taskqueue.errors import BadRequest
+from taskqueue.wire import Header, MessageType
+
+
+class Calls:
+    """
+    What can be asked of a broker, as coroutines that run on the event loop of
+    their session.
+
+    Every call fails with one of L{taskqueue.errors}: what the broker refused it
+    with, L{AnswerTimedOut} after the client's time-out, L{ConnectionLost} where
+    the connection broke and asking again might do something twice.  Of a batch,
+    each item is answered by itself: an error stands in the place of an item
+    that was refused.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._outcomes = Outcomes(session)
+        self._listeners: dict[str, list[Callable[[Lost], None]]] = {"cancel": [], "lease_lost": []}
+        session.on_events = self._events
+        session.opening.append(self._outcomes.again)
+
+    async def _ask(self, kind: MessageType, header: Header, **how: Any) -> Header:
+        answer: Header = await self._session.request(kind, header, **how)
+        return answer
+
+    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
+        """
+        Tell C{listener} of every delivery that this connection should give up.
+
+        @param event: C{"cancel"} (somebody asked for it) or C{"lease_lost"}.
+        """
+        if event not in self._listeners:
+            raise BadRequest(f"there is no event {event!r}; there are 'cancel' and 'lease_lost'")
+        self._listeners[event].append(listener)
+
+    def _events(self, events: list[Header]) -> None:
+        for event in events:
+            kind = event.get("event")
+            if kind == "outcome":
+                self._outcomes.ended(Outcome.from_wire(event))
+            else:
+                for listener in self._listeners.get(str(kind), ()):
+                    listener(Lost(event["task"], event["lease"], event.get("reason") or ""))
+
+
+def given(**values: Any) -> Header:
+    """The values that are not C{None}, by their names."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,203 @@
+"""
+The client for Twisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.client.framework import TwistedFramework
+from taskqueue.client.link import DEFAULT_ADDRESS, Link
+from taskqueue.client.messages import Lost
+from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.session import Session
+from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.work import WorkCalls
+from taskqueue.errors import CannotConnect, ConnectionLost, TaskQueueError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: How long an answer may take, seconds.
+TIMEOUT_S = 30.0
+
+
+class AllCalls(TaskCalls, WorkCalls, OperatorCalls):
+    """Everything that can be asked of a broker."""
+
+    def close(self, error: TaskQueueError) -> None:
+        """Ask nothing any more; what is unanswered fails with C{error}."""
+        self._session.close(error)
+        self._outcomes.close(error)
+
+
+def _fires(
+    call: Callable[Concatenate[AllCalls, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[Client, _P], Deferred[_T]]:
+    """The same call, as one that returns a Deferred."""
+
+    def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        return Deferred.fromCoroutine(call(self._calls, *args, **kwargs))
+
+    return wraps(call)(method)
+
+
+class Client:
+    """
+    A client of one broker, over one connection that is made anew when it is lost.
+
+    Every call returns a Deferred of what the coroutine of the same name in
+    L{TaskCalls}, L{WorkCalls} or L{OperatorCalls} returns, and fails as that
+    raises; see L{Calls}.  Requests wait while there is no connection.  After a
+    reconnect, tasks are watched again, and what was not answered is asked again
+    where that cannot do anything twice.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        reactor: Any = None,
+        *,
+        name: str = "taskqueue-client",
+        timeout_s: float = TIMEOUT_S,
+        patient: bool = True,
+    ) -> None:
+        """
+        @param address: C{tq://host:port}, or a Twisted client endpoint's string.
+        @param reactor: the global one unless given.
+        @param name: what it calls itself towards the broker.
+        @param timeout_s: how long an answer may take.
+        @param patient: to go on trying where the first connection fails.
+        @raises BadRequest: the address is none.
+        """
+        reactor = _global_reactor() if reactor is None else reactor
+        self.address = address
+        self._framework = TwistedFramework(reactor)
+        self._session = Session(self._framework, name, timeout_s, patient=patient)
+        self._calls = AllCalls(self._session)
+        self._link = Link(self._session, address, reactor)
+
+    # --- the connection -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, and do so again whenever the connection is lost."""
+        self._link.start()
+
+    def ready(self) -> Deferred[None]:
+        """
+        Fires when the broker has been reached for the first time; fails with
+        L{CannotConnect} where C{patient} is false, or what it refused with.
+        """
+        ready: Deferred[Any] = self._session.ready()
+        return ready.addCallback(lambda _: None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection on which the broker has said hello."""
+        return self._session.greeted
+
+    @property
+    def broker(self) -> dict[str, Any]:
+        """The broker's newest answer to HELLO; empty before the first."""
+        return self._session.welcome or {}
+
+    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
+        """
+        Tell C{listener} of deliveries to give up.
+
+        @param event: C{"cancel"} or C{"lease_lost"}.
+        """
+        self._calls.on_lost(event, listener)
+
+    def close(self) -> Deferred[None]:
+        """Disconnect; what is unanswered fails with L{ConnectionLost}."""
+        stopped = self._link.stop()
+        self._calls.close(ConnectionLost("this client is closed"))
+        return stopped
+
+    # --- tasks ----------------------------------------------------------------------------
+
+    submit = _fires(TaskCalls.submit)
+    submit_many = _fires(TaskCalls.submit_many)
+    result = _fires(TaskCalls.result)
+    outcome = _fires(TaskCalls.outcome)
+    as_completed = _fires(TaskCalls.as_completed)
+    watch_queue = _fires(TaskCalls.watch_queue)
+    status = _fires(TaskCalls.status)
+    list_tasks = _fires(TaskCalls.list_tasks)
+    payload = _fires(TaskCalls.payload)
+    cancel = _fires(TaskCalls.cancel)
+    retry = _fires(TaskCalls.retry)
+    delete = _fires(TaskCalls.delete)
+
+    # --- work -----------------------------------------------------------------------------
+
+    claim = _fires(WorkCalls.claim)
+    complete = _fires(WorkCalls.complete)
+    fail = _fires(WorkCalls.fail)
+    report = _fires(WorkCalls.report)
+    extend = _fires(WorkCalls.extend)
+    release = _fires(WorkCalls.release)
+    progress = _fires(WorkCalls.progress)
+    register_worker = _fires(WorkCalls.register_worker)
+    heartbeat = _fires(WorkCalls.heartbeat)
+    deregister_worker = _fires(WorkCalls.deregister_worker)
+
+    # --- operators ------------------------------------------------------------------------
+
+    ping = _fires(OperatorCalls.ping)
+    stats = _fires(OperatorCalls.stats)
+    queues = _fires(OperatorCalls.queues)
+    workers = _fires(OperatorCalls.workers)
+    pause = _fires(OperatorCalls.pause)
+    resume = _fires(OperatorCalls.resume)
+    set_queue = _fires(OperatorCalls.set_queue)
+    purge = _fires(OperatorCalls.purge)
+    backup = _fires(OperatorCalls.backup)
+    order_worker = _fires(OperatorCalls.order_worker)
+
+
+def _global_reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def connect(
+    address: str = DEFAULT_ADDRESS,
+    *,
+    reactor: Any = None,
+    name: str = "taskqueue-client",
+    timeout_s: float = TIMEOUT_S,
+) -> Deferred[Client]:
+    """
+    Connect to a broker.
+
+    @param address: C{tq://host:port}, or a Twisted client endpoint's string such
+        as C{unix:/run/taskqueue.sock}.
+    @param timeout_s: how long connecting, and later an answer, may take.
+    @return: fires with the client when the broker has said hello; fails with
+        L{CannotConnect}, or what it refused the connection with
+        (L{TooManyConnections}, L{UnsupportedVersion}).
+    """
+    return Deferred.fromCoroutine(_connect(address, reactor, name, timeout_s))
+
+
+async def _connect(address: str, reactor: Any, name: str, timeout_s: float) -> Client:
+    reactor = _global_reactor() if reactor is None else reactor
+    client = Client(address, reactor, name=name, timeout_s=timeout_s, patient=False)
+
+    def timed_out(_: object, __: float) -> None:
+        raise CannotConnect(f"cannot connect to {address}: no answer within {timeout_s:g} s")
+
+    client.start()
+    try:
+        await client.ready().addTimeout(timeout_s, reactor, timed_out)
+    except BaseException:
+        await client.close()
+        raise
+    return client

@@ -1,0 +1,84 @@
+"""
+Calls of those who run the broker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskqueue.client.calls import Calls, given
+from taskqueue.client.messages import Purged
+from taskqueue.wire import MessageType
+
+Json = dict[str, Any]
+
+
+class OperatorCalls(Calls):
+    """Calls of those who run the broker.  What is listed has the protocol's fields."""
+
+    async def ping(self) -> float:
+        """The broker's clock: seconds since the epoch."""
+        answer = await self._ask(MessageType.PING, {}, repeatable=True)
+        time: float = answer["time"]
+        return time
+
+    async def stats(self) -> Json:
+        """The whole broker in numbers."""
+        answer = await self._ask(MessageType.GET_STATS, {}, repeatable=True)
+        stats: Json = answer["stats"]
+        return stats
+
+    async def queues(self) -> list[Json]:
+        """Every queue in numbers."""
+        answer = await self._ask(MessageType.LIST_QUEUES, {}, repeatable=True)
+        queues: list[Json] = answer["queues"]
+        return queues
+
+    async def workers(self) -> list[Json]:
+        """Every registered worker."""
+        answer = await self._ask(MessageType.LIST_WORKERS, {}, repeatable=True)
+        workers: list[Json] = answer["workers"]
+        return workers
+
+    async def pause(self, queue: str, for_s: float | None = None) -> None:
+        """
+        Hand out no tasks of a queue, for a while or until L{resume}.
+
+        @param for_s: how long.
+        """
+        header = {"queue": queue} | given(for_s=for_s)
+        await self._ask(MessageType.PAUSE_QUEUE, header, repeatable=True)
+
+    async def resume(self, queue: str) -> None:
+        """Hand out tasks of a queue again."""
+        await self._ask(MessageType.RESUME_QUEUE, {"queue": queue}, repeatable=True)
+
+    async def set_queue(self, queue: str, max_depth: int | None) -> None:
+        """Bound how many tasks may wait in a queue; C{None}: no bound of its own."""
+        header = {"queue": queue, "max_depth": max_depth}
+        await self._ask(MessageType.SET_QUEUE, header, repeatable=True)
+
+    async def purge(self, queue: str, limit: int = 10_000) -> Purged:
+        """Cancel what waits in a queue, up to C{limit} tasks."""
+        answer = await self._ask(MessageType.PURGE_QUEUE, {"queue": queue, "limit": limit})
+        return Purged(answer["cancelled"], answer["left"])
+
+    async def backup(self, name: str) -> tuple[str, int]:
+        """
+        Have the broker copy its store, while it runs.
+
+        @param name: of the file, without a path.
+        @return: the file's path at the broker, and its size in bytes.
+        """
+        answer = await self._ask(MessageType.BACKUP, {"name": name})
+        return answer["path"], answer["bytes"]
+
+    async def order_worker(self, worker: str, order: str) -> None:
+        """
+        Tell a worker, at its next heartbeat, to stop.
+
+        @param order: C{"quiet"}: claim no more; C{"terminate"}: finish and end.
+        @raises UnknownWorker: it is not registered.
+        """
+        header = {"worker": worker, "order": order}
+        await self._ask(MessageType.ORDER_WORKER, header, repeatable=True)

@@ -1,0 +1,151 @@
+"""
+Who waits for which task to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from twisted.logger import Logger
+
+from taskqueue.client.messages import Outcome
+from taskqueue.client.requests import Request
+from taskqueue.client.session import Session
+from taskqueue.errors import TaskQueueError, UnknownTask
+from taskqueue.wire import Header, MessageType
+
+#: Told how a task ended, or why that cannot be told.
+Waiter = Callable[[Outcome | TaskQueueError], None]
+
+#: Most ids that one WATCH names.
+_BATCH = 1000
+
+
+class Outcomes:
+    """
+    The tasks and queues that are watched, over one connection after another.
+
+    A task is watched from the turn of the event loop after the first waiter
+    came, together with all others of that turn.  One whose submission is not
+    answered yet is watched by that submission: the broker may not know it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._submitting: set[str] = set()
+        self._unasked: list[str] = []
+        self._not_watched: list[str] = []
+        self._queues: dict[str, list[Callable[[Outcome], None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    # --- waiting ----------------------------------------------------------------------
+
+    def wait(self, task_ids: Iterable[str], waiter: Waiter) -> None:
+        """Tell C{waiter} about each of these tasks, once."""
+        for task_id in task_ids:
+            waiters = self._waiters.setdefault(task_id, [])
+            waiters.append(waiter)
+            if len(waiters) == 1:
+                if not self._unasked:
+                    self._session.framework.call_later(0, self._ask)
+                self._unasked.append(task_id)
+
+    def wait_with_submission(self, task_ids: Iterable[str], waiter: Waiter) -> None:
+        """Tell C{waiter}; the submission that is about to be sent asks the broker."""
+        for task_id in task_ids:
+            self._waiters.setdefault(task_id, []).append(waiter)
+            self._submitting.add(task_id)
+
+    def submitted(self, task_id: str) -> None:
+        """The submission was accepted: from now on the broker knows the task."""
+        self._submitting.discard(task_id)
+
+    def leave(self, task_id: str, waiter: Waiter) -> None:
+        """C{waiter} does not want to know any more."""
+        self._submitting.discard(task_id)
+        waiters = self._waiters.get(task_id, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[task_id]
+                self._not_watched.append(task_id)
+                if len(self._not_watched) == 1:
+                    self._session.framework.call_later(0, self._stop_watching)
+
+    def watch_queue(self, queue: str, listener: Callable[[Outcome], None]) -> None:
+        """Remember to tell C{listener} of every task that ends in C{queue}."""
+        self._queues.setdefault(queue, []).append(listener)
+
+    def close(self, error: TaskQueueError) -> None:
+        """Tell everybody that waits that there is nothing more to come."""
+        for task_id in list(self._waiters):
+            self._tell(task_id, error)
+        self._queues.clear()
+
+    # --- asking -------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        asked, self._unasked = self._unasked, []
+        if not self._session.greeted:
+            return  # the next connection begins with asking for all
+        wanted = [task_id for task_id in asked if task_id in self._waiters]
+        for header, ids in self._watches(wanted):
+            self._session.send_now(MessageType.WATCH, header, self._answered(ids))
+
+    def again(self) -> Iterator[Request]:
+        """What to ask for first on a new connection."""
+        self._unasked = []
+        ids = [task_id for task_id in self._waiters if task_id not in self._submitting]
+        for header, batch in self._watches(ids):
+            yield self._session.make(MessageType.WATCH, header, self._answered(batch))
+        if self._queues:
+            queues = {"queues": list(self._queues)}
+            yield self._session.make(MessageType.WATCH, queues, lambda answer: None)
+
+    def _watches(self, ids: Sequence[str]) -> Iterator[tuple[Header, Sequence[str]]]:
+        size = min(_BATCH, self._session.limits.max_batch_submit)
+        for start in range(0, len(ids), size):
+            batch = ids[start : start + size]
+            yield {"tasks": batch}, batch
+
+    def _answered(self, ids: Sequence[str]) -> Callable[[Header | Exception], None]:
+        def answered(answer: Header | Exception) -> None:
+            if isinstance(answer, TaskQueueError):
+                for task_id in ids:
+                    self._tell(task_id, answer)
+            elif not isinstance(answer, Exception):
+                for task_id in answer.get("unknown") or ():
+                    self._tell(task_id, UnknownTask(f"there is no task {task_id}", task=task_id))
+
+        return answered
+
+    def _stop_watching(self) -> None:
+        left, self._not_watched = self._not_watched, []
+        ids = [task_id for task_id in left if task_id not in self._waiters]
+        if self._session.greeted:
+            for header, _ in self._watches(ids):
+                self._session.send_now(MessageType.UNWATCH, header, lambda answer: None)
+
+    # --- telling ------------------------------------------------------------------------
+
+    def ended(self, outcome: Outcome) -> None:
+        """The broker says how a task ended."""
+        self._tell(outcome.task, outcome)
+        for listener in list(self._queues.get(outcome.queue, ())):
+            try:
+                listener(outcome)
+            except Exception:
+                self._log.failure("A listener to queue {queue} failed", queue=outcome.queue)
+
+    def _tell(self, task_id: str, outcome: Outcome | TaskQueueError) -> None:
+        self._submitting.discard(task_id)
+        for waiter in self._waiters.pop(task_id, ()):
+            try:
+                waiter(outcome)
+            except Exception:
+                self._log.failure("Who waited for task {task} failed", task=task_id)

@@ -1,0 +1,112 @@
+"""
+One request on its way, from the first attempt to its one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from taskqueue.client.framework import Delayed, Framework
+from taskqueue.wire import Header, MessageType, encode
+
+
+class Request:
+    """
+    What is asked, and who wants to know.
+
+    @ivar repeatable: asking twice does no harm, so it is sent again after a
+        lost connection.
+    @ivar late: given the answer when nobody waits for it any more.
+    @ivar wait_until: when the waiting that a claim asks for is over, on the
+        loop's clock; sent again, it asks for what is left of it.
+    @ivar sends: how many times it has been sent.
+    """
+
+    __slots__ = (
+        "_encoded",
+        "_header",
+        "_settle",
+        "id",
+        "kind",
+        "late",
+        "repeatable",
+        "sends",
+        "timer",
+        "wait_until",
+    )
+
+    def __init__(
+        self,
+        request_id: int,
+        kind: MessageType,
+        header: Header,
+        settle: Callable[[Header | Exception], None] | None,
+        *,
+        repeatable: bool = False,
+        late: Callable[[Header], None] | None = None,
+        wait_until: float | None = None,
+    ) -> None:
+        """
+        @param settle: given the answer's header, or the error that a NACK names.
+        @raises BadRequest: the header holds what cannot be sent.
+        """
+        self.id = request_id
+        self.kind = kind
+        self.repeatable = repeatable
+        self.late = late
+        self.wait_until = wait_until
+        self.sends = 0
+        self.timer: Delayed | None = None
+        self._settle = settle
+        self._header = None if wait_until is None else header
+        self._encoded = encode(kind, {"id": request_id, **header})
+
+    @property
+    def length(self) -> int:
+        """Bytes of the frame, its length field left out."""
+        return len(self._encoded) - 4
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for the answer."""
+        return self._settle is not None
+
+    def frame(self, now: float) -> bytes:
+        """The bytes to send at C{now}, on the loop's clock."""
+        if self._header is not None and self.wait_until is not None and self.sends:
+            left_s = max(0.0, self.wait_until - now)
+            self._encoded = encode(self.kind, {"id": self.id, **self._header, "wait_s": left_s})
+        return self._encoded
+
+    def settle(self, answer: Header | Exception) -> None:
+        """Tell whoever waits, once; an answer that came late goes to L{late}."""
+        settle = self.forget()
+        if settle is not None:
+            settle(answer)
+        elif self.late is not None and not isinstance(answer, Exception):
+            self.late(answer)
+
+    def withdraw(self) -> None:
+        """Nobody waits any more."""
+        self.forget()
+
+    def forget(self) -> Callable[[Header | Exception], None] | None:
+        """Nobody waits any more; returns who did."""
+        settle, self._settle = self._settle, None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return settle
+
+
+def into_future(framework: Framework, future: Any) -> Callable[[Header | Exception], None]:
+    """What settles C{future}."""
+
+    def settle(answer: Header | Exception) -> None:
+        if isinstance(answer, Exception):
+            framework.reject(future, answer)
+        else:
+            framework.resolve(future, answer)
+
+    return settle
