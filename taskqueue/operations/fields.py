@@ -32,11 +32,29 @@ LATEST_MOMENT = 253_402_300_799.0
 #: As long as a duration can sensibly be: a hundred years, in seconds.
 LONGEST_S = 3_155_760_000.0
 
+#: How deep lists and objects may stand in one another where any JSON is taken: what the
+#: parser lets through could not be written again with a few levels around it.
+DEEPEST = 32
+
+#: How much of a value an error shows, characters.
+_LONGEST_SHOWN = 60
+
 
 def shown(value: Any) -> str:
-    """A value as an error shows it: short, and never a whole payload."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """
+    A value as an error shows it: as it stands in JSON, but short, and never a
+    whole payload.
+    """
+    if type(value) is list:
+        return f"a list of {len(value)}"
+    if type(value) is dict:
+        return f"an object with {len(value)} fields"
+    if type(value) is bytes:
+        return f"{len(value)} bytes"
+    if type(value) is str:
+        value = value[:_LONGEST_SHOWN]
+    text = strictjson.dumps(value).decode()
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def wrong(name: str, value: Any, expected: str) -> BadRequest:
@@ -46,10 +64,11 @@ def wrong(name: str, value: Any, expected: str) -> BadRequest:
 
 def integer(low: int = 0, high: int = LARGEST_INTEGER) -> Check:
     """An integer between C{low} and C{high}, both included."""
+    highest = "2**53-1" if high == LARGEST_INTEGER else str(high)
 
     def check(value: Any, name: str) -> int:
         if type(value) is not int or not low <= value <= high:
-            raise wrong(name, value, f"an integer from {low} to {high}")
+            raise wrong(name, value, f"an integer from {low} to {highest}")
         return value
 
     return check
@@ -185,14 +204,31 @@ def payload(value: Any, name: str) -> bytes:
 
 
 def json_value(longest: int) -> Check:
-    """Any JSON value of at most so many bytes."""
+    """Any JSON value of at most so many bytes, and at most L{DEEPEST} levels."""
 
     def check(value: Any, name: str) -> Any:
-        if len(strictjson.dumps(value)) > longest:
-            raise BadRequest(f"{name} is longer than {longest} bytes as JSON", field=name)
+        if _is_deeper(value, DEEPEST):
+            raise BadRequest(
+                f"{name} has lists or objects in one another, at most {DEEPEST} levels of them "
+                f"are allowed",
+                field=name,
+            )
+        size = len(strictjson.dumps(value))
+        if size > longest:
+            raise BadRequest(
+                f"{name} has {size} bytes as JSON, at most {longest} are allowed", field=name
+            )
         return value
 
     return check
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
 
 
 def headers(longest: int) -> Check:
@@ -205,7 +241,10 @@ def headers(longest: int) -> Check:
             return None
         encoded = strictjson.dumps(value)
         if len(encoded) > longest:
-            raise BadRequest(f"{name} are longer than {longest} bytes as JSON", field=name)
+            raise BadRequest(
+                f"{name} have {len(encoded)} bytes as JSON, at most {longest} are allowed",
+                field=name,
+            )
         return encoded.decode()
 
     return check
@@ -242,7 +281,8 @@ class Form:
         return values
 
     def _unknown(self, name: str, what: str) -> BadRequest:
-        close = get_close_matches(name, self.fields, n=1)
+        # Likeness is costly to compute, and no field has a long name.
+        close = get_close_matches(name[:40], self.fields, n=1)
         hint = f", did you mean {close[0]}?" if close else ""
         allowed = ", ".join(self.fields) or "none"
         return BadRequest(
