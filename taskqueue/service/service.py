@@ -106,6 +106,11 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         )
         return [Timer(name, every, function, self.reactor) for name, every, function in table]
 
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """What the service does again and again."""
+        return tuple(self._timers)
+
     # --- start ------------------------------------------------------------------------
 
     def startService(self) -> None:

@@ -24,6 +24,7 @@ class Timer(Service):
     Deferred is waited for, at each call and when the service stops.
 
     @ivar failures: how many calls have failed.
+    @ivar failing: whether the newest call that is over was one of them.
     """
 
     _log = Logger()
@@ -38,6 +39,7 @@ class Timer(Service):
         self.setName(name)
         self.interval_s = interval_s
         self.failures = 0
+        self.failing = False
         self._function = function
         self._reactor = reactor
         self._loop = LoopingCall(self._guarded)
@@ -61,8 +63,9 @@ class Timer(Service):
             self._failed(Failure())
             return None
         if isinstance(result, Deferred):
-            self._under_way = result.addErrback(self._failed)
+            self._under_way = result.addCallbacks(self._succeeded, self._failed)
             return self._under_way
+        self._succeeded()
         if result:
             self._reactor.callLater(0, self._again)
         return None
@@ -71,6 +74,10 @@ class Timer(Service):
         if self.running:
             self._guarded()
 
+    def _succeeded(self, _: None = None) -> None:
+        self.failing = False
+
     def _failed(self, failure: Failure) -> None:
         self.failures += 1
+        self.failing = True
         self._log.failure("timer {timer!r} failed, and goes on", failure, timer=self.name)
