@@ -1,0 +1,241 @@
+"""
+What monitoring sees: the broker's numbers as Prometheus metrics.
+
+Nothing is counted here.  The core and the front-ends count as they work, in
+plain integers; they are read when somebody asks, in the reactor's thread.
+
+C{docs/observability.md} says what each metric means.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from taskqueue import __version__
+from taskqueue.core.counters import COUNTED, Counters, Histogram
+from taskqueue.core.lanes import Queue
+from taskqueue.core.overview import oldest_ready_s, state_counts, unserved
+from taskqueue.core.task import TIERS, State
+from taskqueue.core.workers import Worker
+from taskqueue.service import TaskQueueService
+from taskqueue.web.families import counter, gauge, histogram
+from taskqueue.web.series import OTHER, PairCounters, PairSeries, bounded, first_names
+from twisted import __version__ as twisted_version
+
+#: What the event of each counter of tasks is.
+EVENTS: dict[str, str] = {
+    "submitted": "Tasks that were accepted.",
+    "claimed": "Deliveries of tasks to workers.",
+    "completed": "Tasks that succeeded.",
+    "failed": "Deliveries that a worker said had failed.",
+    "retried": "Failed deliveries after which a retry was planned.",
+    "dead": "Tasks that went to the dead letters.",
+    "lost": "Deliveries that ended with a lease that ran out or a worker that vanished.",
+    "expired": "Tasks that expired before anybody claimed them.",
+    "cancelled": "Tasks that were cancelled.",
+    "released": "Deliveries that a worker gave back.",
+    "revived": "Dead letters that somebody let run again.",
+}
+
+#: Names of operations, error codes and the like that have series of their own:
+#: more than there are, in case a front-end counts what a peer makes up.
+_MOST_NAMES = 100
+
+
+class BrokerCollector(Collector):
+    """
+    Reads one broker's numbers.
+
+    Each family is made when it is asked for, so that whoever shows them need not
+    make them all at one go.
+    """
+
+    def __init__(self, service: TaskQueueService) -> None:
+        self._service = service
+        self._most_labels = service.config.http.max_label_pairs
+        self._pairs = PairSeries(self._most_labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family of the broker's own; the journal's only once it runs."""
+        yield from self._about_broker()
+        yield from self._about_tasks()
+        yield from self._about_queues()
+        yield from self._about_workers()
+        yield from self._about_connections()
+        if self._service.running:
+            yield from self._about_store()
+
+    def _about_broker(self) -> Iterator[Metric]:
+        service = self._service
+        ledger, policy = service.broker.ledger, service.broker.ledger.policy
+        about = {
+            "version": __version__,
+            "python": platform.python_version(),
+            "twisted": twisted_version,
+        }
+        yield InfoMetricFamily(
+            "taskqueue_build", "The broker's version, and what it runs on.", about
+        )
+        uptime_s = service.moments().wall - service.started_at if service.running else 0.0
+        for name, meaning, number in (
+            ("uptime_seconds", "Time since the broker started.", uptime_s),
+            ("waiting_tasks_limit", "Waiting tasks that the broker takes.", policy.depth_threshold),
+            ("held_payload_bytes", "Payload bytes of live tasks, in memory.", ledger.held_bytes),
+            ("held_payload_limit_bytes", "Such bytes that it takes.", policy.max_held_bytes),
+            ("leases", "Leases in force.", len(ledger.leases)),
+            ("waiting_claims", "Claims that wait for a task.", len(ledger.claims)),
+        ):
+            yield gauge(f"taskqueue_{name}", meaning, (), [((), number)])
+        failures = [((str(timer.name),), timer.failures) for timer in service.timers]
+        meaning = "Runs of the broker's own timers that failed."
+        yield counter("taskqueue_timer_failures_total", meaning, ("timer",), failures)
+
+    # --- tasks --------------------------------------------------------------------
+
+    def _about_tasks(self) -> Iterator[Metric]:
+        labels = ("queue", "type")
+        pairs = self._pairs.counters(self._service.broker.ledger)
+        for event in COUNTED:
+            counts = [(pair[:2], getattr(pair.counters, event)) for pair in pairs]
+            yield counter(f"taskqueue_tasks_{event}_total", EVENTS[event], labels, counts)
+        meaning = "From ready to claimed."
+        yield _durations("taskqueue_task_wait_seconds", meaning, pairs, lambda c: c.wait)
+        meaning = "From claimed to the word of the worker, whatever it was."
+        yield _durations(
+            "taskqueue_task_processing_seconds", meaning, pairs, lambda c: c.processing
+        )
+        ready: Counter[tuple[str, str]] = Counter()
+        for queue, task_type, count in unserved(self._service.broker.ledger):
+            ready[self._pairs.label(queue, task_type)] += count
+        meaning = "Ready tasks of a type that no worker runs."
+        yield gauge("taskqueue_unserved_tasks", meaning, labels, ready.items())
+
+    # --- queues -------------------------------------------------------------------
+
+    def _about_queues(self) -> Iterator[Metric]:
+        queues = self._queues()
+        states, tiers = ("queue", "state"), ("queue", "tier")
+        meaning = "Tasks by state; of ended ones, those that are still kept."
+        yield gauge("taskqueue_tasks", meaning, states, _by_word(queues, state_counts))
+        meaning = "Tasks that wait (pending, scheduled, blocked, failed), by priority tier."
+        yield gauge("taskqueue_waiting_tasks", meaning, tiers, _by_word(queues, _tier_counts))
+        now = self._service.moments()
+        running = "Tasks that workers have."
+        oldest = "How long the longest-ready task has been ready; 0 without one."
+        paused = "1 where nothing is handed out."
+        for name, meaning, read, merge in (
+            ("in_progress_tasks", running, lambda q: q.count(State.IN_PROGRESS), sum),
+            ("oldest_ready_seconds", oldest, lambda q: oldest_ready_s(q, now), max),
+            ("queue_paused", paused, lambda q: int(q.paused), max),
+        ):
+            numbers = [((label,), merge(map(read, group))) for label, group in queues.items()]
+            yield gauge(f"taskqueue_{name}", meaning, ("queue",), numbers)
+
+    def _queues(self) -> dict[str, list[Queue]]:
+        """Queues by the label that they have."""
+        queues = self._service.broker.ledger.queues
+        named = first_names(queues, self._most_labels)
+        found: dict[str, list[Queue]] = {}
+        for name, queue in queues.items():
+            found.setdefault(name if name in named else OTHER, []).append(queue)
+        return found
+
+    # --- workers and connections ----------------------------------------------------
+
+    def _about_workers(self) -> Iterator[Metric]:
+        states = dict.fromkeys(("connected", "away", "recovered"), 0)
+        capacity = 0
+        for worker in self._service.broker.ledger.workers:
+            state = _worker_state(worker)
+            states[state] += 1
+            capacity += worker.info.capacity if state == "connected" else 0
+        meaning = (
+            "Registered workers; away: connection lost; recovered: not heard of since a restart."
+        )
+        numbers = [((state,), count) for state, count in states.items()]
+        yield gauge("taskqueue_workers", meaning, ("state",), numbers)
+        meaning = "Tasks that the connected workers can run at once, as they say."
+        yield gauge("taskqueue_worker_capacity_tasks", meaning, (), [((), capacity)])
+
+    def _about_connections(self) -> Iterator[Metric]:
+        traffic = self._service.traffic
+        yield gauge(
+            "taskqueue_connections", "Open connections.", ("frontend",), _numbers(traffic.open)
+        )
+        for name, meaning, label, counts in (
+            ("connections_accepted", "Connections let in.", "frontend", traffic.accepted),
+            ("connections_refused", "Connections refused or ended.", "code", traffic.refused),
+            ("requests", "Requests.", "operation", traffic.requests),
+            ("nacks", "Requests, or items of batches, refused.", "code", traffic.nacks),
+        ):
+            yield counter(f"taskqueue_{name}_total", meaning, (label,), _numbers(counts))
+        for name, meaning, count in (
+            ("received_bytes", "Bytes received.", traffic.bytes_in),
+            ("sent_bytes", "Bytes sent.", traffic.bytes_out),
+        ):
+            yield counter(f"taskqueue_{name}_total", meaning, (), [((), count)])
+
+    # --- store --------------------------------------------------------------------
+
+    def _about_store(self) -> Iterator[Metric]:
+        journal = self._service.journal
+        up = int(journal.error is None)
+        yield gauge("taskqueue_store_up", "1 while the store works, else 0.", (), [((), up)])
+        # A look at the sizes of a few files, no more.
+        size = self._service.store.size()
+        meaning = "What the store takes on its medium."
+        yield gauge("taskqueue_store_size_bytes", meaning, (), [((), size)])
+        meaning = "Groups of changes stored."
+        yield counter("taskqueue_commits_total", meaning, (), [((), journal.commits)])
+        meaning = "Rows in a group of changes."
+        yield histogram("taskqueue_commit_rows", meaning, (), [((), journal.rows)])
+        meaning = "How long the store took for a group of changes."
+        yield histogram("taskqueue_commit_seconds", meaning, (), [((), journal.seconds)])
+
+
+def _durations(
+    name: str, meaning: str, pairs: list[PairCounters], read: Callable[[Counters], Histogram]
+) -> Metric:
+    found = [(pair[:2], read(pair.counters)) for pair in pairs]
+    return histogram(name, meaning, ("queue", "type"), found)
+
+
+def _by_word(
+    queues: dict[str, list[Queue]], read: Callable[[Queue], dict[str, int]]
+) -> Iterator[tuple[tuple[str, str], int]]:
+    """The samples of a family that has, beside the queue, one more label."""
+    for label, group in queues.items():
+        totals: Counter[str] = Counter()
+        for queue in group:
+            totals.update(read(queue))
+        yield from (((label, word), count) for word, count in totals.items())
+
+
+def _tier_counts(queue: Queue) -> dict[str, int]:
+    return {tier[0]: count for tier, count in zip(TIERS, queue.tiers, strict=True)}
+
+
+def _worker_state(worker: Worker) -> str:
+    if worker.recovered:
+        return "recovered"
+    return "connected" if worker.away_since is None else "away"
+
+
+def _numbers(counts: Counter[str]) -> list[tuple[tuple[str], int]]:
+    return [((name,), count) for name, count in bounded(counts, _MOST_NAMES).items()]
+
+
+def make_registry(service: TaskQueueService) -> CollectorRegistry:
+    """All metrics of one broker, and of the process that it runs in."""
+    registry = CollectorRegistry()
+    registry.register(BrokerCollector(service))
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
