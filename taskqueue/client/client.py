@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 
 from taskqueue.client.framework import TwistedFramework
+from taskqueue.client.limits import Limits
 from taskqueue.client.link import DEFAULT_ADDRESS, Link
 from taskqueue.client.messages import Lost
 from taskqueue.client.operators import OperatorCalls
@@ -104,6 +105,11 @@ class Client:
     def broker(self) -> dict[str, Any]:
         """The broker's newest answer to HELLO; empty before the first."""
         return self._session.welcome or {}
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker accepts; the defaults before it has said so."""
+        return self._session.limits
 
     def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
         """

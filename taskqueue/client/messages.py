@@ -216,12 +216,13 @@ class Outcome(NamedTuple):
         """
         The result.
 
-        @raises TaskFailed: there is none; its fields are C{task}, C{state} and C{error}.
+        @raises TaskFailed: there is none; its fields are C{task}, C{state} and
+            C{error}, which may hold a traceback below its first line.
         """
         if self.result is not None:
             return self.result
         ended = {State.DEAD_LETTER: "failed for good", State.EXPIRED: "expired"}
-        why = f": {self.error}" if self.error else ""
+        why = f": {self.error.splitlines()[0]}" if self.error else ""
         raise TaskFailed(
             f"task {self.task} {ended.get(self.state, 'was ' + self.state.word)}{why}",
             task=self.task,
