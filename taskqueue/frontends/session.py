@@ -25,6 +25,7 @@ from taskqueue.errors import (
     StoreError,
     StoreUnavailable,
     TaskQueueError,
+    UnknownWorker,
 )
 from taskqueue.operations.fields import LARGEST_INTEGER
 from taskqueue.operations.table import OPERATIONS
@@ -61,7 +62,7 @@ class Session:
     ) -> None:
         self.service = service
         self.peer = peer
-        self.worker: Worker | None = None
+        self._worker: Worker | None = None
         self.claims_waiting = 0
         self.unanswered = 0
         self.greeted = not hello_required
@@ -72,9 +73,30 @@ class Session:
         self._fatal = fatal
 
     @property
+    def worker(self) -> Worker | None:
+        """The worker that it speaks for, as long as that is registered."""
+        worker = self._worker
+        if worker is None or self.service.broker.ledger.workers.find(worker.name) is not worker:
+            return None
+        return worker
+
+    @property
     def holder(self) -> Holder:
-        """In whose name it claims."""
-        return self._own if self.worker is None else self.worker
+        """
+        In whose name it claims.
+
+        @raises UnknownWorker: its worker was struck out meanwhile.
+        """
+        if self._worker is None:
+            return self._own
+        worker = self.worker
+        if worker is None:
+            raise UnknownWorker(
+                f"worker {self._worker.name!r} of this connection is registered no more: it was "
+                f"evicted, replaced or deregistered; register it again, or send a heartbeat",
+                worker=self._worker.name,
+            )
+        return worker
 
     @property
     def busy(self) -> bool:
@@ -95,7 +117,7 @@ class Session:
     def become(self, worker: Worker | None) -> None:
         """It speaks for C{worker} from now on."""
         if self.open:
-            self.worker = worker
+            self._worker = worker
         elif worker is not None:
             self.service.holder_gone(worker)
 
@@ -104,7 +126,7 @@ class Session:
         self.open = False
         self.service.watches.drop(self)
         self.service.holder_gone(self._own)
-        worker, self.worker = self.worker, None
+        worker, self._worker = self._worker, None
         if worker is not None and worker.link is self:
             self.service.holder_gone(worker)
 

@@ -16,17 +16,25 @@ class Caller(Listener, Protocol):
     """
     A connection, as operations see it.
 
-    @ivar worker: the worker that registered on it, C{None} where none did.
     @ivar claims_waiting: how many of its claims wait.
+    @ivar open: whether it is still there.
     """
 
     service: TaskQueueService
-    worker: Worker | None
     claims_waiting: int
+    open: bool
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that registered on it; C{None} where none did, or it was struck out."""
 
     @property
     def holder(self) -> Holder:
-        """In whose name it claims: its own, or its worker's."""
+        """
+        In whose name it claims: its own, or its worker's.
+
+        @raises UnknownWorker: its worker was struck out.
+        """
 
     def introduce(self, client: str) -> None:
         """Its program said HELLO under this name."""

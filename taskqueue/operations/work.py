@@ -284,14 +284,15 @@ def _check_same_worker(caller: Caller, values: Header) -> None:
 
 def deregister(caller: Caller, values: Header) -> Deferred[Header]:
     """DEREGISTER_WORKER."""
+    own = caller.worker
     worker_id = values.get("worker")
     if worker_id is None:
-        if caller.worker is None:
+        if own is None:
             raise BadRequest("no worker is registered on this connection: name one", field="worker")
-        worker_id = caller.worker.name
+        worker_id = own.name
 
     def answer(ended: int) -> Header:
-        if caller.worker is not None and caller.worker.name == worker_id:
+        if own is not None and own.name == worker_id:
             caller.become(None)
         return {"leases": ended}
 
