@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -52,6 +52,8 @@ from taskqueue.operations.views import (
 from taskqueue.store.interface import Filter, Page
 
 Header = dict[str, Any]
+
+_T = TypeVar("_T")
 
 #: How many tasks one request may name, where the configuration sets no bound.
 MOST_TASKS = 1000
@@ -150,7 +152,16 @@ def submit(caller: Caller, values: Header) -> Deferred[Header]:
     if watch:
         _check_watched(caller, len(batch.items))
     answers = service.submit(batch.items, caller if watch else None)
+    if watch:
+        answers.addBoth(_forget_if_gone, caller)
     return answers.addCallback(lambda found: _view_accepted(batch.merge(found)))
+
+
+def _forget_if_gone(result: _T, caller: Caller) -> _T:
+    """A caller that left while its ids were looked up in the store watches nothing."""
+    if not caller.open:
+        caller.service.watches.drop(caller)
+    return result
 
 
 def _view_accepted(answers: list[Accepted | TaskQueueError]) -> Header:
