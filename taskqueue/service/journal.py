@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ from taskqueue.core.changes import Batch
 from taskqueue.core.counters import BUCKETS_S, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import Task
-from taskqueue.errors import StoreUnavailable
+from taskqueue.errors import ShuttingDown, StoreUnavailable
 from taskqueue.service.runner import Runner
 from taskqueue.store.interface import IStore
 
@@ -36,6 +36,12 @@ BUCKETS_ROWS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 200
 #: Pauses between tries while the store fails, seconds: the first and the longest.
 FIRST_RETRY_S = 0.25
 LONGEST_RETRY_S = 5.0
+
+#: While answers wait for the store, groups begin at least so far apart, so that
+#: they grow with the load, up to this many facts; a group after a pause
+#: begins at once.  Milliseconds, in seconds.
+GROUP_SPACING_S = 0.002
+GROUP_FACTS = 100
 
 #: After how many stored rows the store is asked whether it wants to compact.
 CHECKPOINT_ROWS = 200
@@ -90,6 +96,7 @@ class Journal:
         self._ended_told: list[Task] = []
         self._retry_s = FIRST_RETRY_S
         self._idle: list[Deferred[None]] = []
+        self._closed = False
         self.error: Exception | None = None
         self._rows_since = 0
         self.commits = 0
@@ -112,8 +119,8 @@ class Journal:
         if not self.waits and changes.ended:
             ended, changes.ended = changes.ended, []
             self._ended_told += ended
-            self._told(ended)
-        if self._writing is None and self._call is None and changes:
+            self._tell(ended)
+        if self._writing is None and self._call is None and changes and not self._closed:
             self._call = self._reactor.callLater(self._pause_s, self._write)
 
     def barrier(self, value: _T) -> Deferred[_T]:
@@ -121,10 +128,15 @@ class Journal:
         Fires with C{value} when all that has changed so far is stored (with
         relaxed durability: at once).
 
-        Fails with L{StoreUnavailable} when the store fails for long.
+        Fails with L{StoreUnavailable} when the store fails for long, and with
+        L{ShuttingDown} when nothing is stored any more.
         """
+        if self._closed:
+            return fail(ShuttingDown(retry_after_s=1.0))
         if not self.waits:
             return succeed(value)
+        if self.error is not None and self._give_up is None:
+            return fail(self._not_known())
         if self._ledger.changes:
             held = self._next_held
         elif self._writing is not None:
@@ -157,7 +169,8 @@ class Journal:
         return idle.addCallback(lambda _: self.flush())
 
     def close(self) -> None:
-        """Write no more."""
+        """Write no more, and answer no more."""
+        self._closed = True
         if self._call is not None:
             self._call.cancel()
         if self._give_up is not None:
@@ -196,7 +209,7 @@ class Journal:
         if self.error is not None:
             self._recovered()
         if self.waits and ended:
-            self._told(ended)
+            self._tell(ended)
         self._stored_tasks(ended)
         for answer, value in held:
             answer.callback(value)
@@ -204,9 +217,17 @@ class Journal:
         self._next_group()
         self._tell_idle()
 
+    def _tell(self, ended: list[Task]) -> None:
+        """What goes wrong with those who hear it must cost no answer."""
+        try:
+            self._told(ended)
+        except Exception:
+            self._log.failure("telling how tasks ended failed")
+
     def _next_group(self) -> None:
         """Write what has collected meanwhile, if the answers just given did not start that."""
-        if self.waits and self._writing is None and self._call is None and self._ledger.changes:
+        idle = self._writing is None and self._call is None and not self._closed
+        if self.waits and idle and self._ledger.changes:
             self._write()
         else:
             self.changed()
@@ -229,6 +250,8 @@ class Journal:
     # --- trouble ------------------------------------------------------------------
 
     def _failed(self, failure: Failure) -> None:
+        if self._closed:
+            return
         if self.error is None:
             self._log.error(
                 "the store failed and nothing is accepted: {error}", error=str(failure.value)
@@ -254,10 +277,11 @@ class Journal:
         held = self._held + self._next_held
         self._held, self._next_held = [], []
         for answer, _ in held:
-            answer.errback(
-                StoreUnavailable(
-                    "the store failed before this was stored: it may still be, or not; ask again "
-                    "with the same ids when the store works",
-                    retry_after_s=self._retry_s,
-                )
-            )
+            answer.errback(self._not_known())
+
+    def _not_known(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            "the store failed before this was stored: it may still be, or not; ask again with the "
+            "same ids when the store works",
+            retry_after_s=self._retry_s,
+        )

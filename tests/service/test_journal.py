@@ -1,0 +1,368 @@
+"""Group commit: what is held until it is stored, and what a failing store costs."""
+
+from random import Random
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.core.intake import Intake, Submission
+from taskqueue.core.ledger import TOKEN_BLOCK, Ledger
+from taskqueue.core.moments import Now
+from taskqueue.core.policy import Policy
+from taskqueue.core.task import State
+from taskqueue.errors import ShuttingDown, StoreUnavailable
+from taskqueue.service.journal import (
+    ANSWER_WITHIN_S,
+    CHECKPOINT_ROWS,
+    FIRST_RETRY_S,
+    LONGEST_RETRY_S,
+    Journal,
+)
+from tests.service.running import HeldRunner, ObedientStore
+
+
+class JournalTestCase(SynchronousTestCase):
+    """A journal over a ledger, a store and a runner that obey."""
+
+    durability = "fsync"
+
+    def setUp(self):
+        self.clock = Clock()
+        self.store = ObedientStore()
+        self.store.open()
+        self.runner = HeldRunner()
+        self.ledger = Ledger(Policy(), Random(1), iter(map(str, range(10_000))).__next__)
+        self.intake = Intake(self.ledger)
+        self.stored, self.told = [], []
+        self.journal = Journal(
+            self.ledger,
+            self.store,
+            self.runner,
+            self.clock,
+            durability=self.durability,
+            interval_s=0.1,
+            stored=lambda tasks: self.stored.extend(task.id for task in tasks),
+            told=lambda tasks: self.told.extend(task.id for task in tasks),
+        )
+
+    def change(self, count=1):
+        """Submit tasks: return an answer that says so."""
+        now = Now(0.0, self.clock.seconds())
+        answers = self.intake.submit([Submission("job")] * count, now, {})
+        self.journal.changed()
+        return self.journal.barrier(answers[0].id)
+
+    def finish(self, task_id):
+        """End a task: return an answer that says so."""
+        self.ledger.finish(self.ledger.tasks[task_id], State.CANCELLED, Now(0.0, 0.0))
+        self.journal.changed()
+        return self.journal.barrier(task_id)
+
+
+class GroupCommitTests(JournalTestCase):
+    def test_answer_is_held_until_stored(self):
+        self.runner.holding = True
+        answer = self.change()
+        self.assertNoResult(answer)
+        self.clock.advance(0)
+        self.assertNoResult(answer)
+        self.assertEqual(self.store.batches, [])
+        self.runner.run_next()
+        self.assertEqual(self.successResultOf(answer), "0")
+        self.assertEqual([row.id for row in self.store.batches[0].inserts], ["0"])
+
+    def test_many_requests_share_a_commit(self):
+        answers = [self.change() for _ in range(50)]
+        self.clock.advance(0)
+        for answer in answers:
+            self.successResultOf(answer)
+        self.assertEqual(self.store.count("commit"), 1)
+        self.assertEqual((self.journal.commits, sum(self.journal.rows.counts)), (1, 1))
+        self.assertEqual(self.journal.rows.total, 50)
+
+    def test_next_group_collects_while_one_is_written(self):
+        self.runner.holding = True
+        first = self.change()
+        self.clock.advance(0)
+        rest = [self.change(), self.change()]
+        self.clock.advance(1)
+        self.assertEqual(len(self.runner), 1)
+        self.runner.run_next()
+        self.successResultOf(first)
+        for answer in rest:
+            self.assertNoResult(answer)
+        self.assertEqual(len(self.runner), 1)
+        self.runner.run_next()
+        for answer in rest:
+            self.successResultOf(answer)
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 2])
+
+    def test_question_without_a_change_waits_for_the_group_under_way(self):
+        self.runner.holding = True
+        self.change()
+        self.clock.advance(0)
+        asked = self.journal.barrier("as it stands")
+        self.assertNoResult(asked)
+        self.runner.run_next()
+        self.assertEqual(self.successResultOf(asked), "as it stands")
+        self.assertEqual(self.successResultOf(self.journal.barrier(7)), 7)
+
+    def test_outcomes_are_told_when_stored_and_before_the_answers(self):
+        self.change()
+        self.clock.advance(0)
+        self.runner.holding = True
+        answer = self.finish("0")
+        seen = []
+        answer.addCallback(lambda _: seen.extend(self.told))
+        self.clock.advance(0)
+        self.assertEqual((self.told, self.stored), ([], []))
+        self.runner.run_next()
+        self.assertEqual((self.told, self.stored, seen), (["0"], ["0"], ["0"]))
+
+    def test_whoever_is_told_may_fail(self):
+        """What listeners do with the news costs no answer, and the journal goes on."""
+        self.journal._told = lambda tasks: 1 / 0
+        self.change()
+        self.clock.advance(0)
+        answer = self.finish("0")
+        self.clock.advance(0)
+        self.successResultOf(answer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.stored, ["0"])
+        after = self.change()
+        self.clock.advance(0)
+        self.successResultOf(after)
+
+    def test_tokens_are_there_when_their_reservation_is_stored(self):
+        self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
+        self.journal.changed()
+        self.runner.holding = True
+        self.clock.advance(0)
+        self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
+        self.runner.run_next()
+        self.assertEqual(self.ledger.tokens_left(), TOKEN_BLOCK)
+        self.assertEqual(self.store.batches[0].token_ceiling, TOKEN_BLOCK + 1)
+
+    def test_store_is_asked_to_compact_after_so_many_rows(self):
+        for _ in range(3):
+            self.change(CHECKPOINT_ROWS // 2 - 1)
+            self.clock.advance(0)
+        self.assertEqual(self.store.called, ["open", *["commit"] * 3, "checkpoint"])
+        self.change(CHECKPOINT_ROWS)
+        self.clock.advance(0)
+        self.assertEqual(self.store.called[-2:], ["commit", "checkpoint"])
+
+    def test_failing_compaction_is_no_failing_store(self):
+        self.store.fail("checkpoint")
+        answer = self.change(CHECKPOINT_ROWS)
+        self.clock.advance(0)
+        self.successResultOf(answer)
+        self.assertIsNone(self.journal.error)
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_exclusive_runs_between_commits(self):
+        self.runner.holding = True
+        self.change()
+        self.clock.advance(0)
+        swept = self.journal.exclusive(self.store.sweep, {}, 1)
+        self.runner.run_next()
+        self.assertNoResult(swept)
+        self.runner.run_next()
+        self.assertEqual(self.successResultOf(swept), {})
+        self.assertEqual(self.store.called, ["open", "commit", "sweep"])
+
+    def test_flush_waits_for_all_groups(self):
+        self.runner.holding = True
+        self.change()
+        self.clock.advance(0)
+        second = self.change()
+        flushed = self.journal.flush()
+        self.runner.run_next()
+        self.assertNoResult(flushed)
+        self.runner.run_next()
+        self.successResultOf(flushed)
+        self.successResultOf(second)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_flush_of_nothing(self):
+        self.successResultOf(self.journal.flush())
+        self.assertEqual(self.store.count("commit"), 0)
+
+    def test_after_close_nothing_is_written(self):
+        """Connections that go after the end change the books, but not the store."""
+        self.change()
+        self.clock.advance(0)
+        self.journal.close()
+        answer = self.change()
+        self.failureResultOf(answer, ShuttingDown)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.store.count("commit"), 1)
+
+
+class FailingStoreTests(JournalTestCase):
+    def test_no_false_accepted(self):
+        self.store.fail("commit")
+        answer = self.change()
+        self.clock.advance(0)
+        self.assertNoResult(answer)
+        self.clock.pump([0.25] * 8)
+        self.assertNoResult(answer)
+        self.assertEqual(str(self.journal.error), "The disk is full.")
+
+    def test_batch_is_kept_and_tried_again(self):
+        self.store.fail("commit")
+        answer = self.change()
+        self.clock.advance(0)
+        late = self.change()
+        self.store.work()
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertEqual(self.successResultOf(answer), "0")
+        self.successResultOf(late)
+        self.assertIsNone(self.journal.error)
+        self.assertEqual(
+            [[row.id for row in batch.inserts] for batch in self.store.batches], [["0"], ["1"]]
+        )
+        self.journal.check()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_pauses_between_tries(self):
+        self.store.fail("commit")
+        self.change().addErrback(lambda _: None)
+        tries = []
+        for _ in range(200):
+            before = self.store.count("commit")
+            self.clock.advance(0.125 if self.clock.seconds() else 0)
+            if self.store.count("commit") > before:
+                tries.append(self.clock.seconds())
+            if not self.clock.seconds():
+                self.clock.advance(0.125)
+        pauses = [b - a for a, b in zip(tries, tries[1:], strict=False)]
+        self.assertEqual(pauses[:6], [0.25, 0.5, 1.0, 2.0, 4.0, 5.0])
+        self.assertLessEqual(max(pauses), LONGEST_RETRY_S)
+
+    def test_new_requests_are_refused_with_a_hint(self):
+        self.store.fail("commit")
+        self.change()
+        self.clock.advance(0)
+        refusal = self.assertRaises(StoreUnavailable, self.journal.check)
+        self.assertEqual(refusal.retry_after_s, FIRST_RETRY_S)
+        self.assertIn("The disk is full.", str(refusal))
+        self.assertIn("nothing was accepted", str(refusal))
+
+    def test_held_answers_are_given_up_truthfully(self):
+        self.store.fail("commit")
+        first = self.change()
+        self.clock.advance(0)
+        second = self.change()
+        self.clock.pump([0.125] * int(ANSWER_WITHIN_S / 0.125 - 1))
+        self.assertNoResult(first)
+        self.clock.advance(0.125)
+        for answer in (first, second):
+            failure = self.failureResultOf(answer, StoreUnavailable)
+            self.assertIn("it may still be, or not", str(failure.value))
+            self.assertIsNotNone(failure.value.retry_after_s)
+        self.store.work()
+        self.clock.advance(LONGEST_RETRY_S)
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 1])
+
+    def test_questions_in_a_long_outage_are_not_held_for_ever(self):
+        self.store.fail("commit")
+        self.change().addErrback(lambda _: None)
+        self.clock.advance(0)
+        self.clock.pump([0.25] * int(2 * ANSWER_WITHIN_S / 0.25))
+        self.failureResultOf(self.journal.barrier(None), StoreUnavailable)
+        self.store.work()
+        self.clock.advance(LONGEST_RETRY_S)
+        self.successResultOf(self.journal.barrier(None))
+
+    def test_second_outage_is_as_the_first(self):
+        for _ in range(2):
+            self.store.fail("commit")
+            answer = self.change()
+            self.clock.advance(0)
+            self.clock.pump([0.25] * int(ANSWER_WITHIN_S / 0.25))
+            self.failureResultOf(answer, StoreUnavailable)
+            self.store.work()
+            self.clock.advance(LONGEST_RETRY_S)
+            self.assertIsNone(self.journal.error)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_flush_does_not_wait_for_a_failing_store(self):
+        self.store.fail("commit")
+        answer = self.change()
+        self.clock.advance(0)
+        self.successResultOf(self.journal.flush())
+        self.journal.close()
+        self.failureResultOf(answer, StoreUnavailable)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close_gives_held_answers_up(self):
+        self.runner.holding = True
+        answers = [self.change()]
+        self.clock.advance(0)
+        answers.append(self.change())
+        self.journal.close()
+        for answer in answers:
+            self.failureResultOf(answer, StoreUnavailable)
+
+    def test_commit_that_ends_after_close_starts_nothing(self):
+        for failing in ((), ("commit",)):
+            self.store.fail(*failing)
+            self.runner.holding = True
+            self.change().addErrback(lambda _: None)
+            self.clock.advance(0)
+            self.change().addErrback(lambda _: None)
+            self.journal.close()
+            self.runner.let_go()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.assertLessEqual(len(self.store.batches), 1)
+            self.setUp()
+
+
+class RelaxedTests(JournalTestCase):
+    """Durability C{interval} and C{none}: answers do not wait."""
+
+    durability = "interval"
+
+    def test_answers_at_once_and_writes_on_the_interval(self):
+        self.successResultOf(self.change())
+        self.clock.advance(0.0625)
+        self.successResultOf(self.change())
+        self.assertEqual(self.store.count("commit"), 0)
+        self.clock.advance(0.0625)
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [2])
+        self.clock.advance(10)
+        self.assertEqual(self.store.count("commit"), 1)
+
+    def test_outcomes_are_told_at_once_and_once(self):
+        self.change()
+        self.successResultOf(self.finish("0"))
+        self.assertEqual((self.told, self.stored), (["0"], []))
+        self.clock.advance(0.125)
+        self.assertEqual((self.told, self.stored), (["0"], ["0"]))
+
+    def test_group_that_comes_while_one_is_written_waits_for_the_interval(self):
+        self.runner.holding = True
+        self.change()
+        self.clock.advance(0.125)
+        self.change()
+        self.runner.run_next()
+        self.assertEqual(len(self.runner), 0)
+        self.clock.advance(0.125)
+        self.assertEqual(len(self.runner), 1)
+        self.runner.let_go()
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 1])
+
+    def test_failing_store_refuses_here_too(self):
+        self.store.fail("commit")
+        self.successResultOf(self.change())
+        self.clock.advance(0.125)
+        self.assertRaises(StoreUnavailable, self.journal.check)
+        self.clock.advance(LONGEST_RETRY_S)
+        self.store.work()
+        self.clock.advance(LONGEST_RETRY_S)
+        self.journal.check()
+
+
+class NoneTests(RelaxedTests):
+    durability = "none"
