@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -44,6 +44,7 @@ class Timer(Service):
         self._reactor = reactor
         self._loop = LoopingCall(self._guarded)
         self._loop.clock = reactor
+        self._more: IDelayedCall | None = None
         self._under_way: Deferred[None] = succeed(None)
 
     def startService(self) -> None:
@@ -54,6 +55,9 @@ class Timer(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
         return self._under_way
 
     def _guarded(self) -> Deferred[None] | None:
@@ -66,13 +70,13 @@ class Timer(Service):
             self._under_way = result.addCallbacks(self._succeeded, self._failed)
             return self._under_way
         self._succeeded()
-        if result:
-            self._reactor.callLater(0, self._again)
+        if result and self._more is None and self.running:
+            self._more = self._reactor.callLater(0, self._again)
         return None
 
     def _again(self) -> None:
-        if self.running:
-            self._guarded()
+        self._more = None
+        self._guarded()
 
     def _succeeded(self, _: None = None) -> None:
         self.failing = False

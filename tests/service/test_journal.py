@@ -1,5 +1,6 @@
 """Group commit: what is held until it is stored, and what a failing store costs."""
 
+from itertools import pairwise
 from random import Random
 
 from twisted.internet.task import Clock
@@ -236,7 +237,7 @@ class FailingStoreTests(JournalTestCase):
                 tries.append(self.clock.seconds())
             if not self.clock.seconds():
                 self.clock.advance(0.125)
-        pauses = [b - a for a, b in zip(tries, tries[1:], strict=False)]
+        pauses = [b - a for a, b in pairwise(tries)]
         self.assertEqual(pauses[:6], [0.25, 0.5, 1.0, 2.0, 4.0, 5.0])
         self.assertLessEqual(max(pauses), LONGEST_RETRY_S)
 
