@@ -144,6 +144,7 @@ class Link:
     def __init__(self, session: Session, address: str, reactor: Any) -> None:
         self._session = session
         self._address = address
+        self._reactor = reactor
         self._factory = _Connections(session)
         self._pauses = backoffPolicy(FIRST_PAUSE_S, LONGEST_PAUSE_S, 1.6, lambda: 0.0)
         self._service = ClientService(
@@ -166,12 +167,12 @@ class Link:
         self._service.startService()
 
     def _not_connected(self, failure: Failure) -> None:
-        self._session.could_not_connect(
-            CannotConnect(f"cannot connect to {self._address}: {failure.getErrorMessage()}")
-        )
+        error = CannotConnect(f"cannot connect to {self._address}: {failure.getErrorMessage()}")
+        # Not at once: whoever hears of it may stop the service, which is not ready for that.
+        self._reactor.callLater(0, self._session.could_not_connect, error)
 
     def _stop_trying(self) -> None:
-        self._service.stopService()
+        self._reactor.callLater(0, self._service.stopService)
 
     def stop(self) -> Deferred[None]:
         """Disconnect; fires when that is done."""

@@ -317,6 +317,8 @@ class Session:
         )
         if not self.greeted:
             self.fruitless += 1
+        elif self.failure is None:
+            self._log.warn("{error}; connecting again", error=error)
         self._carrier, self.greeted, self._held_back = None, False, False
         self._stop_timer()
         self._pinging = False
@@ -325,7 +327,7 @@ class Session:
         if isinstance(error, _FOR_GOOD):
             self.close(error)
             self.on_failed()
-        elif self.fruitless:
+        elif self.fruitless and self.failure is None:
             self.could_not_connect(error)
 
     def _requeue(self, sent: Iterable[Request], error: TaskQueueError) -> None:
@@ -343,6 +345,8 @@ class Session:
         """An attempt to connect came to nothing."""
         if not self.patient and self.welcome is None:
             self._refuse_ready(error)
+        else:
+            self._log.warn("{error}; trying again", error=error)
 
     def _refuse_ready(self, error: TaskQueueError) -> None:
         waiting, self._ready = self._ready, []

@@ -1,0 +1,7 @@
+"""
+C{python -m taskqueue.cli}: the C{taskqueue} command.
+"""
+
+from taskqueue.cli.main import main
+
+main()
