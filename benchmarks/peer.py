@@ -53,6 +53,7 @@ async def connect(reactor: Any, port: int) -> Peer:
     """A connection that has said HELLO."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     peer = await connectProtocol(endpoint, Peer())
+    peer.transport.setTcpNoDelay(True)
     greeted: Deferred[dict[str, Any]] = Deferred()
     peer.ask(MessageType.HELLO, {"versions": [1], "client": "benchmark"}, greeted.callback)
     await greeted

@@ -77,18 +77,22 @@ class Intake:
 
     def unknown_ids(self, items: Sequence[Submission]) -> list[str]:
         """
-        The ids named by C{items} that are not in memory: whoever submits looks
-        them up in the store first, and hands L{submit} what was found.
+        The ids named by C{items} that are not in memory, but may be in the
+        store: whoever submits looks them up there first, and hands L{submit}
+        what was found.
         """
-        ledger = self._ledger
         unknown: dict[str, None] = {}
         for item in items:
-            if item.id is not None and ledger.find(item.id) is None:
+            if item.id is not None and self._may_be_stored(item.id):
                 unknown[item.id] = None
             for dependency in item.depends_on:
-                if ledger.find(dependency) is None:
+                if self._may_be_stored(dependency):
                     unknown[dependency] = None
         return list(unknown)
+
+    def _may_be_stored(self, task_id: str) -> bool:
+        ledger = self._ledger
+        return ledger.seen.may_have(task_id) and ledger.find(task_id) is None
 
     def submit(
         self, items: Sequence[Submission], now: Now, stored: Mapping[str, State]

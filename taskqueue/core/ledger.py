@@ -20,6 +20,7 @@ from taskqueue.core.leases import Holder, Leases
 from taskqueue.core.moments import Now
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
+from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import FIRST_ENDED, WAITING, State, Task, tier_of
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
@@ -56,6 +57,7 @@ class Ledger:
         end is not stored yet.
     @ivar forgotten: C{seq}s of tasks that were deleted lately: whoever read one
         from the store before that must not act on it.
+    @ivar seen: ids of ended tasks that are in the store only.
     @ivar delayed: scheduled and failed tasks, by when they become ready.
     @ivar expiring: waiting tasks with an expiry.
     @ivar touched: lanes that got a ready task since claims were last served.
@@ -74,6 +76,7 @@ class Ledger:
         self.queues: dict[str, Queue] = {}
         self.tasks: dict[str, Task] = {}
         self.ended: OrderedDict[str, Task] = OrderedDict()
+        self.seen = SeenIds()
         self.forgotten: OrderedDict[int, None] = OrderedDict()
         self.delayed = Schedule()
         self.expiring = Schedule()
@@ -279,6 +282,7 @@ class Ledger:
             if task.payload is not None:
                 break
             del self.ended[task.id]
+            self.seen.add((task.id,))
 
     def forget(self, seq: int) -> None:
         """The ended task with this C{seq} is to be removed from the store."""

@@ -98,6 +98,8 @@ class Journal:
         self._idle: list[Deferred[None]] = []
         self._closed = False
         self.error: Exception | None = None
+        self._paced = False
+        self._began = 0.0
         self._rows_since = 0
         self.commits = 0
         self.rows = Histogram(BUCKETS_ROWS)
@@ -120,8 +122,24 @@ class Journal:
             ended, changes.ended = changes.ended, []
             self._ended_told += ended
             self._tell(ended)
-        if self._writing is None and self._call is None and changes and not self._closed:
-            self._call = self._reactor.callLater(self._pause_s, self._write)
+        if self._writing is None and changes and not self._closed:
+            self._plan_group(self._spacing_s() if self.waits else self._pause_s)
+
+    def _plan_group(self, pause_s: float) -> None:
+        """Write the next group after a pause, or at once if it grew large meanwhile."""
+        if self._call is None:
+            self._call = self._reactor.callLater(pause_s, self._write)
+            self._paced = self.waits and pause_s > 0
+        elif self._paced and pause_s == 0:
+            self._paced = False
+            self._call.reset(0)
+
+    def _spacing_s(self) -> float:
+        """How long the next group may still collect, seconds."""
+        since_s = self._reactor.seconds() - self._began
+        if 0 <= since_s < GROUP_SPACING_S and len(self._ledger.changes) < GROUP_FACTS:
+            return GROUP_SPACING_S - since_s
+        return 0.0
 
     def barrier(self, value: _T) -> Deferred[_T]:
         """
@@ -191,7 +209,7 @@ class Journal:
     def _try(self) -> None:
         self._call = None
         assert self._writing is not None
-        started = self._reactor.seconds()
+        self._began = started = self._reactor.seconds()
         self._runner.run(self._store.commit, self._writing[0]).addCallbacks(
             self._written, self._failed, callbackArgs=(started,)
         ).addErrback(self._log_bug)
@@ -214,7 +232,7 @@ class Journal:
         for answer, value in held:
             answer.callback(value)
         self._compact(batch.facts)
-        self._next_group()
+        self.changed()
         self._tell_idle()
 
     def _tell(self, ended: list[Task]) -> None:
@@ -223,14 +241,6 @@ class Journal:
             self._told(ended)
         except Exception:
             self._log.failure("telling how tasks ended failed")
-
-    def _next_group(self) -> None:
-        """Write what has collected meanwhile, if the answers just given did not start that."""
-        idle = self._writing is None and self._call is None and not self._closed
-        if self.waits and idle and self._ledger.changes:
-            self._write()
-        else:
-            self.changed()
 
     def _compact(self, rows: int) -> None:
         """Give the store its chance to compact, between two groups."""

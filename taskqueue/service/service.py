@@ -22,6 +22,7 @@ from taskqueue.core.overview import (
     unserved,
 )
 from taskqueue.core.restore import Restoration
+from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import Task
 from taskqueue.errors import BadRequest, TimedOut
 from taskqueue.ids import new_task_id
@@ -144,6 +145,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         self.started_at = self.moments().wall
         for timer in self._timers:
             timer.startService()
+        self._learning = self._learn_ids()
         super().startService()
 
     def _recover(self) -> None:
@@ -165,6 +167,17 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             tasks=count,
             leases=len(ledger.leases),
             seconds=perf_counter() - began,
+        )
+
+    def _learn_ids(self) -> Deferred[None]:
+        """
+        Learn, in the background, the ids of all ended tasks; until then each
+        new id is looked up in the store.
+        """
+        self.broker.ledger.seen = seen = SeenIds()
+        learning = Deferred.fromCoroutine(self.reader.learn_ids(seen))
+        return learning.addErrback(
+            lambda failure: self._log.failure("the ids of ended tasks cannot be read", failure)
         )
 
     def _forget_stored(self, ended: list[Task]) -> None:
@@ -207,6 +220,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         except TimedOut:
             self._log.error("not everything could be stored within {limit} s", limit=limit_s)
         self.journal.close()
+        self._learning.cancel()
         for runner in self._runners:
             runner.stop()
         self.store.close()
@@ -257,6 +271,8 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             total += swept
         if total:
             self._log.info("{count} ended tasks removed after their retention", count=total)
+        if self.broker.ledger.seen.full:
+            await self._learn_ids()
         self.broker.upkeep.retire_lanes()
 
     def compact(self) -> Deferred[None]:

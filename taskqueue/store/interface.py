@@ -106,6 +106,12 @@ class IStore(Interface):
     def records(ids: Sequence[str]) -> list[TaskRow]:
         """The tasks with these ids, without payload but with result; unknown ones are left out."""
 
+    def ended_ids(after: int, limit: int) -> list[tuple[int, str]]:
+        """
+        The C{seq} and id of up to C{limit} ended tasks whose C{seq} is above
+        C{after}, by C{seq} ascending.
+        """
+
     def payloads(seqs: Sequence[int]) -> dict[int, bytes]:
         """The payloads of these tasks; unknown ones are left out."""
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 
 from zope.interface import implementer
 
@@ -82,6 +83,15 @@ class MemoryStore:
             for task_id in dict.fromkeys(ids)
             if task_id in self._seqs
         ]
+
+    def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
+        self._check_open()
+        ended = (
+            (seq, row.id)
+            for seq, row in sorted(self._tasks.items())
+            if seq > after and row.state >= FIRST_ENDED
+        )
+        return list(islice(ended, limit))
 
     def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
         self._check_open()

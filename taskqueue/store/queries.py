@@ -41,6 +41,7 @@ RECORDS = ManyRows(
 PAYLOADS = ManyRows(
     1, f"SELECT t.seq, {_PAYLOAD} FROM tasks AS t WHERE t.seq IN ({{rows}}) AND payload NOT NULL"
 )
+ENDED_IDS = "SELECT seq, id FROM tasks WHERE seq > ? AND state >= 5 ORDER BY seq LIMIT ?"
 HISTORY = (
     "SELECT seq, at, event, attempt, worker, started_at, detail FROM history"
     " WHERE seq = ? ORDER BY number"

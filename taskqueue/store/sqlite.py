@@ -301,6 +301,10 @@ class SQLiteStore:
     def records(self, ids: Sequence[str]) -> list[TaskRow]:
         return queries.in_order_of(ids, self._tasks(list(queries.RECORDS.calls(ids))))
 
+    def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
+        with translating(self._path, "be read"):
+            return self._reader.execute(queries.ENDED_IDS, (after, limit)).fetchall()
+
     def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
         reader = self._reader
         with translating(self._path, "be read"):

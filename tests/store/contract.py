@@ -273,6 +273,16 @@ class StoreContract:
         self.assertEqual([row.seq for row in found], [3, 1])
         self.assertEqual(store.records([]), [])
 
+    def test_endedIdsInOrderOfSeq(self) -> None:
+        rows = [
+            task(seq, state=State.PENDING if seq % 3 else State.COMPLETED) for seq in range(1, 10)
+        ]
+        store = self.holding(batch(inserts=rows))
+        ended = [(row.seq, row.id) for row in rows if row.state == State.COMPLETED]
+        self.assertEqual(store.ended_ids(0, 10), ended)
+        self.assertEqual(store.ended_ids(3, 1), ended[1:2])
+        self.assertEqual(store.ended_ids(9, 10), [])
+
     def test_payloadsOfUnknownTasks(self) -> None:
         store = self.holding(batch([task(1)]))
         self.assertEqual(store.payloads([1, 2]), {1: b"payload 1"})
