@@ -10,8 +10,14 @@ from time import perf_counter
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    maybeDeferred,
+    succeed,
+)
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
@@ -24,10 +30,11 @@ from taskqueue.core.overview import (
 from taskqueue.core.restore import Restoration
 from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import Task
-from taskqueue.errors import BadRequest, TimedOut
+from taskqueue.errors import BadRequest, ShuttingDown
 from taskqueue.ids import new_task_id
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.journal import Journal
+from taskqueue.service.patience import in_time
 from taskqueue.service.policies import policy_of, sweep_before
 from taskqueue.service.queues import QueueCommands
 from taskqueue.service.reader import Reader
@@ -47,6 +54,9 @@ LEASES_S = 0.25
 WORKERS_S = 1.0
 SAMPLING_S = 5.0
 CHECKPOINT_S = 1.0
+
+#: How long connections, and calls of the store, have to end when time is up, seconds.
+PATIENCE_S = 1.0
 
 
 class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
@@ -120,13 +130,30 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         front-ends and timers.
 
         @raises StoreError: the store cannot be used; the message says what to do.
+            This, or whatever keeps a front-end from starting, leaves nothing behind.
         """
+        if self.started_at:
+            self._begin_anew()
         self.store.open()
         try:
             self._recover()
         except BaseException:
             self.store.close()
             raise
+        try:
+            self._run()
+        except BaseException:
+            self._take_back()
+            raise
+
+    def _begin_anew(self) -> None:
+        """A second life of the same object starts with empty books."""
+        self.broker = Broker(policy_of(self.config), SystemRandom(), new_task_id)
+        self.samples = Samples(self.broker.ledger)
+        self.stopping = False
+
+    def _run(self) -> None:
+        self.started_at = self.moments().wall
         inline = self.store.inline
         writer = make_runner(inline, self.reactor, "taskqueue store writer")
         readers = make_runner(inline, self.reactor, "taskqueue store reader")
@@ -142,11 +169,22 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             stored=self._forget_stored,
             told=self.watches.tell,
         )
-        self.started_at = self.moments().wall
         for timer in self._timers:
             timer.startService()
         self._learning = self._learn_ids()
         super().startService()
+
+    def _take_back(self) -> None:
+        """A front-end cannot start: end what was started before it."""
+        self.running = False
+        for child in reversed([*self._timers, *self]):
+            if child.running:
+                child.stopService()
+        self.journal.close()
+        self._learning.cancel()
+        for runner in self._runners:
+            runner.stop(PATIENCE_S)
+        self.store.close()
 
     def _recover(self) -> None:
         began = perf_counter()
@@ -175,10 +213,11 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         new id is looked up in the store.
         """
         self.broker.ledger.seen = seen = SeenIds()
-        learning = Deferred.fromCoroutine(self.reader.learn_ids(seen))
-        return learning.addErrback(
-            lambda failure: self._log.failure("the ids of ended tasks cannot be read", failure)
-        )
+        return Deferred.fromCoroutine(self.reader.learn_ids(seen)).addErrback(self._unlearnt)
+
+    def _unlearnt(self, failure: Failure) -> None:
+        if failure.check(CancelledError, ShuttingDown) is None:
+            self._log.failure("the ids of ended tasks cannot be read", failure)
 
     def _forget_stored(self, ended: list[Task]) -> None:
         self.broker.ledger.forget_stored(ended, prune=not self.reader.busy)
@@ -197,34 +236,47 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         Stop accepting, answer waiting claims, store what has changed, close
         connections, close the store; within C{stop_timeout_s}.
         """
+        if not self.running:
+            return succeed(None)
         self.stopping = True
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         self._log.info("stopping")
         limit_s = self.config.broker.stop_timeout_s
-        for timer in self._timers:
-            timer.stopService()
-        children = super().stopService()
+        ends_at = self.moments().mono + limit_s
+        ends = [timer.stopService() for timer in self._timers]
+        ends.append(super().stopService() or succeed(None))
         ledger = self.broker.ledger
         for claim in ledger.claims:
             ledger.claims.remove(claim)
             ledger.withdrawn.append(claim)
         self.after(self.moments())
-        try:
-            if children is not None:
-                await _within(children, limit_s, self.reactor)
-            await _within(self.journal.flush(), limit_s, self.reactor)
-            for closer in self._closers:
-                closer()
-        except TimedOut:
+        stored = await self._until(ends_at, *ends)
+        if not (stored and await self._until(ends_at, self.journal.flush())):
             self._log.error("not everything could be stored within {limit} s", limit=limit_s)
+        elif self.journal.error is not None:
+            self._log.error("the newest changes could not be stored")
         self.journal.close()
         self._learning.cancel()
-        for runner in self._runners:
-            runner.stop()
-        self.store.close()
+        closing = [maybeDeferred(closer) for closer in self._closers]
+        await self._until(max(ends_at, self.moments().mono + PATIENCE_S), *closing)
+        self._close_store()
         self._log.info("stopped")
+
+    async def _until(self, ends_at: float, *waited: Deferred[Any]) -> bool:
+        """Whether all came to their end before a monotonic moment; the rest is cancelled then."""
+        left_s = ends_at - self.moments().mono
+        ends = [in_time(one, left_s, self.reactor) for one in waited]
+        return all([await end for end in ends])
+
+    def _close_store(self) -> None:
+        """Close the store, unless one of its calls hangs: closing would hang as well."""
+        stopped = [runner.stop(PATIENCE_S) for runner in self._runners]
+        if all(stopped):
+            self.store.close()
+        else:
+            self._log.critical("the store hangs: it is left open until this process ends")
 
     # --- what timers do -----------------------------------------------------------------
 
@@ -341,12 +393,3 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         if os.path.exists(path):
             raise BadRequest(f"there is a backup named {name!r} already", field="name")
         return self.reader.backup(path).addCallback(lambda size: (path, size))
-
-
-def _within(waited: Deferred[Any], limit_s: float, reactor: Any) -> Deferred[Any]:
-    """C{waited}, which fails with L{TimedOut} after C{limit_s} seconds."""
-
-    def timed_out(_: object, __: float) -> None:
-        raise TimedOut
-
-    return waited.addTimeout(limit_s, reactor, timed_out)

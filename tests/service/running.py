@@ -35,6 +35,9 @@ from taskqueue.store.memory import MemoryStore
 #: The wall clock when the tests begin; the monotonic one begins at 0.
 WALL = 1_800_000_000.0
 
+#: Long enough for a group to be written; a sum of many is exact.
+TURN_S = 1 / 256
+
 #: A broker that keeps its tasks in memory and listens nowhere.
 QUIET = Config(
     store=StoreConfig(kind="memory"),
@@ -163,6 +166,7 @@ class ServiceTestCase(SynchronousTestCase):
 
     def setUp(self):
         self.clock = Clock()
+        self.clock.advance(1000.0)
         self.jumped_s = 0.0
         self.store = ObedientStore()
         self.patch(service_module, "make_runner", self.make_runner)
@@ -216,8 +220,8 @@ class ServiceTestCase(SynchronousTestCase):
             self.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def turn(self, seconds: float = 0.0) -> None:
-        """One turn of the reactor, after some time."""
+    def turn(self, seconds: float = TURN_S) -> None:
+        """One turn of the reactor, after some time: a group is written, if there is one."""
         self.clock.advance(seconds)
 
     def pass_time(self, seconds: float) -> None:

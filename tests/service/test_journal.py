@@ -16,10 +16,12 @@ from taskqueue.service.journal import (
     ANSWER_WITHIN_S,
     CHECKPOINT_ROWS,
     FIRST_RETRY_S,
+    GROUP_FACTS,
+    GROUP_SPACING_S,
     LONGEST_RETRY_S,
     Journal,
 )
-from tests.service.running import HeldRunner, ObedientStore
+from tests.service.running import TURN_S, HeldRunner, ObedientStore
 
 
 class JournalTestCase(SynchronousTestCase):
@@ -29,6 +31,7 @@ class JournalTestCase(SynchronousTestCase):
 
     def setUp(self):
         self.clock = Clock()
+        self.clock.advance(1000.0)
         self.store = ObedientStore()
         self.store.open()
         self.runner = HeldRunner()
@@ -65,7 +68,7 @@ class GroupCommitTests(JournalTestCase):
         self.runner.holding = True
         answer = self.change()
         self.assertNoResult(answer)
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.assertNoResult(answer)
         self.assertEqual(self.store.batches, [])
         self.runner.run_next()
@@ -74,7 +77,7 @@ class GroupCommitTests(JournalTestCase):
 
     def test_many_requests_share_a_commit(self):
         answers = [self.change() for _ in range(50)]
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         for answer in answers:
             self.successResultOf(answer)
         self.assertEqual(self.store.count("commit"), 1)
@@ -84,7 +87,7 @@ class GroupCommitTests(JournalTestCase):
     def test_next_group_collects_while_one_is_written(self):
         self.runner.holding = True
         first = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         rest = [self.change(), self.change()]
         self.clock.advance(1)
         self.assertEqual(len(self.runner), 1)
@@ -92,16 +95,39 @@ class GroupCommitTests(JournalTestCase):
         self.successResultOf(first)
         for answer in rest:
             self.assertNoResult(answer)
+        self.clock.advance(TURN_S)
         self.assertEqual(len(self.runner), 1)
         self.runner.run_next()
         for answer in rest:
             self.successResultOf(answer)
         self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 2])
 
+    def test_groups_are_spaced_under_load(self):
+        """A group that comes right after another collects for a moment, so that it is worth it."""
+        self.change()
+        self.clock.advance(0)
+        self.assertEqual(self.store.count("commit"), 1)
+        self.change()
+        self.clock.advance(GROUP_SPACING_S / 2)
+        self.change()
+        self.assertEqual(self.store.count("commit"), 1)
+        self.clock.advance(GROUP_SPACING_S / 2)
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 2])
+
+    def test_large_group_does_not_wait(self):
+        self.change()
+        self.clock.advance(0)
+        self.change()
+        self.clock.advance(0)
+        self.assertEqual(self.store.count("commit"), 1)
+        self.change(GROUP_FACTS)
+        self.clock.advance(0)
+        self.assertEqual(self.store.count("commit"), 2)
+
     def test_question_without_a_change_waits_for_the_group_under_way(self):
         self.runner.holding = True
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         asked = self.journal.barrier("as it stands")
         self.assertNoResult(asked)
         self.runner.run_next()
@@ -110,12 +136,12 @@ class GroupCommitTests(JournalTestCase):
 
     def test_outcomes_are_told_when_stored_and_before_the_answers(self):
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.runner.holding = True
         answer = self.finish("0")
         seen = []
         answer.addCallback(lambda _: seen.extend(self.told))
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.assertEqual((self.told, self.stored), ([], []))
         self.runner.run_next()
         self.assertEqual((self.told, self.stored, seen), (["0"], ["0"], ["0"]))
@@ -124,21 +150,21 @@ class GroupCommitTests(JournalTestCase):
         """What listeners do with the news costs no answer, and the journal goes on."""
         self.journal._told = lambda tasks: 1 / 0
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         answer = self.finish("0")
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.successResultOf(answer)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.stored, ["0"])
         after = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.successResultOf(after)
 
     def test_tokens_are_there_when_their_reservation_is_stored(self):
         self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
         self.journal.changed()
         self.runner.holding = True
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
         self.runner.run_next()
         self.assertEqual(self.ledger.tokens_left(), TOKEN_BLOCK)
@@ -147,16 +173,16 @@ class GroupCommitTests(JournalTestCase):
     def test_store_is_asked_to_compact_after_so_many_rows(self):
         for _ in range(3):
             self.change(CHECKPOINT_ROWS // 2 - 1)
-            self.clock.advance(0)
+            self.clock.advance(TURN_S)
         self.assertEqual(self.store.called, ["open", *["commit"] * 3, "checkpoint"])
         self.change(CHECKPOINT_ROWS)
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.assertEqual(self.store.called[-2:], ["commit", "checkpoint"])
 
     def test_failing_compaction_is_no_failing_store(self):
         self.store.fail("checkpoint")
         answer = self.change(CHECKPOINT_ROWS)
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.successResultOf(answer)
         self.assertIsNone(self.journal.error)
         self.assertEqual(len(self.flushLoggedErrors()), 1)
@@ -164,7 +190,7 @@ class GroupCommitTests(JournalTestCase):
     def test_exclusive_runs_between_commits(self):
         self.runner.holding = True
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         swept = self.journal.exclusive(self.store.sweep, {}, 1)
         self.runner.run_next()
         self.assertNoResult(swept)
@@ -175,7 +201,7 @@ class GroupCommitTests(JournalTestCase):
     def test_flush_waits_for_all_groups(self):
         self.runner.holding = True
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         second = self.change()
         flushed = self.journal.flush()
         self.runner.run_next()
@@ -192,7 +218,7 @@ class GroupCommitTests(JournalTestCase):
     def test_after_close_nothing_is_written(self):
         """Connections that go after the end change the books, but not the store."""
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.journal.close()
         answer = self.change()
         self.failureResultOf(answer, ShuttingDown)
@@ -204,7 +230,7 @@ class FailingStoreTests(JournalTestCase):
     def test_no_false_accepted(self):
         self.store.fail("commit")
         answer = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.assertNoResult(answer)
         self.clock.pump([0.25] * 8)
         self.assertNoResult(answer)
@@ -213,11 +239,12 @@ class FailingStoreTests(JournalTestCase):
     def test_batch_is_kept_and_tried_again(self):
         self.store.fail("commit")
         answer = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         late = self.change()
         self.store.work()
         self.clock.advance(FIRST_RETRY_S)
         self.assertEqual(self.successResultOf(answer), "0")
+        self.clock.advance(TURN_S)
         self.successResultOf(late)
         self.assertIsNone(self.journal.error)
         self.assertEqual(
@@ -232,11 +259,9 @@ class FailingStoreTests(JournalTestCase):
         tries = []
         for _ in range(200):
             before = self.store.count("commit")
-            self.clock.advance(0.125 if self.clock.seconds() else 0)
+            self.clock.advance(0.125)
             if self.store.count("commit") > before:
                 tries.append(self.clock.seconds())
-            if not self.clock.seconds():
-                self.clock.advance(0.125)
         pauses = [b - a for a, b in pairwise(tries)]
         self.assertEqual(pauses[:6], [0.25, 0.5, 1.0, 2.0, 4.0, 5.0])
         self.assertLessEqual(max(pauses), LONGEST_RETRY_S)
@@ -244,7 +269,7 @@ class FailingStoreTests(JournalTestCase):
     def test_new_requests_are_refused_with_a_hint(self):
         self.store.fail("commit")
         self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         refusal = self.assertRaises(StoreUnavailable, self.journal.check)
         self.assertEqual(refusal.retry_after_s, FIRST_RETRY_S)
         self.assertIn("The disk is full.", str(refusal))
@@ -253,7 +278,7 @@ class FailingStoreTests(JournalTestCase):
     def test_held_answers_are_given_up_truthfully(self):
         self.store.fail("commit")
         first = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         second = self.change()
         self.clock.pump([0.125] * int(ANSWER_WITHIN_S / 0.125 - 1))
         self.assertNoResult(first)
@@ -264,12 +289,13 @@ class FailingStoreTests(JournalTestCase):
             self.assertIsNotNone(failure.value.retry_after_s)
         self.store.work()
         self.clock.advance(LONGEST_RETRY_S)
+        self.clock.advance(TURN_S)
         self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 1])
 
     def test_questions_in_a_long_outage_are_not_held_for_ever(self):
         self.store.fail("commit")
         self.change().addErrback(lambda _: None)
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.clock.pump([0.25] * int(2 * ANSWER_WITHIN_S / 0.25))
         self.failureResultOf(self.journal.barrier(None), StoreUnavailable)
         self.store.work()
@@ -280,7 +306,7 @@ class FailingStoreTests(JournalTestCase):
         for _ in range(2):
             self.store.fail("commit")
             answer = self.change()
-            self.clock.advance(0)
+            self.clock.advance(TURN_S)
             self.clock.pump([0.25] * int(ANSWER_WITHIN_S / 0.25))
             self.failureResultOf(answer, StoreUnavailable)
             self.store.work()
@@ -291,7 +317,7 @@ class FailingStoreTests(JournalTestCase):
     def test_flush_does_not_wait_for_a_failing_store(self):
         self.store.fail("commit")
         answer = self.change()
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         self.successResultOf(self.journal.flush())
         self.journal.close()
         self.failureResultOf(answer, StoreUnavailable)
@@ -300,7 +326,7 @@ class FailingStoreTests(JournalTestCase):
     def test_close_gives_held_answers_up(self):
         self.runner.holding = True
         answers = [self.change()]
-        self.clock.advance(0)
+        self.clock.advance(TURN_S)
         answers.append(self.change())
         self.journal.close()
         for answer in answers:
@@ -311,7 +337,7 @@ class FailingStoreTests(JournalTestCase):
             self.store.fail(*failing)
             self.runner.holding = True
             self.change().addErrback(lambda _: None)
-            self.clock.advance(0)
+            self.clock.advance(TURN_S)
             self.change().addErrback(lambda _: None)
             self.journal.close()
             self.runner.let_go()
