@@ -24,6 +24,7 @@ from taskqueue.core.lanes import Queue
 from taskqueue.core.overview import oldest_ready_s, state_counts, unserved
 from taskqueue.core.task import TIERS, State
 from taskqueue.core.workers import Worker
+from taskqueue.errors import StoreError
 from taskqueue.service import TaskQueueService
 from taskqueue.web.families import counter, gauge, histogram
 from taskqueue.web.series import OTHER, PairCounters, PairSeries, bounded, first_names
@@ -188,16 +189,22 @@ class BrokerCollector(Collector):
         journal = self._service.journal
         up = int(journal.error is None)
         yield gauge("taskqueue_store_up", "1 while the store works, else 0.", (), [((), up)])
-        # A look at the sizes of a few files, no more.
-        size = self._service.store.size()
         meaning = "What the store takes on its medium."
-        yield gauge("taskqueue_store_size_bytes", meaning, (), [((), size)])
+        yield gauge("taskqueue_store_size_bytes", meaning, (), self._store_size())
         meaning = "Groups of changes stored."
         yield counter("taskqueue_commits_total", meaning, (), [((), journal.commits)])
         meaning = "Rows in a group of changes."
         yield histogram("taskqueue_commit_rows", meaning, (), [((), journal.rows)])
         meaning = "How long the store took for a group of changes."
         yield histogram("taskqueue_commit_seconds", meaning, (), [((), journal.seconds)])
+
+    def _store_size(self) -> list[tuple[tuple[()], int]]:
+        """Nothing where it is not known: on a sick disk, the other numbers are needed most."""
+        try:
+            # A look at the sizes of a few files, no more.
+            return [((), self._service.store.size())]
+        except (OSError, StoreError):
+            return []
 
 
 def _durations(

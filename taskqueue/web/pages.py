@@ -29,7 +29,7 @@ class Page(Resource):
 
     def render(self, request: Any) -> Any:
         method = request.method.decode("ascii", "replace")
-        if method in _METHODS and hasattr(self, f"render_{method}"):
+        if hasattr(self, f"render_{method}"):
             return super().render(request)
         allowed = self.allowed_methods()
         request.setHeader(b"allow", ", ".join(allowed).encode("ascii"))

@@ -253,6 +253,13 @@ class GaugeTests(SynchronousTestCase):
         self.place.service.journal.error = OSError("no space left")
         self.assertEqual(Scrape(self.place)("store_up"), 0)
 
+    def test_the_size_of_the_store_is_not_known(self) -> None:
+        def size() -> int:
+            raise PermissionError("no access")
+
+        self.place.service.store.size = size
+        self.assertEqual(Scrape(self.place).series("store_size_bytes"), {})
+
     def test_timers(self) -> None:
         scrape = Scrape(self.place)
         names = {dict(found)["timer"] for found in scrape.series("timer_failures_total")}
@@ -306,6 +313,15 @@ class CardinalityTests(SynchronousTestCase):
             self.assertEqual(scrape.total(name), total, name)
         self.assertEqual(scrape("queue_paused", queue=OTHER), 1)
         self.assertEqual(scrape("tasks_submitted_total", queue=OTHER, type=OTHER), 195)
+
+    def test_the_rest_of_the_queues(self) -> None:
+        self.place.clock.advance(4)
+        self.place.claim("q10", 2)
+        self.place.claim("q11", 3)
+        self.place.submit(Submission("x", queue="fresh"))
+        scrape = Scrape(self.place)
+        self.assertEqual(scrape("in_progress_tasks", queue=OTHER), 5)
+        self.assertEqual(scrape("oldest_ready_seconds", queue=OTHER), 9)
 
     def test_odd_names_are_escaped(self) -> None:
         """The protocols allow no such names; an application in this process might."""

@@ -74,6 +74,7 @@ class PagesTests(SynchronousTestCase):
             answer = self.place.get(path)
             self.assertEqual(answer.header("server"), "taskqueue")
             self.assertEqual(answer.header("x-content-type-options"), "nosniff")
+            self.assertEqual(answer.header("cache-control"), "no-store")
             self.assertEqual(answer.header("set-cookie"), None)
 
     def test_no_traceback_for_the_peer(self) -> None:
@@ -87,6 +88,29 @@ class PagesTests(SynchronousTestCase):
         self.assertNotIn(b"secret", answer.body)
         self.assertEqual(answer.header("server"), "taskqueue")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_trouble_on_the_way_to_a_page(self) -> None:
+        class Broken(Page):
+            def getChild(self, path: bytes, request: Any) -> Page:
+                raise ZeroDivisionError
+
+        self.place.site.resource.putChild(b"broken", Broken())
+        answer = self.place.get("/broken/more")
+        self.assertEqual((answer.status, answer.header("server")), (500, "taskqueue"))
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_forms_are_not_read_by_themselves(self) -> None:
+        """A page that wants a body reads it; memory is spent on no other."""
+
+        class Inbox(Page):
+            def render_POST(self, request: Any) -> bytes:
+                return repr((request.args, request.content.read())).encode("ascii")
+
+        self.place.site.resource.putChild(b"inbox", Inbox())
+        visit = Visit(self.place.site)
+        form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b"
+        visit.send(b"POST /inbox HTTP/1.1\r\n" + form)
+        self.assertEqual(read_answer(visit.received())[0].body, b"({}, b'a=b')")
 
     def test_an_answer_that_breaks_in_the_middle(self) -> None:
         class Broken(Page):
