@@ -119,8 +119,8 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
 
     @property
     def timers(self) -> tuple[Timer, ...]:
-        """What the service does again and again."""
-        return tuple(self._timers)
+        """What the service and its front-ends do again and again."""
+        return *self._timers, *(child for child in self.services if isinstance(child, Timer))
 
     # --- start ------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from taskqueue.core.intake import Submission
 from taskqueue.core.overview import total_counters
 from taskqueue.core.task import STATE_WORDS, State, TaskOptions, tier_of
 from taskqueue.core.workers import Registration
+from taskqueue.service.timers import Timer
 from taskqueue.web.metrics import EVENTS, make_registry
 from taskqueue.web.series import OTHER
 from tests.web.visitor import Place
@@ -257,13 +258,16 @@ class GaugeTests(SynchronousTestCase):
         def size() -> int:
             raise PermissionError("no access")
 
-        self.place.service.store.size = size
+        self.patch(self.place.service.store, "size", size)
         self.assertEqual(Scrape(self.place).series("store_size_bytes"), {})
 
     def test_timers(self) -> None:
         scrape = Scrape(self.place)
         names = {dict(found)["timer"] for found in scrape.series("timer_failures_total")}
         self.assertEqual(names, {timer.name for timer in self.place.service.timers})
+        extra = Timer("of a front-end", 1.0, lambda: None, self.place.clock)
+        extra.setServiceParent(self.place.service)
+        self.assertEqual(Scrape(self.place)("timer_failures_total", timer="of a front-end"), 0)
         self.place.service.timers[0].failures = 4
         name = str(self.place.service.timers[0].name)
         self.assertEqual(Scrape(self.place)("timer_failures_total", timer=name), 4)
