@@ -47,10 +47,12 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
             Timer(
                 f"time-outs of {description}", CHECK_TIMES_S, factory.check_times, reactor
             ).setServiceParent(service)
-    for description in config.http.listen:
+    if config.http.listen:
         from taskqueue.web.site import make_site  # costs start-up time where it is not used
 
-        EndpointService(description, make_site(service), reactor, "HTTP").setServiceParent(service)
+        site = make_site(service)
+        for description in config.http.listen:
+            EndpointService(description, site, reactor, "HTTP").setServiceParent(service)
     return service
 
 

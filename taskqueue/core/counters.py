@@ -63,7 +63,7 @@ class Counters:
     Events since the broker started, of one lane or of several together.
 
     @ivar wait: from ready (or submitted, whichever is later) to claimed.
-    @ivar processing: from claimed to the end of the delivery.
+    @ivar processing: from claimed to the worker's report.
     """
 
     __slots__ = (*COUNTED, "processing", "wait")
@@ -88,10 +88,14 @@ class Counters:
 
     def add(self, other: Counters) -> None:
         """Count all that C{other} counted."""
-        for name in COUNTED:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.count(other)
         self.wait.add(other.wait)
         self.processing.add(other.processing)
+
+    def count(self, other: Counters) -> None:
+        """Count all that C{other} counted, but for the histograms: much cheaper."""
+        for name in COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name, without the histograms."""

@@ -5,6 +5,7 @@ but the first of each lane.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from taskqueue.core.counters import Counters
@@ -35,12 +36,40 @@ def state_counts(queue: Queue) -> dict[str, int]:
     return dict(zip(STATE_WORDS, totals, strict=True))
 
 
-def queue_counters(queue: Queue) -> Counters:
-    """All that a queue counted since the broker started."""
-    total = Counters()
-    total.add(queue.retired)
+def _all_of(queue: Queue) -> Iterator[Counters]:
+    yield queue.retired
     for lane in queue.lanes.values():
-        total.add(lane.counters)
+        yield lane.counters
+
+
+def _all(ledger: Ledger) -> Iterator[Counters]:
+    yield ledger.retired
+    for queue in ledger.queues.values():
+        yield from _all_of(queue)
+
+
+def _counts(several: Iterable[Counters]) -> dict[str, int]:
+    total = Counters()
+    for counters in several:
+        total.count(counters)
+    return total.as_dict()
+
+
+def queue_counts(queue: Queue) -> dict[str, int]:
+    """The events of a queue since the broker started, by name."""
+    return _counts(_all_of(queue))
+
+
+def total_counts(ledger: Ledger) -> dict[str, int]:
+    """All events since the broker started, by name."""
+    return _counts(_all(ledger))
+
+
+def total_counters(ledger: Ledger) -> Counters:
+    """All that the broker counted since it started, histograms too."""
+    total = Counters()
+    for counters in _all(ledger):
+        total.add(counters)
     return total
 
 
@@ -55,17 +84,8 @@ def describe_queue(queue: Queue, now: Now) -> dict[str, Any]:
         "tiers": {tier[0]: queue.tiers[i] for i, tier in enumerate(TIERS)},
         "states": state_counts(queue),
         "oldest_ready_s": oldest_ready_s(queue, now),
-        "totals": queue_counters(queue).as_dict(),
+        "totals": queue_counts(queue),
     }
-
-
-def total_counters(ledger: Ledger) -> Counters:
-    """All that the broker counted since it started."""
-    total = Counters()
-    total.add(ledger.retired)
-    for queue in ledger.queues.values():
-        total.add(queue_counters(queue))
-    return total
 
 
 def total_states(ledger: Ledger) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections import deque
 
 from taskqueue.core.counters import COUNTED
 from taskqueue.core.ledger import Ledger
-from taskqueue.core.overview import total_counters
+from taskqueue.core.overview import total_counts
 
 #: How far the rates look back, seconds.
 WINDOW_S = 60.0
@@ -25,7 +25,7 @@ class Samples:
 
     def take(self, mono: float) -> None:
         """Note the totals as they are at C{mono}."""
-        self._samples.append((mono, total_counters(self._ledger).as_dict()))
+        self._samples.append((mono, total_counts(self._ledger)))
         while len(self._samples) > 2 and self._samples[1][0] <= mono - WINDOW_S:
             self._samples.popleft()
 

@@ -23,7 +23,7 @@ from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
 from taskqueue.core.overview import (
-    total_counters,
+    total_counts,
     total_states,
     unserved,
 )
@@ -370,7 +370,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             "workers": len(ledger.workers),
             "connections": self.traffic.open.total(),
             "states": total_states(ledger),
-            "totals": total_counters(ledger).as_dict(),
+            "totals": total_counts(ledger),
             "rates": self.samples.rates(),
             "unserved": [
                 {"queue": queue, "type": kind, "ready": n} for queue, kind, n in unserved(ledger)
