@@ -53,6 +53,7 @@ class Connection(Receiver):
     host = ""
     _admitted = False
     _lingering: IDelayedCall | None = None
+    _heard_all = False
     _unread_bytes = 0
     _unread_since: float | None = None
 
@@ -138,8 +139,27 @@ class Connection(Receiver):
             close_ours()
 
     def readConnectionLost(self) -> None:
-        """The peer sends no more: nothing it could be told matters to it."""
+        """
+        The peer sends no more, as a script does that has said all it has to say.
+        It still gets the answers that it waits for; but its claims wait no more,
+        for nobody could tell it from a peer that is dead.
+        """
+        if self.closing:
+            self.transport.loseConnection()
+            return
+        self._heard_all = True
+        self.session.withdraw_claims()
+        self._close_if_answered()
+
+    def _close_if_answered(self) -> None:
+        """Close, after what has been written, once a peer that sends no more has its answers."""
+        if self.closing or self.waiting or self.session.unanswered:
+            return
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
+        self._lingering = self.factory.reactor.callLater(
+            self.factory.limits.slow_reader_timeout_s, self.transport.abortConnection
+        )
 
     def writeConnectionLost(self) -> None:
         """Our direction is closed; the peer's follows."""
@@ -164,6 +184,8 @@ class Connection(Receiver):
             session.refuse(error.fields.get("id"), error)
             return
         session.handle(message_type, header)
+        if self._heard_all:
+            session.withdraw_claims()
         if session.unanswered >= self.factory.limits.max_inflight_requests:
             self.pause_parsing(TOO_MANY_UNANSWERED)
 
@@ -182,6 +204,8 @@ class Connection(Receiver):
                 )
         if self.paused and self.session.unanswered < self.factory.limits.max_inflight_requests:
             self.resume_parsing(TOO_MANY_UNANSWERED)
+        if self._heard_all:
+            self._close_if_answered()
 
     def pauseProducing(self) -> None:
         self._unread_since = self.factory.now()

@@ -121,6 +121,14 @@ class Session:
         elif worker is not None:
             self.service.holder_gone(worker)
 
+    def withdraw_claims(self) -> None:
+        """Its claims wait no more: they are answered with no tasks."""
+        ledger = self.service.broker.ledger
+        for holder in (self._own, self.worker):
+            if holder is not None:
+                ledger.withdraw_claims(holder)
+        self.service.after(self.service.moments())
+
     def close(self) -> None:
         """The connection is gone: give back all that it took."""
         self.open = False

@@ -3,9 +3,9 @@
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.config import WorkersConfig
+from taskqueue.config import LimitsConfig, WorkersConfig
 from taskqueue.service.reader import Reader
-from taskqueue.wire import MessageType
+from taskqueue.wire import MessageType, encode
 from tests.operations.world import FIRST, World
 
 ACK, NACK = MessageType.ACK, MessageType.NACK
@@ -39,6 +39,7 @@ class LeftBehindTests(SynchronousTestCase):
     def test_watching_what_is_looked_up_while_the_peer_leaves(self):
         """The submission goes on; nobody is to be told of its end any more."""
         world, runner = self.world, HeldRunner()
+        world.ledger.seen.add((FIRST,))  # it looks like an id that was used long ago
         world.service.reader = Reader(world.ledger, world.service.store, runner)
         peer = world.connect()
         peer.send(MessageType.SUBMIT_TASK, {"tasks": [{"type": "t", "id": FIRST}], "watch": True})
@@ -129,3 +130,73 @@ class StruckWorkerTests(SynchronousTestCase):
         self.world.clock.advance(30)
         self.world.factories["framed"].check_times()
         self.assertTrue(self.peer.over)
+
+
+class HalfClosedTests(SynchronousTestCase):
+    """A script says all it has to say, closes its side, and reads the answers."""
+
+    def setUp(self):
+        self.world = World()
+        self.addCleanup(self.world.close)
+
+    def finish(self, peer):
+        peer.connection.readConnectionLost()
+        self.world.settle()
+
+    def test_answers_that_wait_for_the_store(self):
+        for language in ("framed", "lines"):
+            peer = self.world.connect(language)
+            self.world.settle = lambda: None  # the store has not written yet
+            peer.send(MessageType.SUBMIT_TASK, {"id": 7, "tasks": [{"type": "t"}]})
+            self.assertEqual(peer.new(), [])
+            peer.connection.readConnectionLost()
+            self.assertFalse(peer.over)
+            del self.world.settle
+            self.world.settle()
+            kind, answer = peer.answer(7)
+            self.assertEqual((kind, len(answer["tasks"])), (ACK, 1))
+            self.assertTrue(peer.wire.disconnecting)
+            peer.leave()
+        self.assertEqual(self.world.leftovers(), [])
+
+    def test_waiting_claims(self):
+        """They are answered at once: the peer may as well be dead."""
+        peer = self.world.connect()
+        peer.ask(MessageType.REGISTER_WORKER, worker="w", incarnation=1)
+        peer.send(MessageType.CLAIM_TASK, {"id": 7})
+        self.finish(peer)
+        self.assertEqual(peer.answer(7), (ACK, {"tasks": []}))
+        self.assertTrue(peer.wire.disconnecting)
+
+    def test_nothing_to_answer(self):
+        peer = self.world.connect()
+        peer.ask(MessageType.WATCH, queues=["default"])
+        self.finish(peer)
+        self.assertTrue(peer.wire.disconnecting)
+
+    def test_requests_that_were_not_looked_at_yet(self):
+        """More than may be unanswered at once: the rest waits, and is answered too."""
+        world = World(limits=LimitsConfig(max_inflight_requests=2))
+        self.addCleanup(world.close)
+        peer = world.connect()
+        world.settle = lambda: None
+        submission = {"tasks": [{"type": "t"}]}
+        frames = [
+            *(encode(MessageType.SUBMIT_TASK, {"id": i, **submission}) for i in range(5)),
+            encode(MessageType.CLAIM_TASK, {"id": 5, "types": ["other"]}),
+        ]
+        peer.send_bytes(b"".join(frames))
+        peer.connection.readConnectionLost()
+        del world.settle
+        world.settle()
+        self.assertEqual({header["id"] for _, header in peer.new()}, set(range(6)))
+        self.assertTrue(peer.wire.disconnecting)
+
+    def test_a_peer_that_then_does_not_read(self):
+        """It has as long as any other that does not, and is cut."""
+        peer = self.world.connect()
+        self.finish(peer)
+        self.world.clock.advance(29)
+        self.assertFalse(peer.wire.aborted)
+        self.world.clock.advance(1)
+        self.assertTrue(peer.wire.aborted)
