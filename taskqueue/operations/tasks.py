@@ -15,7 +15,6 @@ from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.task import (
     DEFAULT_OPTIONS,
     DEFAULT_PRIORITY,
-    FIRST_ENDED,
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     STATE_WORDS,
@@ -234,9 +233,6 @@ def watch(caller: Caller, values: Header) -> Deferred[Header]:
 
     def answer(rows: list[TaskRow | None]) -> Header:
         unknown = [i for i, row in zip(ids, rows, strict=True) if row is None]
-        over = [row for row in rows if row is not None and row.state >= FIRST_ENDED]
-        if over:
-            service.reactor.callLater(0, caller.outcomes, over)
         return {"unknown": unknown} if unknown else {}
 
     return service.watch(caller, ids).addCallback(answer)

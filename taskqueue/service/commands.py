@@ -57,6 +57,7 @@ class Commands:
     watches: Watches
     traffic: Traffic
     moments: Moments
+    reactor: Any
     stopping: bool
 
     def check_open(self) -> None:

@@ -4,16 +4,17 @@ Commands on tasks: submit them, follow them, change their fate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from taskqueue.core.changes import HistoryRow, TaskRow, row_of
-from taskqueue.core.control import ended_already
+from taskqueue.core.control import ended_already, unknown_task
 from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.moments import Now
-from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.errors import TaskQueueError, UnknownTask
 from taskqueue.service.commands import Commands, answered
 from taskqueue.service.watches import Listener
@@ -67,9 +68,9 @@ class TaskCommands(Commands):
             for answer in answers
             if isinstance(answer, Accepted) and answer.existing and answer.state >= FIRST_ENDED
         ]
-        if old:
-            self.watches.remove(listener, old)
-            self.status(old).addCallback(
+        missed = self.watches.remove(listener, old)
+        if missed:
+            self.status(missed).addCallback(
                 lambda rows: listener.outcomes([row for row in rows if row is not None])
             ).addErrback(lambda _: None)  # the store fails: the listener may ask for the status
         return answers
@@ -84,20 +85,42 @@ class TaskCommands(Commands):
         return Deferred.fromCoroutine(self._status(ids))
 
     async def _status(self, ids: Sequence[str]) -> list[TaskRow | None]:
-        tasks = self.broker.ledger.tasks
         await self.journal.barrier(None)
-        rows = await self.reader.records([i for i in ids if i not in tasks])
-        answers: list[TaskRow | None] = []
+        rows = {}
         for task_id in ids:
-            task = tasks.get(task_id)
-            row = rows.get(task_id) if task is None else row_of(task)._replace(payload=None)
-            answers.append(row)
-        return answers
+            task = self._task_in_memory(task_id)
+            if task is not None:
+                rows[task_id] = row_of(task)._replace(payload=None)
+        rows |= await self.reader.records([i for i in ids if i not in rows])
+        return [rows.get(task_id) for task_id in ids]
+
+    def _task_in_memory(self, task_id: str) -> Task | None:
+        """
+        A live task; and where answers do not wait for the store, also one whose
+        end is still to be stored.
+        """
+        ledger = self.broker.ledger
+        task = ledger.tasks.get(task_id)
+        if task is None and not self.journal.waits:
+            task = ledger.ended.get(task_id)
+        return None if task is None or task.payload is None else task
+
+    async def _payloads(self, rows: Iterable[TaskRow]) -> dict[int, bytes]:
+        """The payloads of these tasks by C{seq}, from memory or else from the store."""
+        found: dict[int, bytes] = {}
+        stored: list[int] = []
+        for row in rows:
+            task = self.broker.ledger.find(row.id)
+            if task is None or task.payload is None or task.seq != row.seq:
+                stored.append(row.seq)
+            else:
+                found[row.seq] = task.payload
+        return found | await self.reader.payloads(stored) if stored else found
 
     async def _row(self, task_id: str) -> TaskRow:
         row = (await self._status([task_id]))[0]
         if row is None:
-            raise UnknownTask(f"there is no task {task_id}", task=task_id)
+            raise unknown_task(task_id)
         return row
 
     def progress(self, task_id: str) -> Any:
@@ -117,8 +140,11 @@ class TaskCommands(Commands):
         """Fires with the payload of a task; fails with L{UnknownTask}."""
 
         async def look() -> bytes:
-            seq = (await self._row(task_id)).seq
-            return (await self.reader.payloads([seq])).get(seq, b"")
+            row = await self._row(task_id)
+            payloads = await self._payloads([row])
+            if row.seq not in payloads:
+                raise unknown_task(task_id)  # removed in the meantime
+            return payloads[row.seq]
 
         return Deferred.fromCoroutine(look())
 
@@ -128,19 +154,27 @@ class TaskCommands(Commands):
 
     def watch(self, listener: Listener, ids: Sequence[str]) -> Deferred[list[TaskRow | None]]:
         """
-        Tell C{listener} when these tasks end.
+        Tell C{listener} when these tasks end, once: of those that have ended,
+        right after the answer.
 
-        @return: fires with each task as it stands, C{None} for an unknown one;
-            those that have not ended are watched.
+        @return: fires with each task as it stands, C{None} for an unknown one.
         """
         self.watches.add(listener, ids)
 
         def sort_out(rows: list[TaskRow | None]) -> list[TaskRow | None]:
             over = [i for i, row in zip(ids, rows, strict=True) if _is_over(row)]
-            self.watches.remove(listener, over)
+            # Whatever is not watched any more was told meanwhile.
+            missed = set(self.watches.remove(listener, over))
+            ended = {row.id: row for row in rows if row is not None and row.id in missed}
+            if ended:
+                self.reactor.callLater(0, listener.outcomes, list(ended.values()))
             return rows
 
-        return self.status(ids).addCallback(sort_out)
+        def forget(failure: Failure) -> Failure:
+            self.watches.remove(listener, ids)
+            return failure
+
+        return self.status(ids).addCallbacks(sort_out, forget)
 
     @answered
     def cancel(
@@ -186,9 +220,9 @@ class TaskCommands(Commands):
         self, ids: Sequence[str], max_retries: int | None
     ) -> list[State | TaskQueueError]:
         rows = [row for row in await self._status(ids) if row is not None]
-        payloads = await self.reader.payloads([row.seq for row in rows])
+        payloads = await self._payloads(rows)
         self.check_open()
-        known = {row.id: row._replace(payload=payloads.get(row.seq, b"")) for row in rows}
+        known = {r.id: r._replace(payload=payloads[r.seq]) for r in rows if r.seq in payloads}
         control = self.broker.control
         answers = self.each(lambda i, now: control.revive(_known(known, i), now, max_retries), ids)
         return await self.journal.barrier(answers)
@@ -221,5 +255,5 @@ def _is_over(row: TaskRow | None) -> bool:
 def _known(rows: dict[str, TaskRow], task_id: str) -> TaskRow:
     row = rows.get(task_id)
     if row is None:
-        raise UnknownTask(f"there is no task {task_id}", task=task_id)
+        raise unknown_task(task_id)
     return row

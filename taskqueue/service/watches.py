@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from taskqueue.core.changes import TaskRow, row_of
 from taskqueue.core.ledger import Notice
 from taskqueue.core.task import Task
@@ -24,6 +26,8 @@ class Listener(Protocol):
 
 class Watches:
     """Listeners by the tasks, and by the queues, that they watch."""
+
+    _log = Logger()
 
     def __init__(self) -> None:
         self._by_task: dict[str, list[Listener]] = {}
@@ -51,13 +55,26 @@ class Watches:
                 watched[task_id] = None
                 self._by_task.setdefault(task_id, []).append(listener)
 
-    def remove(self, listener: Listener, task_ids: Iterable[str]) -> None:
-        """Do not tell C{listener} about these tasks."""
+    def remove(self, listener: Listener, task_ids: Iterable[str]) -> list[str]:
+        """
+        Do not tell C{listener} about these tasks.
+
+        @return: those that it would have been told about.
+        """
         watched = self._watched.get(listener, {})
+        removed: list[str] = []
         for task_id in list(task_ids):
             if task_id in watched:
                 del watched[task_id]
                 self._forget(task_id, listener)
+                removed.append(task_id)
+        self._tidy(listener)
+        return removed
+
+    def _tidy(self, listener: Listener) -> None:
+        """Keep no hold of a listener that watches nothing."""
+        if not self._watched.get(listener, True):
+            del self._watched[listener]
 
     def _forget(self, task_id: str, listener: Listener) -> None:
         listeners = self._by_task[task_id]
@@ -84,7 +101,6 @@ class Watches:
     def drop(self, listener: Listener) -> None:
         """C{listener} is gone."""
         self.remove(listener, list(self._watched.get(listener, ())))
-        self._watched.pop(listener, None)
         self.remove_queues(listener, list(self._by_queue))
 
     def tell(self, tasks: Iterable[Task]) -> None:
@@ -96,10 +112,14 @@ class Watches:
             listeners = self._by_task.pop(task.id, [])
             for listener in listeners:
                 del self._watched[listener][task.id]
+                self._tidy(listener)
             listeners = listeners + self._by_queue.get(task.queue, [])
             if listeners:
                 row = row_of(task)._replace(payload=None)
                 for listener in listeners:
                     heard.setdefault(listener, {})[row.seq] = row
         for listener, rows in heard.items():
-            listener.outcomes(list(rows.values()))
+            try:
+                listener.outcomes(list(rows.values()))
+            except Exception:
+                self._log.failure("a listener failed, and others are told all the same")
