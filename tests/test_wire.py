@@ -8,9 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue import wire
+from taskqueue import framing, strictjson, wire
 from taskqueue.errors import BadFrame, BadRequest, ClientError, FrameTooLarge, UnknownOperation
-from taskqueue.wire import MessageType, decode, decode_line, encode, encode_line
+from taskqueue.wire import (
+    MessageType,
+    decode,
+    decode_line,
+    encode,
+    encode_line,
+    frames,
+    items,
+    lines,
+    messages,
+)
 
 fixed = settings(derandomize=True, deadline=None)
 
@@ -196,7 +206,7 @@ class Frames(SynchronousTestCase):
                 self.assertIn('"payload" must be bytes, not', str(error))
 
     def test_longer_than_any_frame(self):
-        self.patch(wire, "_MAX_LENGTH", 31)
+        self.patch(frames, "_MAX_LENGTH", 31)
         self.assertEqual(
             len(encode(MessageType.SUBMIT_TASK, {"tasks": [{"payload": b"1234567"}]})), 35
         )
@@ -359,9 +369,8 @@ class Lines(SynchronousTestCase):
 class Purity(SynchronousTestCase):
     def test_no_twisted(self):
         """The codec can be used without Twisted, by a blocking client say."""
-        for module in (wire, wire.strictjson, wire.FrameDecoder):
-            name = getattr(module, "__module__", module.__name__)
-            path = Path(wire.__file__).parent / (name.rpartition(".")[2] + ".py")
+        for module in (frames, lines, messages, items, strictjson, framing):
+            path = Path(module.__file__)
             self.assertIsNone(re.search(r"(import|from) twisted", path.read_text()), path)
 
     def test_base64_is_canonical(self):
