@@ -19,8 +19,8 @@ from taskqueue.wire import (
     frames,
     items,
     lines,
-    messages,
 )
+from taskqueue.wire import messages as message_types
 
 fixed = settings(derandomize=True, deadline=None)
 
@@ -369,7 +369,7 @@ class Lines(SynchronousTestCase):
 class Purity(SynchronousTestCase):
     def test_no_twisted(self):
         """The codec can be used without Twisted, by a blocking client say."""
-        for module in (frames, lines, messages, items, strictjson, framing):
+        for module in (frames, lines, message_types, items, strictjson, framing):
             path = Path(module.__file__)
             self.assertIsNone(re.search(r"(import|from) twisted", path.read_text()), path)
 
