@@ -6,16 +6,19 @@ decide, serve waiting claims, answer when the journal has stored what changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 
 from taskqueue.core.broker import Broker
 from taskqueue.core.delivery import Delivery
+from taskqueue.core.ledger import Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import ShuttingDown, TaskQueueError
+from taskqueue.errors import LeaseLost, ShuttingDown, TaskQueueError
 from taskqueue.service.clock import Moments
 from taskqueue.service.journal import Journal
 from taskqueue.service.reader import Reader
@@ -51,6 +54,8 @@ class Commands:
     durable as the configuration asks for.
     """
 
+    _log: Logger
+
     broker: Broker
     journal: Journal
     reader: Reader
@@ -85,8 +90,7 @@ class Commands:
         if ledger.notices:
             notices, ledger.notices = ledger.notices, []
             for notice in notices:
-                if notice.holder.link is not None:
-                    notice.holder.link.notice(notice)
+                self._pass_on(notice)
         self.journal.changed()
 
     def _hand_over(self, claim: Claim, deliveries: list[Delivery], now: Now) -> None:
@@ -97,7 +101,18 @@ class Commands:
             return
         # The claimer went away while others were being served.
         for delivery in deliveries:
-            self.broker.desk.release(delivery.id, delivery.lease, 0.0, now)
+            with suppress(LeaseLost):  # its leases ended with it
+                self.broker.desk.release(delivery.id, delivery.lease, 0.0, now)
+
+    def _pass_on(self, notice: Notice) -> None:
+        """What goes wrong with the one who hears it must not cost the one who caused it."""
+        link = notice.holder.link
+        if link is None:
+            return
+        try:
+            link.notice(notice)
+        except Exception:
+            self._log.failure("{holder} cannot be told", holder=notice.holder.name)
 
     def each(
         self, command: Callable[[Any, Now], _T], items: Iterable[Any]

@@ -33,6 +33,7 @@ from taskqueue.core.task import Task
 from taskqueue.errors import BadRequest, ShuttingDown
 from taskqueue.ids import new_task_id
 from taskqueue.service.clock import Moments, moments_of
+from taskqueue.service.commands import answered
 from taskqueue.service.journal import Journal
 from taskqueue.service.patience import in_time
 from taskqueue.service.policies import policy_of, sweep_before
@@ -377,6 +378,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             ],
         }
 
+    @answered
     def backup(self, name: str) -> Deferred[tuple[str, int]]:
         """
         Copy the store, while it runs, into the folder C{backups} beside it.
@@ -386,7 +388,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             L{BadRequest} where there is one of that name.
         """
         if self.store.inline:
-            raise BadRequest("this broker keeps its tasks in memory: there is nothing to back up")
+            raise BadRequest("this broker keeps its tasks in memory: nothing can be backed up")
         folder = os.path.join(self.config.store.path, "backups")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         path = os.path.join(folder, name)

@@ -312,6 +312,8 @@ class ServiceTestCase(SynchronousTestCase):
         """Let the core know ended tasks no more: they are in the store only."""
         self.turn()
         ledger = self.service.broker.ledger
-        ledger.policy = replace(ledger.policy, recent_ended=0)
+        policy = ledger.policy
+        ledger.policy = replace(policy, recent_ended=0)
         ledger.prune_ended()
+        ledger.policy = policy
         self.assertEqual(len(ledger.ended), 0)
