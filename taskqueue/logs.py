@@ -89,6 +89,14 @@ def is_twistd(command: Mapping[str, Any]) -> bool:
     return "logfile" in command
 
 
+def is_shown(command: Mapping[str, Any]) -> bool:
+    """Whether who gives this command, C{twist} or C{twistd}, sees the log."""
+    if is_twist(command):
+        return command["logFile"] in (sys.stdout, sys.stderr)
+    elsewhere = command.get("syslog") or command.get("logger") or not command.get("nodaemon")
+    return not elsewhere and command["logfile"] in (None, "", "-")
+
+
 def fill_in(settings: LogSettings, command: MutableMapping[str, Any]) -> None:
     """Make C{twist}, whose options these are, log as C{settings} say."""
     command["fileLogObserverFactory"] = settings.observer

@@ -18,8 +18,15 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from taskqueue.config import Config, Difference, applicable, as_text, differences, load
-from taskqueue.errors import ConfigError
+from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
+from taskqueue.process import (
+    Terminal,
+    end_well_on_sigterm,
+    provide_files,
+    refuse_to_start,
+    use_monotonic_clock,
+)
 
 #: Absent on systems that cannot hang up.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
@@ -234,6 +241,7 @@ class Root(MultiService):
         super().__init__()
         self._options = options
         self._from_signal = from_signal
+        self._terminal: Terminal | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -243,7 +251,25 @@ class Root(MultiService):
         command = self._options.parent
         if command is not None and is_twistd(command) and isinstance(parent, Componentized):
             add_observer(self._options.log, command, parent, self._from_signal)
+        if command is not None:
+            self._terminal = Terminal(command)
         super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """
+        Start everything.
+
+        @raises SystemExit: it cannot start, and has said why, where a command runs it.
+        """
+        command, terminal = self._options.parent, self._terminal
+        if command is None or terminal is None:
+            super().startService()
+            return
+        try:
+            super().startService()
+        except TaskQueueError as error:
+            refuse_to_start(error, command, self._options.log, terminal)
+        terminal.leave()
 
 
 def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:
@@ -257,6 +283,7 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 
     def apply(config: Config) -> None:
         service.reconfigure(config)
+        provide_files(config.limits.max_connections)
         options.log.set_level(config.log.level)
 
     root = Root(options, reactor.callFromThread)
@@ -272,4 +299,7 @@ def makeService(options: Options) -> Root:
 
     from taskqueue.application import build
 
+    use_monotonic_clock(reactor)
+    end_well_on_sigterm(reactor)
+    provide_files(options.config.limits.max_connections)
     return assemble(options, reactor, build)

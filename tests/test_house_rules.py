@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("frontends",),
     ("client",),
     ("worker",),
-    ("cli", "web"),
+    ("cli", "process", "web"),
     ("application",),
     ("tap", "__main__"),
 )

@@ -311,7 +311,7 @@ class Reload(SynchronousTestCase):
 #: A broker that says hello, is hung up on, and stops; run by the real command.
 _SCRIPT = """
 import os, signal, sys
-import taskqueue.service
+import taskqueue.application
 from twisted.application.service import MultiService
 from twisted.logger import Logger
 
@@ -335,7 +335,7 @@ class TaskQueueService(MultiService):
         self.log.debug("late enough")
         self.reactor.stop()
 
-taskqueue.service.TaskQueueService = TaskQueueService
+taskqueue.application.build = TaskQueueService
 if sys.argv.pop(1) == "twistd":
     from twisted.scripts.twistd import run
 else:

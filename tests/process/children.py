@@ -45,9 +45,13 @@ def until(what: str, look: Callable[[], _T], patience_s: float = PATIENCE_S) -> 
     return found
 
 
-def command(name: str, *arguments: str) -> list[str]:
-    """The command line of C{twistd} or C{twist}, run by this interpreter."""
-    return [sys.executable, "-c", _COMMANDS[name], *arguments]
+def command(name: str, *arguments: str, script: str | None = None) -> list[str]:
+    """
+    The command line of C{twistd} or C{twist}, run by this interpreter.
+
+    @param script: runs instead.
+    """
+    return [sys.executable, "-c", script or _COMMANDS[name], *arguments]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -69,6 +73,7 @@ class Child:
         *arguments: str,
         name: str = "twistd",
         config: Path | None = None,
+        script: str | None = None,
         **popen: Any,
     ) -> None:
         self._path = folder / f"log-{time.monotonic_ns()}"
@@ -76,7 +81,7 @@ class Child:
         file = () if config is None else ("--config", str(config))
         with open(self._path, "wb") as out:
             self.process = subprocess.Popen(
-                command(name, *before, "taskqueue", *file, *arguments),
+                command(name, *before, "taskqueue", *file, *arguments, script=script),
                 cwd=folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

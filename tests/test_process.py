@@ -1,0 +1,171 @@
+"""What the commands arrange for their process, as far as this one can bear it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import LoopingCall
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue import process
+
+HOUR_S = 3600.0
+
+
+class Wall:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
+class Logged(SynchronousTestCase):
+    """Sees what is logged."""
+
+    def setUp(self) -> None:
+        self.events: list[Any] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def said(self) -> str:
+        mine = [e for e in self.events if e.get("log_namespace") == "taskqueue.process"]
+        return "\n".join(formatEvent(event) for event in mine)
+
+
+class MonotonicClock(Logged):
+    """Timers of a real reactor while the wall clock is set."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wall = Wall()
+
+    def reactor(self, kind: Callable[[], Any] = SelectReactor) -> Any:
+        reactor = kind()
+        self.addCleanup(reactor.removeAll)
+        reactor.seconds = self.wall  # as every reactor has it, but that this one can be set
+        return reactor
+
+    def test_the_wall_clock_stops_timers(self) -> None:
+        """Were it not so, nothing would have to be done."""
+        reactor = self.reactor()
+        reactor.callLater(1, list)
+        self.wall.ahead_s = -HOUR_S
+        self.assertGreater(reactor.timeout(), HOUR_S - 10)
+
+    def test_a_clock_that_is_set(self) -> None:
+        for kind in (SelectReactor, AsyncioSelectorReactor):
+            reactor = self.reactor(kind)
+            self.assertTrue(process.use_monotonic_clock(reactor))
+            call = reactor.callLater(1, list)
+            for ahead_s in (-HOUR_S, HOUR_S):
+                self.wall.ahead_s = ahead_s
+                self.assertTrue(0.5 < reactor.timeout() <= 1, reactor.timeout())
+                call.delay(0.0)
+                call.reset(1)
+                self.assertTrue(0.5 < reactor.timeout() <= 1, reactor.timeout())
+
+    def test_loops_go_on(self) -> None:
+        reactor = self.reactor()
+        process.use_monotonic_clock(reactor)
+        ticks: list[float] = []
+
+        def tick() -> None:
+            ticks.append(time.monotonic())
+            self.wall.ahead_s = -HOUR_S if len(ticks) % 2 else HOUR_S
+            if len(ticks) == 6:
+                reactor.stop()
+
+        loop = LoopingCall(tick)
+        loop.clock = reactor
+        loop.start(0.01).addErrback(self.fail)
+        reactor.callLater(20, reactor.stop)  # should the loop have come to a stand
+        reactor.run(installSignalHandlers=False)
+        self.assertEqual(len(ticks), 6)
+        self.assertTrue(0.04 < ticks[-1] - ticks[0] < 10)
+
+    def test_something_is_scheduled_already(self) -> None:
+        """By the other clock it would come due never, or at once."""
+        reactor = self.reactor()
+        reactor.callLater(1, list)
+        self.assertFalse(process.use_monotonic_clock(reactor))
+        self.assertIs(reactor.seconds, self.wall)
+        self.assertIn("run by the wall clock", self.said())
+
+
+class Files(Logged):
+    """The limit of open files."""
+
+    def provide(self, connections: int, soft: int, hard: int) -> list[tuple[int, int]]:
+        """What the limits are set to, from these."""
+        found: list[tuple[int, int]] = []
+        self.patch(resource, "getrlimit", lambda which: (soft, hard))
+        self.patch(resource, "setrlimit", lambda which, limits: found.append(limits))
+        process.provide_files(connections)
+        return found
+
+    def test_enough(self) -> None:
+        self.assertEqual(self.provide(1000, 2000, 2000), [])
+        self.assertEqual(self.provide(1000, resource.RLIM_INFINITY, resource.RLIM_INFINITY), [])
+        self.assertEqual(self.said(), "")
+
+    def test_raised(self) -> None:
+        self.assertEqual(self.provide(1000, 1024, 4096), [(4096, 4096)])
+        infinity = resource.RLIM_INFINITY
+        needed = 1000 + process.OTHER_FILES
+        self.assertEqual(self.provide(1000, 1024, infinity), [(needed, infinity)])
+        self.assertEqual(self.said(), "")
+
+    def test_not_enough(self) -> None:
+        self.assertEqual(self.provide(5000, 1024, 4096), [(4096, 4096)])
+        self.assertIn("max_connections = 5000 needs 5128 open files", self.said())
+        self.assertIn("may have 4096", self.said())
+
+
+class FakeReactor:
+    """Runs at once what it is told to."""
+
+    stops = 0
+
+    def sigTerm(self, number: int, frame: Any) -> None:
+        """What the reactor itself would do."""
+
+    def callWhenRunning(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+    callFromThread = callWhenRunning
+
+    def stop(self) -> None:
+        self.stops += 1
+        if self.stops > 1:
+            raise ReactorNotRunning
+
+
+class Terminate(SynchronousTestCase):
+    """SIGTERM."""
+
+    def setUp(self) -> None:
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        self.reactor = FakeReactor()
+
+    def test_stops(self) -> None:
+        signal.signal(signal.SIGTERM, self.reactor.sigTerm)
+        process.end_well_on_sigterm(self.reactor)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(self.reactor.stops, 2)
+
+    def test_somebody_else_has_it(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        process.end_well_on_sigterm(self.reactor)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
