@@ -21,15 +21,18 @@ class Batch(Generic[_T]):
     @ivar items: the former, in order.
     """
 
-    def __init__(self, raw: list[Any], most: int, read: Callable[[Any], _T]) -> None:
+    def __init__(self, raw: list[Any], most: int, read: Callable[[Any], _T], field: str) -> None:
         """
+        @param field: the field of the request that has the items.
         @param most: how many items there may be.
         @param read: makes of one raw item what the service wants.
         @raises BatchTooLarge: there are more.
         """
         if len(raw) > most:
             raise BatchTooLarge(
-                f"the batch has {len(raw)} items, at most {most} are allowed", limit=most
+                f"{field} has {len(raw)} items, at most {most} are allowed: split the batch",
+                field=field,
+                limit=most,
             )
         self.items: list[_T] = []
         self._refused: dict[int, TaskQueueError] = {}

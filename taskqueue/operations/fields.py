@@ -164,7 +164,9 @@ def list_of(check: Check, most: int, least: int = 0) -> Check:
             raise wrong(name, value, "a list")
         if len(value) > most:
             raise BatchTooLarge(
-                f"{name} has {len(value)} items, at most {most} are allowed", field=name
+                f"{name} has {len(value)} items, at most {most} are allowed",
+                field=name,
+                limit=most,
             )
         if len(value) < least:
             raise wrong(name, value, f"a list of at least {least}")

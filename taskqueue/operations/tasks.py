@@ -146,7 +146,7 @@ def submit(caller: Caller, values: Header) -> Deferred[Header]:
     read = _SubmissionReader(
         values.get("common", {}), config.limits.max_payload_bytes, service.moments().wall
     )
-    batch = Batch(values["tasks"], config.broker.max_batch_submit, read)
+    batch = Batch(values["tasks"], config.broker.max_batch_submit, read, "tasks")
     watch = values.get("watch", False)
     if watch:
         _check_watched(caller, len(batch.items))

@@ -133,7 +133,10 @@ def report(caller: Caller, values: Header) -> Deferred[Header]:
         )
 
     batch = Batch(
-        values["results"], config.broker.max_batch_results, read_with(RESULT, build, "the result")
+        values["results"],
+        config.broker.max_batch_results,
+        read_with(RESULT, build, "the result"),
+        "results",
     )
     answers = caller.service.report(batch.items)
     return answers.addCallback(lambda found: view_states(batch.merge(found)))
@@ -153,24 +156,27 @@ LEASES = Form({"leases": raw_list}, required=("leases",))
 REPORTS = Form({"reports": raw_list}, required=("reports",))
 
 
-def _batch(caller: Caller, raw: list[Any], form: Form, key: str) -> Batch[tuple[str, int, Any]]:
+def _batch(
+    caller: Caller, values: Header, field: str, form: Form, key: str
+) -> Batch[tuple[str, int, Any]]:
     return Batch(
-        raw,
+        values[field],
         caller.service.config.broker.max_batch_results,
         read_with(form, lambda item: (item["task"], item["lease"], item.get(key)), "the item"),
+        field,
     )
 
 
 def extend(caller: Caller, values: Header) -> Deferred[Header]:
     """EXTEND_LEASE."""
-    batch = _batch(caller, values["leases"], EXTENSION, "lease_s")
+    batch = _batch(caller, values, "leases", EXTENSION, "lease_s")
     answers = caller.service.extend(batch.items)
     return answers.addCallback(lambda found: _view_values("lease_s", batch.merge(found)))
 
 
 def release(caller: Caller, values: Header) -> Deferred[Header]:
     """RELEASE_TASK."""
-    batch = _batch(caller, values["leases"], RELEASE, "delay_s")
+    batch = _batch(caller, values, "leases", RELEASE, "delay_s")
     items = [(task, token, delay_s or 0.0) for task, token, delay_s in batch.items]
     answers = caller.service.release(items)
     return answers.addCallback(lambda found: view_states(batch.merge(found)))
@@ -178,7 +184,7 @@ def release(caller: Caller, values: Header) -> Deferred[Header]:
 
 def report_progress(caller: Caller, values: Header) -> Deferred[Header]:
     """REPORT_PROGRESS."""
-    batch = _batch(caller, values["reports"], PROGRESS, "progress")
+    batch = _batch(caller, values, "reports", PROGRESS, "progress")
     answers = caller.service.report_progress(batch.items)
     return answers.addCallback(lambda found: _view_values("cancel", batch.merge(found)))
 
