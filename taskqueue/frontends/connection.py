@@ -11,6 +11,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
@@ -104,11 +105,11 @@ class Connection(Receiver):
         super().connectionLost(reason)
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
-        self.factory.connections.discard(self)
         if self._admitted:
             self._admitted = False
             self.factory.leave(self.host)
         self.session.close()
+        self.factory.gone(self)
 
     def end(self, error: FatalClientError) -> None:
         """Tell the peer why, and close; one that does not go is cut off."""
@@ -131,11 +132,12 @@ class Connection(Receiver):
         """Close once the peer has read what it was sent, or has had the time to."""
         self._end()
         self._lingering = self.factory.reactor.callLater(LINGER_S, self.transport.abortConnection)
+        self.transport.resumeProducing()
         close_ours = getattr(self.transport, "loseWriteConnection", None)
-        if close_ours is None:
+        # A TLS transport hands that to the TCP connection below, before its own last bytes.
+        if close_ours is None or ISSLTransport.providedBy(self.transport):
             self.transport.loseConnection()
         else:
-            self.transport.resumeProducing()
             close_ours()
 
     def readConnectionLost(self) -> None:
@@ -168,6 +170,7 @@ class Connection(Receiver):
 
     def dataReceived(self, data: bytes) -> None:
         self.factory.service.traffic.bytes_in += len(data)
+        self.heard_at = self.factory.now()
         if not self._admitted:
             if self._lingering is not None:
                 return
@@ -176,7 +179,6 @@ class Connection(Receiver):
 
     def request_received(self, message: bytes) -> None:
         """Take one request, as bytes."""
-        self.heard_at = self.factory.now()
         session = self.session
         try:
             message_type, header = self.decode(message)
@@ -242,7 +244,9 @@ class Connection(Receiver):
             self.connected_at, limits.handshake_timeout_s, now
         ):
             self.end(TimedOut(f"no HELLO within {limits.handshake_timeout_s:g} s"))
-        elif not session.busy and self._is_over(self.heard_at, limits.idle_timeout_s, now):
+        elif session.busy:
+            self.heard_at = now  # its silence begins when it has nothing to wait for
+        elif self._is_over(self.heard_at, limits.idle_timeout_s, now):
             self.end(
                 TimedOut(
                     f"nothing was heard for {limits.idle_timeout_s:g} s (idle_timeout_s): send "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
@@ -52,6 +53,7 @@ class BrokerFactory(Factory):
         self.connections: set[Connection] = set()
         self._admission = admission
         self._connect = connect
+        self._all_gone: Deferred[None] | None = None
         service.at_close(self.close_connections)
 
     @property
@@ -93,9 +95,31 @@ class BrokerFactory(Factory):
         for connection in list(self.connections):
             connection.check_time(now)
 
-    def close_connections(self) -> None:
-        """Close every connection, after what has been written to it."""
+    def close_connections(self) -> Deferred[None]:
+        """
+        Close every connection, after what has been written to it.
+
+        @return: fires when all are gone; cancelling it cuts off those that are not.
+        """
         for connection in list(self.connections):
             if not connection.closing:
                 connection.transport.unregisterProducer()
                 connection.linger()
+        if not self.connections:
+            return succeed(None)
+        self._all_gone = Deferred(self._cut_off)
+        return self._all_gone
+
+    def _cut_off(self, all_gone: Deferred[None]) -> None:
+        for connection in list(self.connections):
+            connection.transport.abortConnection()
+        self._all_gone = None
+        if not all_gone.called:
+            all_gone.callback(None)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection is no more."""
+        self.connections.discard(connection)
+        if self._all_gone is not None and not self.connections:
+            all_gone, self._all_gone = self._all_gone, None
+            all_gone.callback(None)

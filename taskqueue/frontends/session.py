@@ -36,6 +36,9 @@ from taskqueue.wire import Header, MessageType
 #: The longest id of a request, if it is a text.
 LONGEST_REQUEST_ID = 64
 
+#: How large a message with several events may grow, about.
+MOST_EVENT_BYTES = 1024 * 1024
+
 #: Sends one message to the peer.
 Send = Callable[[MessageType, Header], None]
 
@@ -225,8 +228,25 @@ class Session:
         self._push([view_notice(notice)])
 
     def _push(self, events: list[Header]) -> None:
+        """Send events, in as many messages as it takes for the peer to accept each."""
+        most_bytes = min(MOST_EVENT_BYTES, self.service.config.limits.max_frame_bytes // 2)
+        first, size = 0, 0
+        for position, event in enumerate(events):
+            weight = _weight_bytes(event)
+            if size + weight > most_bytes and position > first:
+                self._push_one(events[first:position])
+                first, size = position, 0
+            size += weight
+        self._push_one(events[first:])
+
+    def _push_one(self, events: list[Header]) -> None:
         if self.open:
             self._send(MessageType.EVENT, {"events": events})
+
+
+def _weight_bytes(event: Header) -> int:
+    """About as many bytes as an event can take in a message."""
+    return 512 + len(event.get("result", b"")) + 4 * len(event.get("error", ""))
 
 
 _REQUEST_ID = (
