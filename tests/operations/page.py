@@ -63,7 +63,8 @@ def tables():
 def rows_under(heading, columns):
     """The rows of the tables with so many columns under a heading, as cells."""
     start = TEXT.index(f"\n{heading}\n") + len(heading)
-    end = re.compile(r"^#{1,%d} " % heading.count("#"), re.MULTILINE).search(TEXT, start + 2)
+    next_heading = rf"^#{{1,{heading.count('#')}}} "
+    end = re.compile(next_heading, re.MULTILINE).search(TEXT, start + 2)
     part = TEXT[start : end.start() if end else None]
     rows = [_cells(line) for line in part.splitlines() if line.startswith("| ")]
     return [r for r in rows if len(r) == columns and not r[0].startswith("-")]
