@@ -1,6 +1,6 @@
 """
-Brokers that are killed under load, at any moment, again and again: what they
-acknowledged stays true.
+Brokers that are killed, or told to stop, under load, at any moment, again and
+again: what they acknowledged stays true.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ def _wrong_history(task: Header) -> Iterator[str]:
         yield f"{task['id']}: attempt {task['attempt']} after {ended} that ended: {events}"
 
 
-class Crash(ProcessTestCase):
-    """One data directory, many broker processes, all but the last killed."""
+class Ends(ProcessTestCase):
+    """One data directory, many broker processes, all but the last ended by a signal."""
+
+    number: int
 
     def setUp(self) -> None:
         super().setUp()
@@ -113,19 +115,25 @@ class Crash(ProcessTestCase):
     def _open(self, child: Child) -> None:
         """Let producers and workers at this broker, as soon as it listens."""
         port = child.port()
+        Peer(port).close()  # it listens before its reactor runs, which alone heeds SIGTERM
         self.brokers += 1
         self.port = port
 
-    def _kill_at_random(self) -> None:
-        """Start a broker and kill it: mostly under load, now and then while it starts."""
+    def _end_at_random(self, most_s: float, *, early: bool) -> int:
+        """
+        Start a broker and end it, within C{most_s}.
+
+        @param early: that may be before it listens.
+        @return: its exit status.
+        """
         child = self.start(*SETTINGS)
-        early = self.random.random() < 0.2
         if not early:
             self._open(child)
-        lived = child.lives_for(self.random.uniform(0.0, 0.6 if early else 1.5))
-        self.port = 0
+        lived = child.lives_for(self.random.uniform(0.0, most_s))
         self.assertTrue(lived, f"seed {SEED}: the broker ended by itself:\n{child.log}")
-        child.end(signal.SIGKILL)
+        status = child.end(self.number)
+        self.port = 0
+        return status
 
     def _settle(self) -> None:
         """Bring up the last broker, and let everything that is left be done."""
@@ -158,16 +166,44 @@ class Crash(ProcessTestCase):
         self.assertEqual({s: n for s, n in stats["states"].items() if n}, dict(states))
         self.assertEqual((stats["depth"], stats["in_progress"], stats["held_bytes"]), (0, 0, 0))
 
-    def test_nothing_acknowledged_is_lost(self) -> None:
-        for actor in self.actors:
-            actor.start()
-        for _ in range(KILLS):
-            self._kill_at_random()
+    def _check(self, least: int) -> None:
+        """
+        Compare what the broker has with what it said.
+
+        @param least: so many tasks at least should have been completed for this to mean something.
+        """
         self._settle()
         with Peer(self.port) as peer:
             wrong = list(what_is_wrong(self.book, self._tasks(peer)))
             self.assertEqual(wrong[:20], [], f"{len(wrong)} things are wrong; seed {SEED}")
             self._recount(peer)
         told = f"{len(self.book.accepted)} accepted, {len(self.book.told)} completed"
-        self.assertGreater(len(self.book.told), 10 * KILLS, told)
-        self.assertGreater(self.book.repeated, 0, told)
+        self.assertGreater(len(self.book.told), least, told)
+
+
+class Crash(Ends):
+    """Killed."""
+
+    number = signal.SIGKILL
+
+    def test_nothing_acknowledged_is_lost(self) -> None:
+        for actor in self.actors:
+            actor.start()
+        for _ in range(KILLS):
+            early = self.random.random() < 0.2
+            self._end_at_random(0.6 if early else 1.5, early=early)
+        self._check(10 * KILLS)
+        self.assertGreater(self.book.repeated, 0)
+
+
+class OrderlyStop(Ends):
+    """Told to stop."""
+
+    number = signal.SIGTERM
+
+    def test_nothing_acknowledged_is_lost(self) -> None:
+        for actor in self.actors:
+            actor.start()
+        for _ in range(4):
+            self.assertEqual(self._end_at_random(1.0, early=False), 0, f"seed {SEED}")
+        self._check(40)

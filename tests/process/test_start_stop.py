@@ -227,7 +227,7 @@ class Stop(ProcessTestCase):
     def test_told_twice(self) -> None:
         for name in COMMANDS:
             child = self.start(name=name)
-            child.port()
+            Peer(child.port()).close()  # its reactor runs
             child.tell(signal.SIGTERM)
             child.tell(signal.SIGTERM)
             self.assertEqual(child.wait(), 0, child.log)
