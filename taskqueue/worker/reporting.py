@@ -4,6 +4,7 @@ Handing in results, many at a time, until the broker has taken them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -40,6 +41,8 @@ class Reporter:
 
     What the broker cannot take now is said again; what it never will is turned
     into a failure that it can take.
+
+    @ivar on_taken: called whenever some have been handed in.
     """
 
     _log = Logger()
@@ -49,6 +52,7 @@ class Reporter:
         @param most: reports in one request.
         """
         self.most = most
+        self.on_taken: Callable[[], None] = lambda: None
         self._client = client
         self._reactor = reactor
         self._waiting: list[Report] = []
@@ -122,6 +126,7 @@ class Reporter:
         self._waiting.extend(again)
         self._schedule()
         self._tell_drained()
+        self.on_taken()
 
     async def _hand_in(self, batch: list[Report]) -> tuple[list[Report], float]:
         """

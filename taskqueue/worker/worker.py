@@ -110,6 +110,7 @@ class Worker(Service):
         self._jobs = Jobs(self.handlers, client, reactor, concurrency)
         self._jobs.on_report = self._reporter.add
         self._jobs.on_ended = self._job_ended
+        self._reporter.on_taken = self._wake
         self._heartbeats = Heartbeats(self._beat, lambda: self._jobs.shortest_lease_s, reactor)
         client.on_lost("cancel", lambda lost: self._jobs.cancel(lost.lease))
         client.on_lost("lease_lost", self._lease_lost)
@@ -146,11 +147,15 @@ class Worker(Service):
         self._slot = Deferred()
         await self._slot
 
-    def _job_ended(self) -> None:
+    def _wake(self) -> None:
+        """There may be a free slot."""
         slot, self._slot = self._slot, None
         if slot is not None:
             # Whatever else ends in this turn of the reactor is claimed for at once.
             self._reactor.callLater(0, slot.callback, None)
+
+    def _job_ended(self) -> None:
+        self._wake()
         if self._idle is not None and not self._jobs:
             idle, self._idle = self._idle, None
             idle.callback(None)
@@ -204,9 +209,7 @@ class Worker(Service):
             self._log.info("worker {worker} claims no more", worker=self.worker_id)
             if self._asked is not None:
                 self._asked.cancel()
-            slot, self._slot = self._slot, None
-            if slot is not None:
-                slot.callback(None)
+            self._wake()
 
     # --- the broker's view --------------------------------------------------------------
 

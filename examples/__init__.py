@@ -1,0 +1,1 @@
+"""What can be done with taskqueue: complete programs to start from."""
