@@ -45,7 +45,10 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
                 description, factory, reactor, f"taskqueue ({language})"
             ).setServiceParent(service)
             Timer(
-                f"time-outs of {description}", CHECK_TIMES_S, factory.check_times, reactor
+                f"time-outs of {language} on {description}",
+                CHECK_TIMES_S,
+                factory.check_times,
+                reactor,
             ).setServiceParent(service)
     if config.http.listen:
         from taskqueue.web.site import make_site  # costs start-up time where it is not used

@@ -52,16 +52,31 @@ class EndpointService(Service):
         problems: list[Failure] = []
         try:
             endpoint = serverFromString(self.reactor, self.description)
-            endpoint.listen(self.factory).addCallbacks(self._listening, problems.append)
+            listening = endpoint.listen(self.factory)
         except Exception:
             problems.append(Failure())
+        else:
+            listening.addCallbacks(self._listening, problems.append)
+            if not listening.called:
+                listening.addCallback(lambda _: self._log_late(problems))
         if problems:
-            reason = str(problems[0].value) or type(problems[0].value).__name__
-            raise CannotListen(f"cannot listen on {self.description} for {self.what}: {reason}")
+            self.running = False
+            raise CannotListen(self._explain(problems[0]))
 
-    def _listening(self, port: IListeningPort) -> None:
+    def _listening(self, port: IListeningPort) -> Deferred[None] | None:
+        if not self.running:  # stopped before this was known
+            return port.stopListening()
         self.port = port
         self._log.info("{what} on {address}", what=self.what, address=port.getHost())
+        return None
+
+    def _explain(self, problem: Failure) -> str:
+        reason = str(problem.value) or type(problem.value).__name__
+        return f"cannot listen on {self.description} for {self.what}: {reason}"
+
+    def _log_late(self, problems: list[Failure]) -> None:
+        for problem in problems:
+            self._log.failure("{problem}", problem, problem=self._explain(problem))
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
