@@ -15,7 +15,7 @@ from taskqueue.core.control import ended_already, unknown_task
 from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.moments import Now
 from taskqueue.core.task import FIRST_ENDED, State, Task
-from taskqueue.errors import TaskQueueError, UnknownTask
+from taskqueue.errors import StoreUnavailable, TaskQueueError, UnknownTask
 from taskqueue.service.commands import Commands, answered
 from taskqueue.service.watches import Listener
 from taskqueue.store.interface import Filter, Page
@@ -80,18 +80,35 @@ class TaskCommands(Commands):
     def status(self, ids: Sequence[str]) -> Deferred[list[TaskRow | None]]:
         """
         Fires with each task as it durably stands, without payload, with its
-        result; C{None} for an unknown one.
+        result; C{None} for an unknown one.  While the store cannot write, this
+        is what it has; fails with L{StoreUnavailable} where it does not have it yet.
         """
         return Deferred.fromCoroutine(self._status(ids))
 
     async def _status(self, ids: Sequence[str]) -> list[TaskRow | None]:
-        await self.journal.barrier(None)
+        try:
+            await self.journal.barrier(None)
+        except StoreUnavailable:
+            return await self._stored(ids)
         rows = {}
         for task_id in ids:
             task = self._task_in_memory(task_id)
             if task is not None:
                 rows[task_id] = row_of(task)._replace(payload=None)
         rows |= await self.reader.records([i for i in ids if i not in rows])
+        return [rows.get(task_id) for task_id in ids]
+
+    async def _stored(self, ids: Sequence[str]) -> list[TaskRow | None]:
+        """
+        Tasks as they stand in the store, which cannot write: what has changed
+        since then may never have been.
+
+        @raises StoreUnavailable: one is in memory only, so nobody knows whether
+            there is such a task.
+        """
+        rows = await self.reader.records(ids)
+        if any(i not in rows and self.broker.ledger.find(i) is not None for i in ids):
+            self.journal.check()
         return [rows.get(task_id) for task_id in ids]
 
     def _task_in_memory(self, task_id: str) -> Task | None:
@@ -150,7 +167,10 @@ class TaskCommands(Commands):
 
     def find(self, filter: Filter, page: Page) -> Deferred[list[TaskRow]]:
         """Fires with one page of the matching tasks, as they durably stand."""
-        return self.journal.barrier(None).addCallback(lambda _: self.reader.find(filter, page))
+        stored = self.journal.barrier(None).addErrback(
+            lambda failure: failure.trap(StoreUnavailable)
+        )
+        return stored.addCallback(lambda _: self.reader.find(filter, page))
 
     def watch(self, listener: Listener, ids: Sequence[str]) -> Deferred[list[TaskRow | None]]:
         """

@@ -102,17 +102,31 @@ class FollowTests(ServiceTestCase):
         row, unknown = self.successResultOf(asked)
         self.assertEqual((row.id, row.payload, unknown), ("a", None, None))
 
-    def test_status_in_an_outage_is_refused_not_held(self):
+    def test_an_outage_ends_no_reading(self):
+        """What the store has is told, and nothing that it may never have."""
+        self.submit("a", payload=b"p")
+        delivery = self.take()
+        self.turn()
         self.store.fail("commit")
-        self.submitting("a").addErrback(lambda _: None)
+        self.reporting(delivery).addErrback(lambda _: None)
+        self.submitting("b").addErrback(lambda _: None)
         self.pass_time(ANSWER_WITHIN_S + 1)
+        [a, unknown] = self.result_of(self.service.status(["a", "unknown"]))
+        self.assertEqual((State(a.state), unknown), (State.IN_PROGRESS, None))
+        self.assertEqual(self.result_of(self.service.payload("a")), b"p")
+        self.assertEqual(self.result_of(self.service.history("a")), [])
+        found = self.result_of(self.service.find(Filter(), Page()))
+        self.assertEqual([row.id for row in found], ["a"])
         for asked in (
-            self.service.status(["a"]),
-            self.service.history("a"),
-            self.service.payload("a"),
-            self.service.find(Filter(), Page()),
+            self.service.status(["a", "b"]),
+            self.service.history("b"),
+            self.service.payload("b"),
         ):
             self.failureResultOf(asked, StoreUnavailable)
+        self.store.work()
+        self.pass_time(5)
+        states = [State(row.state) for row in self.result_of(self.service.status(["a", "b"]))]
+        self.assertEqual(states, [State.COMPLETED, State.PENDING])
 
     def test_results_are_opaque_bytes(self):
         """A result that could not be decoded must not be stored as empty."""

@@ -210,7 +210,7 @@ class DurableWatchingTests(WatchingMixin, ServiceTestCase):
         self.store.fail("commit")
         self.submitting("b").addErrback(lambda _: None)
         self.turn()
-        watched = self.service.watch(self.listener, ["a"])
+        watched = self.service.watch(self.listener, ["a", "b"])
         self.pass_time(ANSWER_WITHIN_S + 1)
         self.failureResultOf(watched, StoreUnavailable)
         self.assertNobodyWatches()
