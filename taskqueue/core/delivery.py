@@ -4,6 +4,7 @@ Delivery: claims, and what workers say about the tasks they hold.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from taskqueue.core.intake import check_lease
@@ -76,7 +77,8 @@ class Desk:
         """
         Hand over what is ready and wanted, without waiting.
 
-        @return: up to C{claim.limit} tasks; queues in the claim's order of
+        @return: up to C{claim.limit} tasks, and C{claim.max_bytes} bytes if that
+            is more than one; queues in the claim's order of
             preference, and within a queue strictly by priority, first come
             first served.
         @raises BadRequest: C{claim.limit} is no number of tasks, or
@@ -101,6 +103,7 @@ class Desk:
     def _hand_out(self, claim: Claim, now: Now) -> list[Delivery]:
         ledger = self._ledger
         limit = min(claim.limit, ledger.tokens_left())
+        room = inf if claim.max_bytes is None else claim.max_bytes
         found: list[Delivery] = []
         for name in claim.queues:
             queue = ledger.queues.get(name)
@@ -110,11 +113,17 @@ class Desk:
                 tasks = queue.take(claim.types, limit - len(found))
                 if not tasks:
                     break
-                for task in tasks:
+                for position, task in enumerate(tasks):
                     if task.expires_at is not None and task.expires_at <= now.wall:
                         ledger.finish(task, State.EXPIRED, now)
-                    else:
-                        found.append(self._deliver(task, claim, now))
+                        continue
+                    room -= _weight_bytes(task)
+                    if room < 0 and found:
+                        for left in tasks[position:]:
+                            left.lane.push(left)
+                            ledger.touched[left.lane] = None
+                        return found
+                    found.append(self._deliver(task, claim, now))
         return found
 
     def _deliver(self, task: Task, claim: Claim, now: Now) -> Delivery:
@@ -370,6 +379,11 @@ def tells(outcome: Outcome, task: _Ended) -> bool:
         return task.error == (outcome.error or NO_REASON)
     yielded = task.state == State.CANCELLED and task.cancel_requested
     return task.state == State.FAILED or yielded
+
+
+def _weight_bytes(task: Task) -> int:
+    """About as many bytes as a delivery takes in a message."""
+    return 512 + len(task.payload or b"") + len(task.headers or "")
 
 
 def lease_lost(task_id: str, token: int) -> LeaseLost:

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskqueue.core.task import Task
+
+if TYPE_CHECKING:
+    from taskqueue.core.waiting import Claim
 
 #: Heaps shorter than this are not worth compacting.
 _SMALL = 1024
@@ -30,16 +33,18 @@ class Holder:
     @ivar incarnation: 0 where it never registered.
     @ivar renewed_at: monotonic moment from which all its leases run anew.
     @ivar leases: its leases by token.
+    @ivar claims: its waiting claims by arrival number.
     @ivar link: whatever the service uses to reach it, C{None} when it is away.
     """
 
-    __slots__ = ("incarnation", "leases", "link", "name", "renewed_at")
+    __slots__ = ("claims", "incarnation", "leases", "link", "name", "renewed_at")
 
     def __init__(self, name: str, incarnation: int = 0) -> None:
         self.name = name
         self.incarnation = incarnation
         self.renewed_at = -inf
         self.leases: dict[int, Lease] = {}
+        self.claims: dict[int, Claim] = {}
         self.link: Any = None
 
 

@@ -109,10 +109,9 @@ class Ledger:
 
     def withdraw_claims(self, holder: Holder) -> None:
         """No claim of C{holder} waits any longer."""
-        for claim in self.claims:
-            if claim.holder is holder:
-                self.claims.remove(claim)
-                self.withdrawn.append(claim)
+        for claim in list(holder.claims.values()):
+            self.claims.remove(claim)
+            self.withdrawn.append(claim)
 
     def find(self, task_id: str) -> Task | None:
         """The task with this id, as far as it is in memory."""

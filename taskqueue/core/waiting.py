@@ -34,13 +34,25 @@ class Claim:
     @ivar queues: names, in order of preference.
     @ivar types: the types wanted, C{None} for any.
     @ivar limit: how many tasks at most.
+    @ivar max_bytes: about as many bytes as all tasks together may take in a
+        message, C{None} for any number; one task is always given.
     @ivar lease_s: length of the leases; C{None} for what task or queue say.
     @ivar deadline: monotonic moment until which it waits.
     @ivar serial: arrival number: the lowest is served first.
     @ivar reply: whatever the caller needs to answer it; not looked at here.
     """
 
-    __slots__ = ("deadline", "holder", "lease_s", "limit", "queues", "reply", "serial", "types")
+    __slots__ = (
+        "deadline",
+        "holder",
+        "lease_s",
+        "limit",
+        "max_bytes",
+        "queues",
+        "reply",
+        "serial",
+        "types",
+    )
 
     def __init__(
         self,
@@ -50,6 +62,7 @@ class Claim:
         limit: int,
         lease_s: float | None = None,
         deadline: float = 0.0,
+        max_bytes: int | None = None,
     ) -> None:
         self.holder = holder
         self.queues = queues
@@ -57,6 +70,7 @@ class Claim:
         self.limit = limit
         self.lease_s = lease_s
         self.deadline = deadline
+        self.max_bytes = max_bytes
         self.serial = 0
         self.reply: Any = None
 
@@ -90,6 +104,7 @@ class WaitingClaims:
             for queue in claim.queues:
                 self._by_queue.setdefault(queue, {})[wish] = line
         line[claim.serial] = self._waiting[claim.serial] = claim
+        claim.holder.claims[claim.serial] = claim
         heappush(self._deadlines, (claim.deadline, claim.serial))
         if len(self._deadlines) > 2 * len(self._waiting) + _SMALL:
             self._deadlines = [(c.deadline, serial) for serial, c in self._waiting.items()]
@@ -103,6 +118,7 @@ class WaitingClaims:
         """
         if self._waiting.pop(claim.serial, None) is None:
             return False
+        del claim.holder.claims[claim.serial]
         wish = (claim.queues, claim.types)
         line = self._lines[wish]
         del line[claim.serial]

@@ -69,6 +69,8 @@ def hello(caller: Caller, values: Header) -> Header:
             "max_inflight_requests": limits.max_inflight_requests,
             "idle_timeout_s": limits.idle_timeout_s,
             "claim_wait_max_s": broker.claim_wait_max_s,
+            "lease_min_s": broker.lease_min_s,
+            "lease_max_s": broker.lease_max_s,
         },
     }
 

@@ -71,7 +71,15 @@ def claim(caller: Caller, values: Header) -> Deferred[Header]:
     worker = caller.worker
     queues = values.get("queues", ("default",) if worker is None else worker.info.queues)
     types = values.get("types", None if worker is None else worker.info.types)
-    found = caller.service.claim(caller.holder, queues, types, limit, wait_s, values.get("lease_s"))
+    found = caller.service.claim(
+        caller.holder,
+        queues,
+        types,
+        limit,
+        wait_s,
+        values.get("lease_s"),
+        max_bytes=caller.service.config.limits.max_frame_bytes // 2,
+    )
     if found.called:
         return found.addCallback(_view_claimed)
     caller.claims_waiting += 1

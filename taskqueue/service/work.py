@@ -33,20 +33,22 @@ class WorkCommands(Commands):
         limit: int = 1,
         wait_s: float = 0.0,
         lease_s: float | None = None,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Delivery]]:
         """
         Claim up to C{limit} tasks for C{holder}, waiting up to C{wait_s}
         seconds for the first.
 
+        @param max_bytes: about how many bytes they may take together, if they
+            are more than one.
         @return: fires with the deliveries, none when the time is over; it may
             be cancelled.
         """
         self.check_open()
         now = self.moments()
         wanted = None if types is None else frozenset(types)
-        claim = Claim(
-            holder, tuple(dict.fromkeys(queues)), wanted, limit, lease_s, now.mono + wait_s
-        )
+        order = tuple(dict.fromkeys(queues))
+        claim = Claim(holder, order, wanted, limit, lease_s, now.mono + wait_s, max_bytes)
         found = self.broker.desk.claim(claim, now)
         if not found and wait_s > 0:
             claim.reply = Deferred(lambda _: self._cancel_claim(claim))
