@@ -10,8 +10,7 @@ from taskqueue.core.audit import audit
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Submission
 from taskqueue.core.waiting import Claim
-
-from .world import World
+from tests.core.world import World
 
 KB = 1024
 
