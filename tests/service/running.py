@@ -49,7 +49,8 @@ QUIET = Config(
 @implementer(IStore)
 class ObedientStore:
     """
-    A store in memory that fails where it is told to.
+    A store (in memory, unless told otherwise) that fails where it is told to,
+    and whose calls run in the caller's thread.
 
     @ivar failing: names of the methods that fail now, with what they raise.
     @ivar called: names of the methods called, in order.
@@ -58,8 +59,8 @@ class ObedientStore:
 
     inline = True
 
-    def __init__(self) -> None:
-        self.inner = MemoryStore()
+    def __init__(self, inner: Any = None) -> None:
+        self.inner = MemoryStore() if inner is None else inner
         self.failing: dict[str, Exception] = {}
         self.called: list[str] = []
         self.batches: list[Batch] = []
@@ -168,12 +169,15 @@ class ServiceTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.jumped_s = 0.0
-        self.store = ObedientStore()
+        self.store = self.make_store()
         self.patch(service_module, "make_runner", self.make_runner)
         self.runners: list[HeldRunner] = []
         self.service = self.start()
         self.holder = Holder("claimer")
         self.addCleanup(self.end)
+
+    def make_store(self) -> ObedientStore:
+        return ObedientStore()
 
     def make_runner(self, inline, reactor, name):
         self.runners.append(HeldRunner())
@@ -201,7 +205,7 @@ class ServiceTestCase(SynchronousTestCase):
         The service is gone with all that was not stored; another starts on
         what was.
         """
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.store.close()
         self.service = self.start()
