@@ -138,3 +138,29 @@ class ApplicationTests(BrokerTestCase):
             self.assertEqual(header["code"], "TOO_MANY_CONNECTIONS")
 
         return Deferred.fromCoroutine(play())
+
+    def test_peer_that_does_not_read_is_cut_off(self):
+        """It watches a queue whose results are large, and reads none of them."""
+        broker = self.start(max_outbound_bytes=3_000_000, store=StoreConfig(kind="memory"))
+
+        async def play():
+            sleeper = await self.connect(broker)
+            await sleeper.ask(MessageType.HELLO)
+            await sleeper.ask(MessageType.WATCH, queues=["default"])
+            sleeper.transport.pauseProducing()
+            talker = await self.connect(broker)
+            await talker.ask(MessageType.HELLO)
+            for _ in range(40):
+                await talker.ask(MessageType.SUBMIT_TASK, tasks=[{"type": "job"}])
+                [task] = (await talker.ask(MessageType.CLAIM_TASK))["tasks"]
+                done = {"task": task["id"], "lease": task["lease"], "status": "completed"}
+                await talker.ask(
+                    MessageType.TASK_RESULT, results=[{**done, "result": bytes(1_000_000)}]
+                )
+                if broker.traffic.refused:
+                    break
+            self.assertEqual(broker.traffic.refused, {"SLOW_READER": 1})
+            self.assertEqual(broker.traffic.open, {"framed": 1})
+            self.assertEqual(len(broker.watches._by_queue), 0)
+
+        return Deferred.fromCoroutine(play())

@@ -210,8 +210,10 @@ class Connection(Receiver):
             self._close_if_answered()
 
     def pauseProducing(self) -> None:
-        self._unread_since = self.factory.now()
-        self._unread_bytes = 0
+        # Transports say it again with each write, until the peer has read what waits.
+        if self._unread_since is None:
+            self._unread_since = self.factory.now()
+            self._unread_bytes = 0
         super().pauseProducing()
 
     def resumeProducing(self) -> None:

@@ -44,20 +44,17 @@ class Wire(StringTransport):
     half_closed = False
     aborted = False
     connected = True
-    full = False
     protocol: Connection
 
     def write(self, data: bytes) -> None:
         super().write(data)
-        if self.buffer_bytes is None or self.producer is None or self.full:
+        if self.buffer_bytes is None or self.producer is None:
             return
         if len(self.value()) > self.buffer_bytes:
-            self.full = True
-            self.producer.pauseProducing()
+            self.producer.pauseProducing()  # again with every write, as TCP transports do
 
     def read(self) -> None:
         """The peer reads all that there is."""
-        self.full = False
         self.clear()
         if self.producer is not None:
             self.producer.resumeProducing()
