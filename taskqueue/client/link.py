@@ -9,10 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.application.internet import ClientService, backoffPolicy
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -79,7 +78,7 @@ class Connection(Protocol):
         self._decoder = FrameDecoder(MAX_ANSWER_BYTES)
 
     def connectionMade(self) -> None:
-        if isinstance(self.transport.getPeer(), (IPv4Address, IPv6Address)):
+        if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.transport.registerProducer(self, True)
@@ -153,6 +152,8 @@ class Link:
             retryPolicy=self._pause_s,
             clock=reactor,
         )
+        self._stopping = self._has_stopped = False
+        self._waiting: list[Deferred[None]] = []
         session.on_failed = self._stop_trying
 
     def _pause_s(self, attempt: int) -> float:
@@ -172,12 +173,28 @@ class Link:
         self._reactor.callLater(0, self._session.could_not_connect, error)
 
     def _stop_trying(self) -> None:
-        self._reactor.callLater(0, self._service.stopService)
+        self._reactor.callLater(0, self.stop)
 
     def stop(self) -> Deferred[None]:
-        """Disconnect; fires when that is done."""
-        connection = self._factory.newest
-        if connection is not None and connection.connected:
-            connection.end()
-        stopped: Deferred[None] = self._service.stopService()
-        return stopped
+        """Disconnect; fires when that is done, however often it is asked for."""
+        done: Deferred[None] = Deferred()
+        self._waiting.append(done)
+        if not self._stopping:
+            self._stopping = True
+            connection = self._factory.newest
+            if connection is not None and connection.connected:
+                connection.end()
+            self._service.stopService().addBoth(self._stopped)
+        elif self._has_stopped:
+            self._tell_stopped()
+        return done
+
+    def _stopped(self, _: object) -> None:
+        # Not at once: the service cannot be asked anything while it says so.
+        self._has_stopped = True
+        self._reactor.callLater(0, self._tell_stopped)
+
+    def _tell_stopped(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(None)
