@@ -203,7 +203,7 @@ class FrontendTestCase(ServiceTestCase):
     def assertNothingLeft(self) -> None:
         """Every resource that connections took was given back."""
         service, ledger = self.service, self.service.broker.ledger
-        self.assertEqual(self.admission.count, 0)
+        self.assertEqual((self.admission.count, len(self.admission._peers)), (0, 0))
         self.assertEqual(self.framed.connections | self.lines.connections, set())
         self.assertEqual(service.traffic.open.total(), 0)
         self.assertEqual(len(ledger.claims), 0)

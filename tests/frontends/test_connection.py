@@ -130,6 +130,17 @@ class LingeringTests(FrontendTestCase):
         self.assertEqual(peer.hear(), [])
         self.assertEqual(peer.wire.producerState, "producing")
 
+    def test_peer_that_was_paused_is_read_until_it_goes(self):
+        """Otherwise nobody would notice that it is gone, nor would it read why."""
+        self.limit(max_inflight_requests=1)
+        peer = self.connect()
+        peer.say(MessageType.CLAIM_TASK, wait_s=30)
+        self.assertEqual(peer.wire.producerState, "paused")
+        closed = self.framed.close_connections()
+        self.assertEqual(peer.wire.producerState, "producing")
+        peer.go()
+        self.successResultOf(closed)
+
     def test_close_of_all_fires_when_all_are_gone(self):
         first, second = self.connect(), self.connect()
         closed = self.framed.close_connections()

@@ -45,8 +45,10 @@ class ClaimTests(ServiceTestCase):
         first, second = self.claiming(wait_s=30.0), self.claiming(wait_s=30.0)
         first.addErrback(lambda _: None)
         first.cancel()
+        self.assertEqual(self.service.stats()["waiting_claims"], 1)
         self.submit("a")
-        self.assertEqual(len(self.successResultOf(second)), 1)
+        [delivery] = self.successResultOf(second)
+        self.assertEqual(delivery.attempt, 1)
         self.assertEqual(self.service.stats()["waiting_claims"], 0)
 
     def test_claimer_that_goes_while_another_is_served_loses_nothing(self):
