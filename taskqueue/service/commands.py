@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
+from taskqueue.config import Config
 from taskqueue.core.broker import Broker
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.ledger import Notice
@@ -22,8 +23,10 @@ from taskqueue.errors import LeaseLost, ShuttingDown, TaskQueueError
 from taskqueue.service.clock import Moments
 from taskqueue.service.journal import Journal
 from taskqueue.service.reader import Reader
+from taskqueue.service.sampling import Samples
 from taskqueue.service.traffic import Traffic
 from taskqueue.service.watches import Watches
+from taskqueue.store.interface import IStore
 
 _P = ParamSpec("_P")
 _S = TypeVar("_S")
@@ -56,13 +59,17 @@ class Commands:
 
     _log: Logger
 
+    config: Config
     broker: Broker
+    store: IStore
     journal: Journal
     reader: Reader
     watches: Watches
     traffic: Traffic
     moments: Moments
     reactor: Any
+    samples: Samples
+    started_at: float
     stopping: bool
 
     def check_open(self) -> None:

@@ -4,39 +4,30 @@ The running broker as one service.
 
 from __future__ import annotations
 
-import os
 from random import SystemRandom
 from time import perf_counter
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
     maybeDeferred,
     succeed,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
-from taskqueue.core.overview import (
-    total_counts,
-    total_states,
-    unserved,
-)
 from taskqueue.core.restore import Restoration
-from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import Task
-from taskqueue.errors import BadRequest, ShuttingDown
 from taskqueue.ids import new_task_id
 from taskqueue.service.clock import Moments, moments_of
-from taskqueue.service.commands import answered
+from taskqueue.service.duties import Duties
 from taskqueue.service.journal import Journal
+from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.patience import in_time
-from taskqueue.service.policies import policy_of, sweep_before
+from taskqueue.service.policies import policy_of
 from taskqueue.service.queues import QueueCommands
 from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
@@ -49,18 +40,13 @@ from taskqueue.service.work import WorkCommands
 from taskqueue.store import make_store
 from taskqueue.store.interface import IStore
 
-#: How often each timer runs, seconds.
-SCHEDULE_S = 0.1
-LEASES_S = 0.25
-WORKERS_S = 1.0
-SAMPLING_S = 5.0
-CHECKPOINT_S = 1.0
-
 #: How long connections, and calls of the store, have to end when time is up, seconds.
 PATIENCE_S = 1.0
 
 
-class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
+class TaskQueueService(
+    MultiService, TaskCommands, WorkCommands, QueueCommands, OperatorCommands, Duties
+):
     """
     Owns the core, the store, the clock and the timers.  Front-ends are its
     child services: they are started after the store has been read, and stopped
@@ -104,19 +90,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         self.started_at = 0.0
         self._runners: list[Runner] = []
         self._closers: list[Any] = []
-        self._warned: set[tuple[str, str]] = set()
-        self._timers = self._make_timers()
-
-    def _make_timers(self) -> list[Timer]:
-        table = (
-            ("lease expiry", LEASES_S, self.expire_leases),
-            ("stale workers", WORKERS_S, self.evict_stale_workers),
-            ("due schedules", SCHEDULE_S, self.release_due),
-            ("retention", self.config.retention.sweep_interval_s, self.sweep),
-            ("compaction", CHECKPOINT_S, self.compact),
-            ("sampling", SAMPLING_S, self.sample),
-        )
-        return [Timer(name, every, function, self.reactor) for name, every, function in table]
+        self._timers = self.make_timers()
 
     @property
     def timers(self) -> tuple[Timer, ...]:
@@ -172,7 +146,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         )
         for timer in self._timers:
             timer.startService()
-        self._learning = self._learn_ids()
+        self._learning = self.learn_ids()
         super().startService()
 
     def _take_back(self) -> None:
@@ -207,18 +181,6 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
             leases=len(ledger.leases),
             seconds=perf_counter() - began,
         )
-
-    def _learn_ids(self) -> Deferred[None]:
-        """
-        Learn, in the background, the ids of all ended tasks; until then each
-        new id is looked up in the store.
-        """
-        self.broker.ledger.seen = seen = SeenIds()
-        return Deferred.fromCoroutine(self.reader.learn_ids(seen)).addErrback(self._unlearnt)
-
-    def _unlearnt(self, failure: Failure) -> None:
-        if failure.check(CancelledError, ShuttingDown) is None:
-            self._log.failure("the ids of ended tasks cannot be read", failure)
 
     def _forget_stored(self, ended: list[Task]) -> None:
         self.broker.ledger.forget_stored(ended, prune=not self.reader.busy)
@@ -279,74 +241,7 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         else:
             self._log.critical("the store hangs: it is left open until this process ends")
 
-    # --- what timers do -----------------------------------------------------------------
-
-    def expire_leases(self) -> bool:
-        """End leases whose time has come; True where there is more to do."""
-        now = self.moments()
-        more = self.broker.upkeep.expire_leases(now)
-        self.after(now)
-        return more
-
-    def evict_stale_workers(self) -> None:
-        """Strike out workers that are silent or gone."""
-        now = self.moments()
-        for worker, reason in self.broker.upkeep.evict_stale(now):
-            self._log.warn("worker {worker} evicted: {reason}", worker=worker.name, reason=reason)
-        self.after(now)
-
-    def release_due(self) -> bool:
-        """Make ready, expire and resume what is due; True where there is more to do."""
-        now = self.moments()
-        upkeep = self.broker.upkeep
-        more = upkeep.release_due(now)
-        more = upkeep.expire_tasks(now) or more
-        for queue in upkeep.resume_queues(now):
-            self._log.info("queue {queue} resumed", queue=queue)
-        upkeep.time_out_claims(now)
-        self.after(now)
-        return more
-
-    def sweep(self) -> Deferred[None]:
-        """Remove ended tasks that have been kept long enough."""
-        return Deferred.fromCoroutine(self._sweep())
-
-    async def _sweep(self) -> None:
-        limit = self.config.retention.sweep_batch
-        before = sweep_before(self.config, self.moments().wall)
-        swept = limit
-        total = 0
-        while swept >= limit and before and not self.stopping:
-            counts = await self.journal.exclusive(self.store.sweep, before, limit)
-            for (queue, task_type, state), count in counts.items():
-                self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
-            swept = sum(counts.values())
-            total += swept
-        if total:
-            self._log.info("{count} ended tasks removed after their retention", count=total)
-        if self.broker.ledger.seen.full:
-            await self._learn_ids()
-        self.broker.upkeep.retire_lanes()
-
-    def compact(self) -> Deferred[None]:
-        """Let the store compact what it has written."""
-        return self.journal.exclusive(self.store.checkpoint)
-
-    def sample(self) -> None:
-        """Note the totals, and warn of tasks that nobody can run."""
-        self.samples.take(self.moments().mono)
-        now_unserved = {(queue, kind): n for queue, kind, n in unserved(self.broker.ledger)}
-        for (queue, task_type), count in now_unserved.items():
-            if (queue, task_type) not in self._warned:
-                self._log.warn(
-                    "{count} tasks of type {type} wait in queue {queue}, and no worker runs it",
-                    count=count,
-                    type=task_type,
-                    queue=queue,
-                )
-        self._warned = set(now_unserved)
-
-    # --- for operators --------------------------------------------------------------------
+    # --- while it runs ---------------------------------------------------------------
 
     def reconfigure(self, config: Config) -> None:
         """
@@ -355,43 +250,3 @@ class TaskQueueService(MultiService, TaskCommands, WorkCommands, QueueCommands):
         """
         self.config = applicable(self.config, config)
         self.broker.adopt(policy_of(self.config))
-
-    def stats(self) -> dict[str, Any]:
-        """The whole broker in numbers, as JSON-able values; durations in seconds."""
-        ledger, now = self.broker.ledger, self.moments()
-        return {
-            "name": self.config.broker.name,
-            "uptime_s": now.wall - self.started_at,
-            "durability": self.config.store.durability,
-            "healthy": self.journal.error is None,
-            "depth": ledger.depth,
-            "held_bytes": ledger.held_bytes,
-            "in_progress": len(ledger.leases),
-            "waiting_claims": len(ledger.claims),
-            "workers": len(ledger.workers),
-            "connections": self.traffic.open.total(),
-            "states": total_states(ledger),
-            "totals": total_counts(ledger),
-            "rates": self.samples.rates(),
-            "unserved": [
-                {"queue": queue, "type": kind, "ready": n} for queue, kind, n in unserved(ledger)
-            ],
-        }
-
-    @answered
-    def backup(self, name: str) -> Deferred[tuple[str, int]]:
-        """
-        Copy the store, while it runs, into the folder C{backups} beside it.
-
-        @param name: the copy's file name, without a path.
-        @return: fires with the copy's path and size in bytes; fails with
-            L{BadRequest} where there is one of that name.
-        """
-        if self.store.inline:
-            raise BadRequest("this broker keeps its tasks in memory: nothing can be backed up")
-        folder = os.path.join(self.config.store.path, "backups")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        path = os.path.join(folder, name)
-        if os.path.exists(path):
-            raise BadRequest(f"there is a backup named {name!r} already", field="name")
-        return self.reader.backup(path).addCallback(lambda size: (path, size))

@@ -1,0 +1,121 @@
+"""
+What the service does again and again.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from taskqueue.core.overview import unserved
+from taskqueue.core.seen import SeenIds
+from taskqueue.errors import ShuttingDown
+from taskqueue.service.commands import Commands
+from taskqueue.service.policies import sweep_before
+from taskqueue.service.timers import Timer
+
+#: How often each timer runs, seconds.
+SCHEDULE_S = 0.1
+LEASES_S = 0.25
+WORKERS_S = 1.0
+SAMPLING_S = 5.0
+CHECKPOINT_S = 1.0
+
+
+class Duties(Commands):
+    """What is due: leases that end, workers that are gone, schedules, retention."""
+
+    _log = Logger()
+
+    #: Queues and types that were warned of.
+    _warned: frozenset[tuple[str, str]] = frozenset()
+
+    def make_timers(self) -> list[Timer]:
+        """A timer for each duty, not started."""
+        table = (
+            ("lease expiry", LEASES_S, self.expire_leases),
+            ("stale workers", WORKERS_S, self.evict_stale_workers),
+            ("due schedules", SCHEDULE_S, self.release_due),
+            ("retention", self.config.retention.sweep_interval_s, self.sweep),
+            ("compaction", CHECKPOINT_S, self.compact),
+            ("sampling", SAMPLING_S, self.sample),
+        )
+        return [Timer(name, every, function, self.reactor) for name, every, function in table]
+
+    def expire_leases(self) -> bool:
+        """End leases whose time has come; True where there is more to do."""
+        now = self.moments()
+        more = self.broker.upkeep.expire_leases(now)
+        self.after(now)
+        return more
+
+    def evict_stale_workers(self) -> None:
+        """Strike out workers that are silent or gone."""
+        now = self.moments()
+        for worker, reason in self.broker.upkeep.evict_stale(now):
+            self._log.warn("worker {worker} evicted: {reason}", worker=worker.name, reason=reason)
+        self.after(now)
+
+    def release_due(self) -> bool:
+        """Make ready, expire and resume what is due; True where there is more to do."""
+        now = self.moments()
+        upkeep = self.broker.upkeep
+        more = upkeep.release_due(now)
+        more = upkeep.expire_tasks(now) or more
+        for queue in upkeep.resume_queues(now):
+            self._log.info("queue {queue} resumed", queue=queue)
+        upkeep.time_out_claims(now)
+        self.after(now)
+        return more
+
+    def sweep(self) -> Deferred[None]:
+        """Remove ended tasks that have been kept long enough."""
+        return Deferred.fromCoroutine(self._sweep())
+
+    async def _sweep(self) -> None:
+        limit = self.config.retention.sweep_batch
+        before = sweep_before(self.config, self.moments().wall)
+        swept = limit
+        total = 0
+        while swept >= limit and before and not self.stopping:
+            counts = await self.journal.exclusive(self.store.sweep, before, limit)
+            for (queue, task_type, state), count in counts.items():
+                self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
+            swept = sum(counts.values())
+            total += swept
+        if total:
+            self._log.info("{count} ended tasks removed after their retention", count=total)
+        if self.broker.ledger.seen.full:
+            await self.learn_ids()
+        self.broker.upkeep.retire_lanes()
+
+    def compact(self) -> Deferred[None]:
+        """Let the store compact what it has written."""
+        return self.journal.exclusive(self.store.checkpoint)
+
+    def sample(self) -> None:
+        """Note the totals, and warn of tasks that nobody can run."""
+        self.samples.take(self.moments().mono)
+        now_unserved = {(queue, kind): n for queue, kind, n in unserved(self.broker.ledger)}
+        for (queue, task_type), count in now_unserved.items():
+            if (queue, task_type) not in self._warned:
+                self._log.warn(
+                    "{count} tasks of type {type} wait in queue {queue}, and no worker runs it",
+                    count=count,
+                    type=task_type,
+                    queue=queue,
+                )
+        self._warned = frozenset(now_unserved)
+
+    def learn_ids(self) -> Deferred[None]:
+        """
+        Learn, in the background, the ids of all ended tasks; until then each
+        new id is looked up in the store.
+        """
+        self.broker.ledger.seen = seen = SeenIds()
+        return Deferred.fromCoroutine(self.reader.learn_ids(seen)).addErrback(self._unlearnt)
+
+    def _unlearnt(self, failure: Failure) -> None:
+        if failure.check(CancelledError, ShuttingDown) is None:
+            self._log.failure("the ids of ended tasks cannot be read", failure)
