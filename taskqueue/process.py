@@ -1,6 +1,6 @@
 """
-What the commands arrange for their whole process: its clock, its open files, and
-how it ends.  An application that embeds the broker arranges this itself.
+What the commands arrange for their whole process: its clock, its memory, its open
+files, and how it ends.  An application that embeds the broker arranges this itself.
 
 Why the reactor's clock is replaced
 ===================================
@@ -11,10 +11,26 @@ not fall due, claims not time out.  The reactor reads the clock through this one
 attribute only, and the times in what it schedules are never shown to anybody;
 so C{time.monotonic} in its place changes nothing but that.  (The access log of
 C{twisted.web} would show it; the broker keeps none.)
+
+Why the garbage collector is held back
+======================================
+
+A task is a dozen objects and in no cycle: the collector looks at all of them and
+finds nothing, while everybody waits.  With 300,000 tasks submitted in batches of
+1,000, on two cores under Python 3.11, it took 0.62 s of 5.4 s, at most 96 ms at a
+time.  With L{COLLECT_AFTER} it took 0.10 s, at most 20 ms, in the same memory.  What
+was recovered is not looked at ever again: with 200,000 tasks a full collection took
+94 to 251 ms before, 3 to 11 ms since.  A connection leaves some 23 objects (4 KB) in
+cycles behind, so that a few hundred closed ones are collected together.
+
+The switch interval of threads was measured too, at 5 ms (Python's own), 1 ms and
+0.5 ms: the differences were within the noise (1,000 tasks a second, submit to
+acknowledgement, p99: 7.0, 8.9 and 8.8 ms).  It stays as it is.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -35,6 +51,9 @@ from taskqueue.logs import LogSettings, is_shown, is_twist, is_twistd
 #: the log, the reactor's own, what is listened on, and connections of HTTP.
 OTHER_FILES = 128
 
+#: The collector's thresholds: new objects; collections of the first, and of the second kind.
+COLLECT_AFTER = (10_000, 10, 10)
+
 _log = Logger()
 
 
@@ -49,6 +68,11 @@ def use_monotonic_clock(reactor: Any) -> bool:
         return False
     reactor.seconds = time.monotonic
     return True
+
+
+def collect_rarely() -> None:
+    """Let the garbage collector disturb less often; see the note above."""
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def provide_files(connections: int) -> None:

@@ -5,6 +5,7 @@ and the reload on SIGHUP.  The only module that imports the reactor.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
 from taskqueue.process import (
     Terminal,
+    collect_rarely,
     end_well_on_sigterm,
     provide_files,
     refuse_to_start,
@@ -270,6 +272,7 @@ class Root(MultiService):
         except TaskQueueError as error:
             refuse_to_start(error, command, self._options.log, terminal)
         terminal.leave()
+        gc.freeze()  # what was recovered stays: see the note in taskqueue.process
 
 
 def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:
@@ -300,6 +303,7 @@ def makeService(options: Options) -> Root:
     from taskqueue.application import build
 
     use_monotonic_clock(reactor)
+    collect_rarely()
     end_well_on_sigterm(reactor)
     provide_files(options.config.limits.max_connections)
     return assemble(options, reactor, build)

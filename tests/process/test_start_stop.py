@@ -302,6 +302,13 @@ class Surroundings(ProcessTestCase):
             (again,) = peer.claim(wait_s=20)
             self.assertEqual(again["losses"], 1)
 
+    def test_garbage_collector(self) -> None:
+        """It comes rarely, and leaves alone what was recovered."""
+        child = self.start(script=_GARBAGE)
+        Peer(child.port()).close()
+        child.end()
+        self.assertIn("collector (10000, 10, 10) True\n", child.log)
+
 
 _CLOCK_SET_BACK = """
 import time
@@ -310,6 +317,16 @@ began = time.monotonic()
 def wall():
     return time.time() - (3600 if time.monotonic() > began + 0.6 else 0)
 ReactorBase.seconds = staticmethod(wall)
+from twisted.scripts.twistd import run
+run()
+"""
+
+_GARBAGE = """
+import atexit, gc, sys
+def told():
+    out = sys.__stdout__  # sys.stdout is the log's, which has ended
+    print("collector", gc.get_threshold(), gc.get_freeze_count() > 0, file=out, flush=True)
+atexit.register(told)
 from twisted.scripts.twistd import run
 run()
 """
