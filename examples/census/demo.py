@@ -8,7 +8,8 @@ hand is delivered again, to the other one.  At the end every result is compared
 with one computed here.
 
 Run it with `make demo`.  It needs no network but the loopback interface, and
-removes what it made.
+removes what it made.  With a number as its argument it takes that many files, no
+more.
 """
 
 from __future__ import annotations
@@ -320,13 +321,16 @@ def show(console: Console, census: Census, names: list[str], wrong: list[str]) -
         console.print(line, style="red", markup=False)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """
+    @param arguments: at most one: how many files to take.
     @return: the exit status: 0 where every result is right.
     """
     console = Console(highlight=False)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     names = library_files()
+    if arguments:
+        names = names[: int(arguments[0])]
     status = 130  # interrupted
     with stage() as (children, address):
 
@@ -349,4 +353,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
