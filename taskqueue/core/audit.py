@@ -112,6 +112,8 @@ def _audit_moments(ledger: Ledger) -> Iterator[str]:
         for seq, task in schedule.tasks.items():
             if (schedule._moments.get(seq), seq) not in entries:
                 yield f"the moment of {task!r} comes too late"
+            if ledger.tasks.get(task.id) is not task:
+                yield f"{task!r} is not live, and a moment of it is still to come"
 
 
 def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:

@@ -77,6 +77,7 @@ CORRUPTIONS: tuple[tuple[str, Callable[[Ledger], object]], ...] = (
     ("counts as ended", lambda g: g.ended.__setitem__("ready", g.tasks["ready"])),
     ("comes too late", lambda g: g.leases._deadlines.clear()),
     ("comes too late", lambda g: g.delayed._heap.clear()),
+    ("is not live", lambda g: g.tasks.pop("later")),
 )
 
 

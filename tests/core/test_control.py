@@ -180,6 +180,16 @@ class ReviveTests(CoreTestCase):
         self.assertEqual((delivery.payload, delivery.attempt), (b"abc", 5))
         self.assertIs(self.world.fail(delivery), State.FAILED)
 
+    def test_it_survives_as_many_losses_again(self) -> None:
+        self.revive()
+        for _ in range(2):
+            for _ in range(6):
+                self.assertIs(self.world.state("t"), State.PENDING)
+                self.world.take()
+                self.world.tick(31)
+            self.assertIs(self.world.state("t"), State.DEAD_LETTER)
+            self.world.revive("t")
+
     def test_it_keeps_its_place(self) -> None:
         self.world.submit("later")
         self.revive()

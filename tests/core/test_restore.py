@@ -52,11 +52,13 @@ class RestoreTests(CoreTestCase):
     def test_every_live_state_comes_back(self) -> None:
         submit = self.world.submit
         submit("running", priority=255, payload=b"r" * 5000, headers='{"a":1}')
+        self.world.take()
+        self.world.tick(31)  # lost once
         submit("failed", priority=254)
         first, second = self.world.claim(2)
         self.world.fail(second, "why")
         submit("ready", priority=7, options=TaskOptions(max_retries=9), expires_at=WALL + 99)
-        submit("later", run_at=WALL + 60)
+        submit("later", run_at=WALL + 90)
         submit("blocked", depends_on=("running", "ready"))
         before = {task_id: row_of(task) for task_id, task in self.world.ledger.tasks.items()}
         self.commit()
@@ -84,6 +86,7 @@ class RestoreTests(CoreTestCase):
         self.world.submit("a")
         self.world.submit("b")
         self.commit()
+        self.world.ledger.next_token = self.world.ledger.token_ceiling - 1
         last = self.world.take().lease
         seq = self.world.ledger.next_seq
         self.restart()
