@@ -30,15 +30,22 @@ class OperatorCalls(Calls):
 
     async def queues(self) -> list[Json]:
         """Every queue in numbers."""
-        answer = await self._ask(MessageType.LIST_QUEUES, {}, repeatable=True)
-        queues: list[Json] = answer["queues"]
-        return queues
+        return await self._list_all(MessageType.LIST_QUEUES, "queues")
 
     async def workers(self) -> list[Json]:
         """Every registered worker."""
-        answer = await self._ask(MessageType.LIST_WORKERS, {}, repeatable=True)
-        workers: list[Json] = answer["workers"]
-        return workers
+        return await self._list_all(MessageType.LIST_WORKERS, "workers")
+
+    async def _list_all(self, message_type: MessageType, name: str) -> list[Json]:
+        """One page after the other."""
+        found: list[Json] = []
+        after: str | None = None
+        while True:
+            answer = await self._ask(message_type, given(after=after), repeatable=True)
+            found += answer[name]
+            after = answer["next"]
+            if after is None:
+                return found
 
     async def pause(self, queue: str, for_s: float | None = None) -> None:
         """

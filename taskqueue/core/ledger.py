@@ -34,6 +34,10 @@ TOKEN_BLOCK = 1_000_000
 _DEPTH = tuple(int(state in WAITING) for state in State)
 
 
+#: How many characters of an error an event in a task's history keeps.
+LONGEST_DETAIL = 4000
+
+
 class Notice(NamedTuple):
     """
     Something that a holder should hear at once.
@@ -198,7 +202,10 @@ class Ledger:
     def record(
         self, task: Task, now: Now, event: str, detail: str | None, *, delivery: bool = False
     ) -> None:
-        """Add to the task's history; C{delivery} says that one ended with it."""
+        """
+        Add to the task's history; C{delivery} says that one ended with it.  A
+        long detail is cut: the newest error stands in the task, whole.
+        """
         self.changes.record(
             HistoryRow(
                 task.seq,
@@ -207,7 +214,7 @@ class Ledger:
                 task.attempt,
                 task.worker if delivery else None,
                 task.claimed_at if delivery else None,
-                detail,
+                _short(detail),
             )
         )
 
@@ -289,3 +296,9 @@ class Ledger:
         self.forgotten[seq] = None
         if len(self.forgotten) > self.policy.recent_ended:
             self.forgotten.popitem(last=False)
+
+
+def _short(detail: str | None) -> str | None:
+    if detail is None or len(detail) <= LONGEST_DETAIL:
+        return detail
+    return f"{detail[: LONGEST_DETAIL - 1]}…"

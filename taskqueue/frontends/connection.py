@@ -30,7 +30,15 @@ from taskqueue.frontends.framed import FramedReceiver
 from taskqueue.frontends.lines import JSONLineReceiver
 from taskqueue.frontends.receiving import Receiver
 from taskqueue.frontends.session import Session, nack
-from taskqueue.wire import Header, MessageType, decode, decode_line, encode, encode_line
+from taskqueue.wire import (
+    MAX_HEADER_BYTES,
+    Header,
+    MessageType,
+    decode,
+    decode_line,
+    encode,
+    encode_line,
+)
 
 #: Why parsing is paused while too many requests wait for their answers.
 TOO_MANY_UNANSWERED = "too many unanswered requests"
@@ -271,7 +279,7 @@ class FramedConnection(Connection, FramedReceiver):
         self.request_received(string)
 
     def encode(self, message_type: MessageType, header: Header) -> bytes:
-        return encode(message_type, header)
+        return encode(message_type, header, MAX_HEADER_BYTES)
 
     def decode(self, message: bytes) -> tuple[MessageType, Header]:
         return decode(message)

@@ -15,6 +15,10 @@ from twisted.python.failure import Failure
 
 from taskqueue.errors import TaskQueueError
 
+#: How many connections may wait to be accepted, where the endpoint does not say;
+#: Twisted's own default, 50, makes a burst of clients wait for seconds.
+BACKLOG = 1024
+
 
 class CannotListen(TaskQueueError):
     """An endpoint cannot be listened on."""
@@ -51,7 +55,7 @@ class EndpointService(Service):
         super().startService()
         problems: list[Failure] = []
         try:
-            endpoint = serverFromString(self.reactor, self.description)
+            endpoint = serverFromString(self.reactor, with_backlog(self.description))
             listening = endpoint.listen(self.factory)
         except Exception:
             problems.append(Failure())
@@ -82,3 +86,13 @@ class EndpointService(Service):
         super().stopService()
         port, self.port = self.port, None
         return port.stopListening() if port is not None else None
+
+
+def with_backlog(description: str) -> str:
+    """An endpoint string that says how many connections may wait to be accepted."""
+    plain = description.startswith(("tcp:", "unix:"))
+    return (
+        f"{description}:backlog={BACKLOG}"
+        if plain and "backlog=" not in description
+        else description
+    )

@@ -193,8 +193,12 @@ class Session:
             self.service.traffic.nacks.update(error["code"] for error in errors)
         if request_id is not None:
             answer["id"] = request_id
-        if self.open:
+        if not self.open:
+            return
+        try:
             self._send(MessageType.ACK, answer)
+        except ClientError as error:  # it is too long for a message
+            self.refuse(request_id, error)
 
     def _failed(self, failure: Failure, request_id: Any) -> None:
         """Turn whatever went wrong into a NACK; only what nobody foresaw is logged."""

@@ -4,6 +4,7 @@ Operations for operators, and the small talk of a connection.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -85,14 +86,30 @@ def stats(caller: Caller, values: Header) -> Header:
     return {"stats": caller.service.stats()}
 
 
+#: How many queues or workers one answer lists at most.
+MOST_LISTED = 1000
+
+LIST = Form({"limit": integer(1, MOST_LISTED), "after": nullable(text(128))})
+
+
 def list_queues(caller: Caller, values: Header) -> Header:
     """LIST_QUEUES."""
-    return {"queues": caller.service.queues()}
+    limit = values.get("limit", MOST_LISTED)
+    queues = caller.service.queues(values.get("after") or "", limit)
+    return {"queues": queues, "next": queues[-1]["name"] if len(queues) == limit else None}
 
 
 def list_workers(caller: Caller, values: Header) -> Header:
     """LIST_WORKERS."""
-    return {"workers": [view_worker(worker) for worker in caller.service.broker.ledger.workers]}
+    limit, after = values.get("limit", MOST_LISTED), values.get("after") or ""
+    workers = sorted(
+        (worker for worker in caller.service.broker.ledger.workers if worker.name > after),
+        key=attrgetter("name"),
+    )[:limit]
+    return {
+        "workers": [view_worker(worker) for worker in workers],
+        "next": workers[-1].name if len(workers) == limit else None,
+    }
 
 
 ORDER = Form({"worker": name_text, "order": one_of(*ORDERS)}, required=("worker", "order"))

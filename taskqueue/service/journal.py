@@ -46,6 +46,9 @@ GROUP_FACTS = 100
 #: After how many stored rows the store is asked whether it wants to compact.
 CHECKPOINT_ROWS = 200
 
+#: After how long without an answer the store counts as failing, seconds.
+HANGING_S = 15.0
+
 #: How long an answer is held while the store fails, seconds.
 ANSWER_WITHIN_S = 5.0
 
@@ -109,11 +112,23 @@ class Journal:
         """
         @raises StoreUnavailable: the store fails, so nothing can be accepted.
         """
-        if self.error is not None:
+        trouble = self.trouble
+        if trouble is not None:
             raise StoreUnavailable(
-                f"the store cannot write at the moment ({self.error}): nothing was accepted",
+                f"the store cannot write at the moment ({trouble}): nothing was accepted",
                 retry_after_s=self._retry_s,
             )
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be accepted at the moment, C{None} where all is well."""
+        if self.error is not None:
+            return str(self.error)
+        if self._writing is not None:
+            since_s = self._reactor.seconds() - self._began
+            if since_s > HANGING_S:
+                return f"it has not answered for {since_s:.0f} s"
+        return None
 
     def changed(self) -> None:
         """A command may have changed something: see to it that it is stored."""

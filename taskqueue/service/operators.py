@@ -10,8 +10,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from taskqueue.core.overview import total_counts, total_states, unserved
-from taskqueue.errors import BadRequest
+from taskqueue.errors import BadRequest, StoreFailed
 from taskqueue.service.commands import Commands, answered
+
+#: How many unserved types the numbers name.
+MOST_UNSERVED = 100
 
 
 class OperatorCommands(Commands):
@@ -24,7 +27,7 @@ class OperatorCommands(Commands):
             "name": self.config.broker.name,
             "uptime_s": now.wall - self.started_at,
             "durability": self.config.store.durability,
-            "healthy": self.journal.error is None,
+            "healthy": self.journal.trouble is None,
             "depth": ledger.depth,
             "held_bytes": ledger.held_bytes,
             "in_progress": len(ledger.leases),
@@ -35,7 +38,8 @@ class OperatorCommands(Commands):
             "totals": total_counts(ledger),
             "rates": self.samples.rates(),
             "unserved": [
-                {"queue": queue, "type": kind, "ready": n} for queue, kind, n in unserved(ledger)
+                {"queue": queue, "type": kind, "ready": n}
+                for queue, kind, n in unserved(ledger)[:MOST_UNSERVED]
             ],
         }
 
@@ -51,7 +55,10 @@ class OperatorCommands(Commands):
         if self.store.inline:
             raise BadRequest("this broker keeps its tasks in memory: nothing can be backed up")
         folder = os.path.join(self.config.store.path, "backups")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreFailed(f"the folder for backups cannot be made: {error}") from error
         path = os.path.join(folder, name)
         if os.path.exists(path):
             raise BadRequest(f"there is a backup named {name!r} already", field="name")

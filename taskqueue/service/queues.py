@@ -56,8 +56,9 @@ class QueueCommands(Commands):
         self.after(now)
         return self.journal.barrier(counts)
 
-    def queues(self) -> list[dict[str, Any]]:
-        """Every queue in numbers, by name."""
+    def queues(self, after: str = "", limit: int | None = None) -> list[dict[str, Any]]:
+        """Up to C{limit} queues in numbers, by name, those beyond the name C{after}."""
         now = self.moments()
         queues = self.broker.ledger.queues
-        return [describe_queue(queues[name], now) for name in sorted(queues)]
+        names = sorted(name for name in queues if name > after)
+        return [describe_queue(queues[name], now) for name in names[:limit]]

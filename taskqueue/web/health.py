@@ -18,8 +18,8 @@ def why_not_ready(service: TaskQueueService) -> str | None:
         return "the broker is stopping"
     if not service.running:
         return "the broker is starting"
-    if service.journal.error is not None:
-        return f"the store fails, and nothing is accepted: {service.journal.error}"
+    if service.journal.trouble is not None:
+        return f"the store fails, and nothing is accepted: {service.journal.trouble}"
     return None
 
 

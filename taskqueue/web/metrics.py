@@ -187,7 +187,7 @@ class BrokerCollector(Collector):
 
     def _about_store(self) -> Iterator[Metric]:
         journal = self._service.journal
-        up = int(journal.error is None)
+        up = int(journal.trouble is None)
         yield gauge("taskqueue_store_up", "1 while the store works, else 0.", (), [((), up)])
         meaning = "What the store takes on its medium."
         yield gauge("taskqueue_store_size_bytes", meaning, (), self._store_size())

@@ -21,18 +21,25 @@ _MAX_LENGTH = 2**32 - 1
 _TYPES: dict[int, MessageType] = {int(kind): kind for kind in MessageType}
 
 
-def encode(message_type: MessageType, header: Header) -> bytes:
+def encode(message_type: MessageType, header: Header, max_header_bytes: int | None = None) -> bytes:
     """
     Write a message as a whole frame, length included.
 
     @param header: what to say; items' C{"payload"} and C{"result"} are
         C{bytes}, or C{None} for none.  It is left as it is.
-    @raises BadRequest: the header holds something that JSON has no form for.
+    @param max_header_bytes: how long the header may be, C{None} for any length.
+    @raises BadRequest: the header holds something that JSON has no form for, or
+        is too long.
     @raises FrameTooLarge: the message is longer than any frame can be.
     """
     attachments: list[bytes] = []
     header = with_converted_parts(message_type, header, partial(_detach, attachments))
     text = strictjson.dumps(header)
+    if max_header_bytes is not None and len(text) > max_header_bytes:
+        raise BadRequest(
+            f"The header would have {len(text)} bytes, and may have {max_header_bytes}: "
+            "ask for fewer items at a time."
+        )
     length = 1 + len(text)
     attached = sum(map(len, attachments))
     if attached:

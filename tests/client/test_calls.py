@@ -442,8 +442,8 @@ class Looking(CallCase):
         calls = self.calls
         self.check(calls.ping(), M.PING, {}, {"time": 5.0}, 5.0)
         self.check(calls.stats(), M.GET_STATS, {}, {"stats": {"depth": 1}}, {"depth": 1})
-        self.check(calls.queues(), M.LIST_QUEUES, {}, {"queues": []}, [])
-        self.check(calls.workers(), M.LIST_WORKERS, {}, {"workers": []}, [])
+        self.check(calls.queues(), M.LIST_QUEUES, {}, {"queues": [], "next": None}, [])
+        self.check(calls.workers(), M.LIST_WORKERS, {}, {"workers": [], "next": None}, [])
         self.check(calls.pause("q", 3), M.PAUSE_QUEUE, {"queue": "q", "for_s": 3}, {}, None)
         self.check(calls.resume("q"), M.RESUME_QUEUE, {"queue": "q"}, {}, None)
         self.check(

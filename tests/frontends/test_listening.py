@@ -55,6 +55,13 @@ class EndpointServiceTests(SynchronousTestCase):
         self.assertIsNone(service.port)
         self.assertIsNone(service.stopService())
 
+    def test_a_burst_may_wait_to_be_accepted(self):
+        service = self.make("tcp:7780")
+        service.startService()
+        self.make("tcp:7781:backlog=7").startService()
+        backlogs = [backlog for _, _, backlog, _ in self.reactor.tcpServers]
+        self.assertEqual(backlogs, [listening.BACKLOG, 7])
+
     def test_what_is_no_endpoint(self):
         self.refusal("tcp")
         self.refusal("nonsense:1")

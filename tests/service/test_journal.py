@@ -18,6 +18,7 @@ from taskqueue.service.journal import (
     FIRST_RETRY_S,
     GROUP_FACTS,
     GROUP_SPACING_S,
+    HANGING_S,
     LONGEST_RETRY_S,
     Journal,
 )
@@ -393,3 +394,20 @@ class RelaxedTests(JournalTestCase):
 
 class NoneTests(RelaxedTests):
     durability = "none"
+
+
+class HangingStoreTests(JournalTestCase):
+    """A store that neither stores nor fails."""
+
+    def test_counts_as_failing_after_a_while(self):
+        self.runner.holding = True
+        self.change()
+        self.clock.advance(TURN_S)
+        self.clock.advance(HANGING_S)
+        self.journal.check()
+        self.clock.advance(1.0)
+        error = self.assertRaises(StoreUnavailable, self.journal.check)
+        self.assertIn("has not answered for 16 s", error.message)
+        self.runner.let_go()
+        self.assertIsNone(self.journal.trouble)
+        self.journal.check()
