@@ -307,7 +307,10 @@ class Session:
 
     def broken(self, error: FatalClientError) -> None:
         """What came in is no stream of frames."""
-        self._give_up_connection(error)
+        if self.greeted:
+            self._give_up_connection(error)
+        else:
+            self._give_up_connection(CannotConnect(f"no taskqueue broker answers there: {error}"))
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone."""

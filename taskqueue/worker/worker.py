@@ -24,6 +24,7 @@ from taskqueue.errors import (
     TaskQueueError,
     TimedOut,
     TooManyConnections,
+    UnknownWorker,
     WorkerExists,
 )
 from taskqueue.worker.handlers import Handler, checked
@@ -92,6 +93,7 @@ class Worker(Service):
             raise BadRequest("a worker needs at least one queue, and a concurrency of 1 or more")
         self.handlers = checked(handlers)
         self.client = client
+        self.types = sorted(self.handlers)
         self.queues = list(queues)
         self.concurrency = concurrency
         self.worker_id = worker_id or make_worker_id()
@@ -164,12 +166,20 @@ class Worker(Service):
         limits = self.client.limits
         try:
             deliveries: list[Delivery] = await self._ask(
+                # Said each time: a claim must never fall back on the defaults of a
+                # connection without a worker.
                 self.client.claim(
+                    self.queues,
+                    self.types,
                     limit=min(free, limits.max_batch_claim),
                     wait_s=min(CLAIM_WAIT_S, limits.claim_wait_max_s),
                 )
             )
         except CancelledError:
+            return
+        except UnknownWorker:
+            self._log.warn("the broker had given up worker {worker}", worker=self.worker_id)
+            await self._register()
             return
         except TaskQueueError as error:
             await self._pause_after("tasks could not be claimed", error)
@@ -221,7 +231,7 @@ class Worker(Service):
                         self.worker_id,
                         self.incarnation,
                         queues=self.queues,
-                        types=sorted(self.handlers),
+                        types=self.types,
                         capacity=self.concurrency,
                         host=socket.gethostname(),
                         pid=os.getpid(),

@@ -20,10 +20,14 @@ from taskqueue.frontends.listening import EndpointService
 
 
 def flow(test: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Deferred[None]]:
-    """A test that awaits: trial gets the Deferred."""
+    """
+    A test that awaits: trial gets a Deferred and waits for it, which only
+    L{TestCase} does.
+    """
 
     @wraps(test)
     def run(self: Any) -> Deferred[None]:
+        assert isinstance(self, TestCase)
         return Deferred.fromCoroutine(test(self))
 
     return run

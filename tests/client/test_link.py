@@ -13,10 +13,11 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import errors
-from taskqueue.client import Client, connect
+from taskqueue.client import Client, Report, connect
 from taskqueue.client.framework import TwistedFramework
 from taskqueue.client.link import Connection, Link, endpoint_of
 from taskqueue.client.session import Session
+from taskqueue.core.task import State
 from tests.client.broker import BrokerCase, flow
 
 
@@ -130,7 +131,8 @@ class Connecting(BrokerCase):
         port = reactor.listenTCP(0, Factory.forProtocol(Web), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         address = f"tq://127.0.0.1:{port.getHost().port}"
-        await self.assertFailure(connect(address, reactor=reactor), errors.FrameTooLarge)
+        error = await self.assertFailure(connect(address, reactor=reactor), errors.CannotConnect)
+        self.assertIn("no taskqueue broker answers", str(error))
 
     @flow
     async def test_a_silent_peer(self) -> None:
@@ -195,8 +197,9 @@ class Connecting(BrokerCase):
         done = 0
         while done < 2500:
             deliveries = await client.claim(limit=500, wait_s=5)
-            for delivery in deliveries:
-                await client.complete(delivery.holding, delivery.payload)
+            await client.report(
+                [Report(*d.holding, State.COMPLETED, d.payload) for d in deliveries]
+            )
             done += len(deliveries)
         await self.until(lambda: len(ended) == 2500)
         self.assertEqual({int(o.result) for o in ended}, set(range(2500)))

@@ -329,6 +329,23 @@ class Mishaps(WorkerCase):
         self.assertEqual((worker.in_hand, len(worker._reporter)), (0, 0))
 
     @flow
+    async def test_struck_out_it_registers_anew(self) -> None:
+        ran: list[str] = []
+
+        async def mine(task: Task) -> None:
+            ran.append(task.id)
+
+        client = await self.connect()
+        worker = await self.work({"mine": mine}, queues=["a"])
+        await self.broker.deregister(worker.worker_id)
+        other = await client.submit("other", queue="default")
+        await client.submit("mine", queue="a")
+        await self.until(lambda: ran)
+        (view,) = await client.status([other])
+        self.assertEqual((view["state"], view["attempt"]), ("pending", 0))
+        self.assertEqual(self.find(worker).info.queues, ("a",))
+
+    @flow
     async def test_a_newer_start_of_the_same_worker(self) -> None:
         await self.work({"t": print}, worker_id="w", incarnation=2)
         late = Worker({"t": print}, self.client(), reactor, worker_id="w", incarnation=1)
