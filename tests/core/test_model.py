@@ -692,7 +692,7 @@ class ModelTests(SynchronousTestCase):
                 settings=settings(
                     derandomize=True,
                     deadline=None,
-                    max_examples=700,
+                    max_examples=500,
                     stateful_step_count=80,
                     suppress_health_check=list(HealthCheck),
                 ),
