@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.logger import Logger
 
 from taskqueue.config import Config
@@ -68,6 +68,8 @@ class Commands:
     traffic: Traffic
     moments: Moments
     reactor: Any
+    #: Held by whoever reads tasks that are in the store only, in order to change them.
+    ended_lock: DeferredLock
     samples: Samples
     started_at: float
     stopping: bool

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from taskqueue.core.overview import unserved
 from taskqueue.core.seen import SeenIds
+from taskqueue.core.task import State
 from taskqueue.errors import ShuttingDown
 from taskqueue.service.commands import Commands
 from taskqueue.service.policies import sweep_before
@@ -79,16 +80,23 @@ class Duties(Commands):
         swept = limit
         total = 0
         while swept >= limit and before and not self.stopping:
-            counts = await self.journal.exclusive(self.store.sweep, before, limit)
-            for (queue, task_type, state), count in counts.items():
-                self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
-            swept = sum(counts.values())
+            swept = await self.ended_lock.run(
+                lambda: Deferred.fromCoroutine(self._sweep_some(before, limit))
+            )
             total += swept
         if total:
             self._log.info("{count} ended tasks removed after their retention", count=total)
         if self.broker.ledger.seen.full:
             await self.learn_ids()
         self.broker.upkeep.retire_lanes()
+
+    async def _sweep_some(self, before: dict[State, float], limit: int) -> int:
+        """Whatever was revived or deleted meanwhile is stored first, so that it counts once."""
+        await self.journal.flush()
+        counts = await self.journal.exclusive(self.store.sweep, before, limit)
+        for (queue, task_type, state), count in counts.items():
+            self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
+        return sum(counts.values())
 
     def compact(self) -> Deferred[None]:
         """Let the store compact what it has written."""

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
     Deferred,
+    DeferredLock,
     maybeDeferred,
     succeed,
 )
@@ -86,6 +87,7 @@ class TaskQueueService(
         self.watches = Watches()
         self.traffic = Traffic()
         self.samples = Samples(self.broker.ledger)
+        self.ended_lock = DeferredLock()
         self.stopping = False
         self.started_at = 0.0
         self._runners: list[Runner] = []

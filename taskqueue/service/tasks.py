@@ -234,7 +234,9 @@ class TaskCommands(Commands):
         @return: fires with each task's state, or L{Conflict} or L{UnknownTask}.
         """
         self.check_open()
-        return Deferred.fromCoroutine(self._retry(ids, max_retries))
+        return self.ended_lock.run(
+            lambda: Deferred.fromCoroutine(self._retry(ids, max_retries))
+        ).addCallback(self.journal.barrier)
 
     async def _retry(
         self, ids: Sequence[str], max_retries: int | None
@@ -244,8 +246,7 @@ class TaskCommands(Commands):
         self.check_open()
         known = {r.id: r._replace(payload=payloads[r.seq]) for r in rows if r.seq in payloads}
         control = self.broker.control
-        answers = self.each(lambda i, now: control.revive(_known(known, i), now, max_retries), ids)
-        return await self.journal.barrier(answers)
+        return self.each(lambda i, now: control.revive(_known(known, i), now, max_retries), ids)
 
     @answered
     def delete(self, ids: Sequence[str]) -> Deferred[list[TaskQueueError | None]]:
@@ -255,7 +256,9 @@ class TaskCommands(Commands):
         @return: fires with C{None} for each, or L{Conflict} or L{UnknownTask}.
         """
         self.check_open()
-        return Deferred.fromCoroutine(self._delete(ids))
+        return self.ended_lock.run(lambda: Deferred.fromCoroutine(self._delete(ids))).addCallback(
+            self.journal.barrier
+        )
 
     async def _delete(self, ids: Sequence[str]) -> list[TaskQueueError | None]:
         known = {row.id: row for row in await self._status(ids) if row is not None}
@@ -265,7 +268,7 @@ class TaskCommands(Commands):
             self.broker.control.delete(_known(known, task_id))
             del known[task_id]
 
-        return await self.journal.barrier(self.each(forget, ids))
+        return self.each(forget, ids)
 
 
 def _is_over(row: TaskRow | None) -> bool:

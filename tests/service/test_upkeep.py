@@ -199,3 +199,27 @@ class ReconfigureTests(ServiceTestCase):
         self.submit("a")
         self.error_of(self.claiming(lease_s=41.0), BadRequest)
         self.take(lease_s=40.0)
+
+
+class RetentionAgainstRevivalTests(ServiceTestCase):
+    """A task whose time is over, revived in that moment."""
+
+    config = replace(
+        QUIET,
+        retention=replace(QUIET.retention, dead_letter_s=60.0, sweep_interval_s=10.0),
+    )
+
+    def test_they_take_turns_and_count_once(self):
+        self.kill("dead")
+        self.pass_time(55)
+        self.reading.holding = True
+        revived = self.service.retry(["dead"])
+        swept = self.store.count("sweep")
+        self.pass_time(20)
+        self.assertEqual(self.store.count("sweep"), swept)
+        self.reading.let_go()
+        self.pass_time(20)
+        self.assertEqual(self.successResultOf(revived), [State.PENDING])
+        self.assertGreater(self.store.count("sweep"), swept)
+        states = self.service.stats()["states"]
+        self.assertEqual((states["dead_letter"], states["pending"]), (0, 1))
