@@ -112,11 +112,13 @@ async def work(peers: list[Peer], count: int, batch: int) -> None:
 # --- scenarios -------------------------------------------------------------------
 
 
-async def submit(reactor: Any, port: int, *, batch: int, window: int, count: int) -> Numbers:
+async def submit(
+    reactor: Any, port: int, *, batch: int, window: int, count: int, types: int = 1
+) -> Numbers:
     """Producers alone."""
     peers = [await connect(reactor, port) for _ in range(4)]
     began = time.perf_counter()
-    await fill(peers, count, batch, window)
+    await fill(peers, count, batch, window, types=types)
     return {"submits_per_s": count / (time.perf_counter() - began)}
 
 
@@ -215,11 +217,21 @@ async def connections(reactor: Any, port: int, *, count: int) -> Numbers:
     }
 
 
-async def waiting(reactor: Any, port: int, *, count: int, types: int = 1) -> Numbers:
+async def drain(reactor: Any, port: int, *, batch: int, count: int) -> Numbers:
+    """Ten workers alone."""
+    peers = [await connect(reactor, port) for _ in range(10)]
+    began = time.perf_counter()
+    await work(peers, count, batch)
+    return {"tasks_per_s": count / (time.perf_counter() - began)}
+
+
+async def waiting(
+    reactor: Any, port: int, *, count: int, types: int = 1, batch: int = 500
+) -> Numbers:
     """Fill the broker and leave it full."""
     peers = [await connect(reactor, port) for _ in range(4)]
     began = time.perf_counter()
-    await fill(peers, count, 500, 2, types=types)
+    await fill(peers, count, batch, 4, types=types)
     await deferLater(reactor, 1.0)
     return {"fill_per_s": count / (time.perf_counter() - 1.0 - began)}
 
@@ -229,6 +241,7 @@ SCENARIOS: dict[str, Callable[..., Awaitable[Numbers]]] = {
     "end_to_end": end_to_end,
     "latency": latency,
     "connections": connections,
+    "drain": drain,
     "waiting": waiting,
 }
 
