@@ -271,6 +271,16 @@ class KeepingAlive(SessionCase):
         self.clock.advance(5)
         self.assertTrue(peer.aborted)
 
+    def test_a_new_connection_is_not_blamed_for_the_old_one(self) -> None:
+        peer = self.world.welcome(idle_timeout_s=10)
+        self.clock.advance(5)
+        peer.expect(PING)
+        peer.lose()
+        peer = self.world.welcome(idle_timeout_s=10)
+        self.clock.advance(5)
+        peer.expect(PING)
+        self.assertFalse(peer.aborted)
+
     def test_nothing_ticks_after_the_end(self) -> None:
         peer = self.world.welcome()
         asked = self.ask()

@@ -109,6 +109,32 @@ class Running(WorkerCase):
         self.assertEqual({outcome.state for outcome in ended}, {State.COMPLETED})
 
     @flow
+    async def test_results_that_are_not_taken_do_not_pile_up(self) -> None:
+        ran: list[str] = []
+
+        async def quick(task: Task) -> None:
+            ran.append(task.id)
+
+        client = await self.connect()
+        worker = await self.work({"quick": quick}, concurrency=1)
+        unanswered: list[Deferred[Any]] = []
+
+        def report(reports: Any) -> Deferred[Any]:
+            unanswered.append(Deferred())
+            return unanswered[-1]
+
+        patched = self.patch(worker.client, "report", report)
+        await client.submit_many({"type": "quick"} for _ in range(10))
+        await self.until(lambda: len(ran) == 2)
+        for _ in range(20):
+            await client.ping()
+        self.assertEqual((len(ran), len(worker._reporter)), (2, 2))
+        patched.restore()
+        for answer in unanswered:
+            answer.errback(errors.ShuttingDown(retry_after_s=0.01))
+        await self.until(lambda: len(ran) == 10)
+
+    @flow
     async def test_no_more_at_a_time_than_it_may(self) -> None:
         running: list[Deferred[None]] = []
 
@@ -337,6 +363,7 @@ class Mishaps(WorkerCase):
 
         client = await self.connect()
         worker = await self.work({"mine": mine}, queues=["a"])
+        worker._heartbeats.stop()  # the next one would register it too
         await self.broker.deregister(worker.worker_id)
         other = await client.submit("other", queue="default")
         await client.submit("mine", queue="a")
