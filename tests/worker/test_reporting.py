@@ -95,7 +95,7 @@ class Reporting(SynchronousTestCase):
         self.client.take(errors.StoreUnavailable())
         self.clock.advance(1)
         self.clock.advance(0)
-        self.assertEqual(self.client.leases(), [[1]])
+        self.assertEqual(self.client.calls[0][0], [done(1)])
 
     def test_a_lost_lease_is_let_go(self) -> None:
         self.add(1)
