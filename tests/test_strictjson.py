@@ -125,7 +125,7 @@ class Reading(SynchronousTestCase):
             self.refused(b"[" * depth + b"1e1" + b"]" * depth)
 
     def test_nearly_too_deep(self):
-        """How deep the second parser goes depends on Python; what it lets through can be written."""
+        """How deep that goes depends on Python; what is let through can be written again."""
         text = b"[" * 1023 + b"1e1" + b"]" * 1023
         try:
             value = strictjson.loads(text)
