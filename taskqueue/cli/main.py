@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 import click
@@ -44,6 +45,23 @@ class Setting:
         sys.exit(run(lambda reactor: with_client(reactor, self.broker, self.timeout_s, ask)))
 
 
+_FORMAT = click.Choice(["table", "json"])
+
+
+def _shows(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the setting; it may name its format after its own name too."""
+
+    @click.option("--format", "form", type=_FORMAT, help="How to show it.  [default: table]")
+    @click.pass_obj
+    @wraps(command)
+    def run_it(setting: Setting, /, form: str | None, **options: Any) -> None:
+        if form is not None:
+            setting = replace(setting, as_json=form == "json")
+        command(setting, **options)
+
+    return run_it
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--broker",
@@ -53,7 +71,7 @@ class Setting:
     metavar="ADDRESS",
     help="Where the broker is: tq://host:port, or a Twisted client endpoint. [TASKQUEUE_BROKER]",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option("--format", "form", type=_FORMAT, default="table", show_default=True)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -87,7 +105,7 @@ def _submit_options(command: Callable[..., None]) -> Callable[..., None]:
 @_submit_options
 @click.option("--wait", "--watch", "wait", is_flag=True, help="Wait, and print the result.")
 @click.option("--wait-timeout", "wait_s", type=click.FloatRange(0), metavar="SECONDS")
-@click.pass_obj
+@_shows
 def submit(
     setting: Setting, /, type: str, wait: bool, wait_s: float | None, **options: Any
 ) -> None:
@@ -106,28 +124,28 @@ def submit(
 @cli.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--history", is_flag=True, help="With what happened to each.")
-@click.pass_obj
+@_shows
 def status(setting: Setting, /, ids: tuple[str, ...], history: bool) -> None:
     """Show where tasks are in their lives."""
     setting.ask(lambda client, out: tasks.status(client, out, ids, history))
 
 
 @cli.command()
-@click.pass_obj
+@_shows
 def stats(setting: Setting, /) -> None:
     """Show the broker in numbers."""
     setting.ask(operators.stats)
 
 
 @cli.command()
-@click.pass_obj
+@_shows
 def queues(setting: Setting, /) -> None:
     """Show every queue."""
     setting.ask(operators.queues)
 
 
 @cli.command()
-@click.pass_obj
+@_shows
 def workers(setting: Setting, /) -> None:
     """Show every registered worker."""
     setting.ask(operators.workers)

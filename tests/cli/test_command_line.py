@@ -77,6 +77,15 @@ class Arguments(SynchronousTestCase):
             seen, [("tq://127.0.0.1:7780", False), ("tq://a", False), ("tq://b", True)]
         )
 
+    def test_the_format_stands_before_or_behind_the_command(self) -> None:
+        seen: list[bool] = []
+        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.as_json))
+        for command in (("status", "x"), ("submit", "t"), ("queues",), ("workers",), ("stats",)):
+            self.invoke(*command, "--format", "json")
+            self.invoke("--format", "json", *command)
+            self.invoke("--format", "json", *command, "--format", "table")
+        self.assertEqual(seen, [True, True, False] * 5)
+
 
 class Reading(SynchronousTestCase):
     def test_payloads(self) -> None:
