@@ -185,7 +185,9 @@ class Journal:
         return self._runner.run(function, *args)
 
     def flush(self) -> Deferred[None]:
-        """Fires when everything is stored, or the store has failed."""
+        """Fires when everything is stored, or at once while the store fails."""
+        if self.error is not None:
+            return succeed(None)
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -195,8 +197,6 @@ class Journal:
             self._write()
             if self._writing is None:
                 return self.flush()
-        if self.error is not None:
-            return succeed(None)
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         return idle.addCallback(lambda _: self.flush())

@@ -411,3 +411,14 @@ class HangingStoreTests(JournalTestCase):
         self.runner.let_go()
         self.assertIsNone(self.journal.trouble)
         self.journal.check()
+
+    def test_flush_leaves_the_next_try_alone(self):
+        """Whoever flushes while the store fails must not keep it from working again."""
+        self.store.fail("commit")
+        self.change()
+        self.clock.advance(TURN_S)
+        self.successResultOf(self.journal.flush())
+        self.store.work()
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertIsNone(self.journal.trouble)
+        self.assertEqual(self.store.count("commit"), 2)
