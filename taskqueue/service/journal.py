@@ -195,7 +195,7 @@ class Journal:
             if not self._ledger.changes:
                 return succeed(None)
             self._write()
-            if self._writing is None:
+            if self._writing is None or self.error is not None:  # stored, or not, at once
                 return self.flush()
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
