@@ -195,11 +195,14 @@ class Journal:
             if not self._ledger.changes:
                 return succeed(None)
             self._write()
-            if self._writing is None or self.error is not None:  # stored, or not, at once
+            if not self._is_under_way():
                 return self.flush()
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         return idle.addCallback(lambda _: self.flush())
+
+    def _is_under_way(self) -> bool:
+        return self._writing is not None and self.error is None
 
     def close(self) -> None:
         """Write no more, and answer no more."""
