@@ -34,6 +34,9 @@ lint: $(VENV)/.dev ## style
 types: $(VENV)/.dev ## types
 	$(BIN)/mypy taskqueue tools
 
+docs: $(VENV)/.dev ## the documents as a site, in build/site
+	$(BIN)/python -m tools.build_docs
+
 format: $(VENV)/.dev ## put the code into the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -73,4 +76,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test unit cover lint types format bench lock news clean
+.PHONY: help demo test unit cover lint types docs format bench lock news clean

@@ -67,7 +67,7 @@ class FrameDecoder(Decoder):
     """
     Cuts a stream into frames, each after its length (4 bytes, big-endian).
 
-    L{feed} returns frames without their length: type and body.  It fails with
+    C{feed} returns frames without their length: type and body.  It fails with
     L{FrameTooLarge} (fields C{length} and C{limit}, in bytes) as soon as a
     length is over the limit, and with L{BadFrame} for a length of 0.
 
@@ -155,7 +155,7 @@ class LineDecoder(Decoder):
     r"""
     Cuts a stream into lines that end with C{\n} or C{\r\n}.
 
-    L{feed} returns lines without their end.  It fails with L{FrameTooLarge}
+    C{feed} returns lines without their end.  It fails with L{FrameTooLarge}
     (fields C{length}, of the line as far as it is known, and C{limit}, in
     bytes) as soon as a line is over the limit, its end seen or not.
 

@@ -196,7 +196,7 @@ def task_row(values: Sequence[Any]) -> TaskRow:
     """
     A stored row as the core knows it.
 
-    @param values: in the order of L{COLUMNS}.
+    @param values: in the order of C{COLUMNS}.
     @raises ValueError: a column holds what no taskqueue wrote.
     """
     row = list(values)
