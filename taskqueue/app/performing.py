@@ -1,0 +1,162 @@
+"""
+Performing a task: from its payload to what the broker is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+
+from taskqueue.app.calls import BadCall, decode_call
+from taskqueue.app.context import Context
+from taskqueue.app.definition import TaskDefinition
+from taskqueue.app.outcomes import (
+    Discard,
+    PermanentFailure,
+    Retry,
+    Snooze,
+    TaskCancelled,
+    Verdict,
+)
+from taskqueue.client.codecs import encoded
+from taskqueue.errors import BadRequest
+
+#: Most characters of an error that are reported; of a traceback the end matters.
+LONGEST_ERROR = 16 * 1024
+
+#: Frames of these only lead to the function.
+_LEADING = ("taskqueue.app.", "twisted.")
+
+_CANCELLED = (TaskCancelled, CancelledError, asyncio.CancelledError)
+
+Definition = TaskDefinition[..., ..., Any]
+
+
+def perform(definition: Definition, payload: bytes, context: Context) -> Verdict:
+    """
+    Run a plain function here and now.
+
+    @return: how that ended; whatever the function raises, this does not.
+        Only what asks the whole process to end passes: C{KeyboardInterrupt}.
+    """
+    call: Callable[[], Any] = partial(_call, definition, payload, context)
+    for middleware in reversed(definition.app.middleware):
+        around = getattr(middleware, "around_perform", None)
+        if around is not None:
+            call = partial(around, context, call)
+    try:
+        value = call()
+        if inspect.isawaitable(value):
+            _close(value)
+            raise BadCall(
+                f"{definition.type} returned a {type(value).__name__}, which nobody awaits here:"
+                " declare it with async def, or with in_loop=True"
+            )
+    except (Exception, SystemExit) as error:
+        return verdict_of(error, definition, context)
+    return completed(definition, value)
+
+
+async def async_perform(definition: Definition, payload: bytes, context: Context) -> Verdict:
+    """
+    Run a coroutine function, or one that returns a Deferred, on the event loop
+    that runs this.
+
+    @return: how that ended.
+    """
+    call: Callable[[], Awaitable[Any]] = partial(_awaited, definition, payload, context)
+    for middleware in reversed(definition.app.middleware):
+        around = getattr(middleware, "around_async_perform", None)
+        if around is not None:
+            call = partial(around, context, call)
+    try:
+        value = await call()
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        return verdict_of(error, definition, context)
+    return completed(definition, value)
+
+
+async def _awaited(definition: Definition, payload: bytes, context: Context) -> Any:
+    value = _call(definition, payload, context)
+    return await value if inspect.isawaitable(value) else value
+
+
+def _call(definition: Definition, payload: bytes, context: Context) -> Any:
+    parameters = definition.parameters
+    if definition.raw:
+        arguments: Iterable[Any] = [payload]
+        named: dict[str, Any] = {}
+    else:
+        arguments, named = decode_call(payload, definition.codec)
+        try:
+            parameters.check(list(arguments), named)
+        except TypeError as error:
+            raise BadCall(f"the arguments do not fit: {error}") from None
+    before = (context,) if parameters.wants_context else ()
+    return definition.function(*before, *arguments, **named)
+
+
+def _close(value: Any) -> None:
+    if inspect.iscoroutine(value):
+        value.close()
+
+
+# --- verdicts -----------------------------------------------------------------------------
+
+
+def completed(definition: Definition, value: Any) -> Verdict:
+    """
+    What to tell of a function that returned C{value}: C{None} is an empty result,
+    bytes are the result as they are, all else is as the codec writes it.
+    """
+    try:
+        return Verdict("completed", b"" if value is None else encoded(value, definition.codec))
+    except BadRequest as error:
+        text = f"{definition.type} returned what cannot be written as a result: {error}"
+        return Verdict("failed", error=text[:LONGEST_ERROR], permanent=True)
+
+
+def verdict_of(error: BaseException, definition: Definition, context: Context) -> Verdict:
+    """What to tell of a function that raised C{error}."""
+    if isinstance(error, Snooze):
+        return Verdict("released", delay_s=error.in_s)
+    if isinstance(error, Retry):
+        return Verdict("failed", error=str(error)[:LONGEST_ERROR], retry_in_s=error.in_s)
+    if isinstance(error, Discard):
+        text = "discarded" if error.reason == "discarded" else f"discarded: {error.reason}"
+        return Verdict("failed", error=text[:LONGEST_ERROR], permanent=True)
+    if isinstance(error, BadCall):
+        return Verdict("failed", error=str(error)[:LONGEST_ERROR], permanent=True)
+    if context.cancelled and isinstance(error, _CANCELLED):
+        return Verdict("cancelled")
+    permanent = isinstance(error, (PermanentFailure, *definition.no_retry_for))
+    return Verdict("failed", error=error_text(error), permanent=permanent)
+
+
+def error_text(error: BaseException) -> str:
+    """What went wrong in one line, then the end of the traceback; bounded."""
+    summary = "".join(traceback.format_exception_only(error)).strip()
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+    if frames is None:
+        return summary[:LONGEST_ERROR]
+    lines = "".join(traceback.format_exception(type(error), error, frames)).strip()
+    summary = summary[: LONGEST_ERROR // 2]
+    room = LONGEST_ERROR - len(summary) - 2
+    if len(lines) > room:  # its end would be the end of a long message
+        lines = "".join(traceback.format_tb(frames)).strip()
+    return f"{summary}\n\n{lines[-room:]}"
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    """Whether this frame only leads to the function."""
+    module = str(frames.tb_frame.f_globals.get("__name__"))
+    return module.startswith(_LEADING)

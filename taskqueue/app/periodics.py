@@ -1,0 +1,73 @@
+"""
+Tasks that come again and again: declared here, fired by the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from taskqueue.client import Submission
+from taskqueue.errors import BadRequest
+
+CATCH_UP = ("skip", "once", "all")
+
+
+class Periodic(NamedTuple):
+    """
+    A schedule, and the task that each of its ticks submits.
+
+    @ivar name: unique in the broker; to declare it again replaces it.
+    @ivar submission: the task.
+    @ivar cron: five fields, as in C{crontab(5)}; or C{None}.
+    @ivar every_s: the distance of the ticks, seconds; or C{None}.
+    @ivar tz: the time zone of C{cron}, such as C{"Europe/Paris"}.
+    @ivar catch_up: of ticks missed while no broker ran, C{"skip"} all, fire
+        C{"once"}, or fire C{"all"}, within C{catch_up_window_s}.
+    @ivar overlap: fire although the task of the tick before is not done yet.
+    """
+
+    name: str
+    submission: Submission
+    cron: str | None
+    every_s: float | None
+    tz: str
+    catch_up: str
+    catch_up_window_s: float | None
+    overlap: bool
+
+    def check(self) -> None:
+        """
+        @raises BadRequest: it is not one of C{cron} and C{every_s}, or a value is
+            none that there is.
+        """
+        if (self.cron is None) == (self.every_s is None):
+            raise BadRequest(f"periodic {self.name} needs cron or every_s, and not both")
+        if self.cron is not None and len(self.cron.split()) != 5:
+            raise BadRequest(
+                f"periodic {self.name}: cron is {self.cron!r}, expected five fields, such as"
+                " '*/5 * * * *': minute, hour, day, month, weekday"
+            )
+        if self.every_s is not None and not self.every_s > 0:
+            raise BadRequest(f"periodic {self.name}: every_s is {self.every_s!r}, not above 0")
+        if self.catch_up not in CATCH_UP:
+            raise BadRequest(
+                f"periodic {self.name}: catch_up is {self.catch_up!r}, expected one of"
+                f" {', '.join(CATCH_UP)}"
+            )
+        try:
+            ZoneInfo(self.tz)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise BadRequest(
+                f"periodic {self.name}: there is no time zone {self.tz!r}; write one as"
+                " 'Europe/Paris' (on systems without zone data, install tzdata)"
+            ) from None
+
+    def fields(self) -> Mapping[str, Any]:
+        """What a client's C{put_periodic} is told beside the name."""
+        return {
+            name: value
+            for name, value in self._asdict().items()
+            if name not in ("name", "submission") and value is not None
+        }
