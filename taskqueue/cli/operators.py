@@ -4,73 +4,89 @@ Commands that show how the broker is doing.
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-from taskqueue.cli.output import Output, flat, moment
-from taskqueue.cli.running import OK
+import click
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from taskqueue.cli.exits import OK
+from taskqueue.cli.output import Shown, flat, table
+from taskqueue.cli.running import Visit
+from taskqueue.cli.setting import Setting, shows, watches
 from taskqueue.client import Client
 
-_MIB = 1024 * 1024
 
-
-async def stats(client: Client, out: Output) -> int:
-    """C{taskqueue stats}."""
+async def view_stats(client: Client) -> Shown:
+    """The broker in numbers."""
     numbers = await client.stats()
-    if out.as_json:
-        out.json(numbers)
-    else:
-        out.table("Broker", ("what", "value"), flat(numbers))
+    return Shown(numbers, [table("Broker", ("what", "value"), flat(numbers))])
+
+
+@click.command()
+@watches
+def stats(setting: Setting, /) -> None:
+    """Show the broker in numbers."""
+    setting.show(view_stats)
+
+
+@click.command("bench-ping")
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Pings that are under way at a time.",
+)
+@shows
+def bench_ping(setting: Setting, /, count: int, concurrency: int) -> None:
+    """Measure how long the broker takes to answer a PING."""
+    setting.ask(lambda visit: measure(visit, count, concurrency))
+
+
+async def measure(visit: Visit, count: int, concurrency: int) -> int:
+    """Ping C{count} times, and show the spread."""
+    seconds = visit.reactor.seconds
+    times: list[float] = []
+    left = count
+    began = seconds()
+
+    async def one_after_another() -> None:
+        nonlocal left
+        while left:
+            left -= 1
+            asked_at = seconds()
+            await visit.client.ping()
+            times.append((seconds() - asked_at) * 1000)
+
+    runs: list[Deferred[object]] = [
+        Deferred.fromCoroutine(one_after_another()) for _ in range(min(count, concurrency))
+    ]
+    results: list[tuple[bool, object]] = await DeferredList(runs, consumeErrors=True)
+    for _, result in results:
+        if isinstance(result, Failure):
+            result.raiseException()
+    visit.out.show(_spread(sorted(times), seconds() - began, concurrency))
     return OK
 
 
-async def queues(client: Client, out: Output) -> int:
-    """C{taskqueue queues}."""
-    found = await client.queues()
-    if out.as_json:
-        out.json(found)
-        return OK
-    states = ("pending", "scheduled", "blocked", "in_progress", "failed", "completed")
-    out.table(
-        "Queues",
-        ("queue", "paused", "depth", "bound", *states, "dead letters", "oldest ready, s"),
-        [
-            (
-                *(queue["name"], queue["paused"], queue["depth"], queue["max_depth"]),
-                *(queue["states"].get(state, 0) for state in states),
-                queue["states"].get("dead_letter", 0),
-                queue["oldest_ready_s"],
-            )
-            for queue in found
-        ],
-    )
-    return OK
+def _spread(times: list[float], took_s: float, concurrency: int) -> Shown:
+    """
+    @param times: milliseconds, ascending.
+    """
 
+    def at(share: float) -> float:
+        return times[max(0, math.ceil(share * len(times)) - 1)]
 
-async def workers(client: Client, out: Output) -> int:
-    """C{taskqueue workers}."""
-    found = await client.workers()
-    if out.as_json:
-        out.json(found)
-        return OK
-    columns = ("worker", "queues", "types", "in hand", "capacity", "completed", "failed", "lost")
-    out.table(
-        "Workers",
-        (*columns, "CPU, %", "memory, MiB", "last heard of", "state"),
-        map(_worker_row, found),
-    )
-    return OK
-
-
-def _worker_row(worker: dict[str, Any]) -> tuple[Any, ...]:
-    rss_bytes = worker.get("rss_bytes")
-    return (
-        worker["id"],
-        ", ".join(worker["queues"]),
-        "any" if worker["types"] is None else ", ".join(worker["types"]),
-        worker["leases"],
-        *(worker[name] for name in ("capacity", "completed", "failed", "lost")),
-        worker.get("cpu_percent"),
-        None if rss_bytes is None else rss_bytes / _MIB,
-        moment(worker["beat_at"]),
-        worker.get("order") or ("connected" if worker["connected"] else "not connected"),
-    )
+    found = {
+        "pings": len(times),
+        "concurrency": concurrency,
+        "per_second": len(times) / max(took_s, 1e-9),
+        "min_ms": times[0],
+        "median_ms": at(0.5),
+        "p90_ms": at(0.9),
+        "p99_ms": at(0.99),
+        "max_ms": times[-1],
+    }
+    return Shown(found, [table("PING", ("what", "value"), flat(found))])

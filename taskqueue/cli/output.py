@@ -1,5 +1,5 @@
 """
-What commands print: tables for people, JSON for programs.
+What commands print: tables for people, JSON and YAML for programs.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from rich.console import Console
+import yaml
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from taskqueue.cli.exits import OK
+
+FORMATS = ("table", "json", "yaml")
 
 #: As wide as tables are where the output is no terminal.
 _WIDTH = 200
@@ -28,27 +33,70 @@ _STATE_STYLES = {
 }
 
 
+class Shown(NamedTuple):
+    """
+    What a view has to show.
+
+    @ivar value: for programs; JSON-able, but for bytes.
+    @ivar parts: for people, one below the other.
+    @ivar status: the exit status.
+    @ivar complaints: for the standard error.
+    """
+
+    value: Any
+    parts: Sequence[RenderableType]
+    status: int = OK
+    complaints: Sequence[str] = ()
+
+
 class Output:
     """
     Prints results on standard output.
 
-    @ivar as_json: to print them as JSON.
+    @ivar form: one of L{FORMATS}.
+    @ivar console: where tables go.
     """
 
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self, form: str) -> None:
+        self.form = form
         width = None if sys.stdout.isatty() else _WIDTH
-        self._console = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+        self.console = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
-    def json(self, value: Any) -> None:
-        """Print a value as one JSON document."""
-        sys.stdout.write(json.dumps(_jsonable(value), indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+    @property
+    def for_people(self) -> bool:
+        """Whether tables are wanted."""
+        return self.form == "table"
+
+    def show(self, shown: Shown) -> None:
+        """Print what a view has to show, but for its complaints."""
+        if self.for_people:
+            for part in shown.parts:
+                self.console.print(part)
+        else:
+            self.value(shown.value)
+
+    def value(self, value: Any) -> None:
+        """Print a value as the one document of this command."""
+        if self.form == "yaml":
+            self._write(_as_yaml(value))
+        else:
+            self._write(json.dumps(_jsonable(value), indent=2, ensure_ascii=False) + "\n")
+
+    def item(self, value: Any) -> None:
+        """Print one of many values: a line of JSON, or a YAML document."""
+        if self.form == "yaml":
+            self._write("---\n" + _as_yaml(value))
+        else:
+            self._write(json.dumps(_jsonable(value), ensure_ascii=False) + "\n")
 
     def line(self, text: str) -> None:
         """Print a line as it is."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        self._write(f"{text}\n")
+
+    def note(self, text: str) -> None:
+        """Print a line for people; programs are not told."""
+        if self.for_people:
+            self.line(text)
 
     def raw(self, data: bytes) -> None:
         """Print bytes as they are, and end the line on a terminal."""
@@ -58,16 +106,26 @@ class Output:
             sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
 
-    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Print rows below the names of their columns; numbers stand at the right."""
-        kept = [list(row) for row in rows]
-        table = Table(title=title, title_justify="left")
-        for index, name in enumerate(columns):
-            numbers = bool(kept) and all(_is_number(row[index]) for row in kept)
-            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-        for row in kept:
-            table.add_row(*map(_cell, row))
-        self._console.print(table)
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Rows below the names of their columns; numbers stand at the right."""
+    kept = [list(row) for row in rows]
+    made = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        numbers = bool(kept) and all(_is_number(row[index]) for row in kept)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in kept:
+        made.add_row(*map(cell, row))
+    return made
+
+
+def together(parts: Sequence[RenderableType]) -> RenderableType:
+    """Several parts as one, one below the other."""
+    return Group(*parts)
 
 
 def moment(at: float | None) -> str:
@@ -95,17 +153,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _brief(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={item}" for name, item in value.items())
-    return str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _cell(value: Any) -> Text:
+def cell(value: Any) -> Text:
+    """A value in a table; the words of states have their colours."""
     if value is None:
         return Text("")
     if isinstance(value, bool):
@@ -116,6 +165,32 @@ def _cell(value: Any) -> Text:
     return Text(str(value), style=_STATE_STYLES.get(str(value), ""))
 
 
+def text_or_base64(data: bytes) -> str | dict[str, str]:
+    """Bytes as JSON has them: text where they are UTF-8, else an object with C{"base64"}."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data).decode("ascii")}
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={item}" for name, item in value.items())
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _as_yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(
+        _jsonable(value), sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+    # A lone value is followed by the mark of the document's end, which says nothing here.
+    return text.removesuffix("...\n")
+
+
 def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _jsonable(item) for name, item in value.items()}
@@ -123,12 +198,5 @@ def _jsonable(value: Any) -> Any:
         return [_jsonable(item) for item in value]
     if isinstance(value, bytes):
         return text_or_base64(value)
-    return value
-
-
-def text_or_base64(data: bytes) -> str | dict[str, str]:
-    """Bytes as JSON has them: text where they are UTF-8, else an object with C{"base64"}."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": b64encode(data).decode("ascii")}
+    # Subclasses of text are unknown to YAML.
+    return str(value) if isinstance(value, str) else value

@@ -7,9 +7,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.logger import (
     FilteringLogObserver,
@@ -19,14 +19,35 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from taskqueue.cli.exits import CANNOT_CONNECT, INTERRUPTED, OK, REFUSED, TIMED_OUT, USAGE
+from taskqueue.cli.output import Output
 from taskqueue.client import Client, connect
-from taskqueue.errors import BadRequest, TaskQueueError
+from taskqueue.errors import AnswerTimedOut, BadRequest, TaskQueueError
 
-OK = 0
-REFUSED = 1
-USAGE = 2
-CANNOT_CONNECT = 3
-INTERRUPTED = 130
+__all__ = [
+    "CANNOT_CONNECT",
+    "INTERRUPTED",
+    "OK",
+    "REFUSED",
+    "TIMED_OUT",
+    "USAGE",
+    "Command",
+    "Visit",
+    "complain",
+    "explain",
+    "log_to",
+    "run",
+    "with_client",
+]
+
+
+class Visit(NamedTuple):
+    """What a command has while it runs: a connected client, an output, a reactor."""
+
+    client: Client
+    out: Output
+    reactor: Any
+
 
 Command = Callable[[Client], Coroutine[Any, Any, int]]
 
@@ -56,7 +77,8 @@ def log_to(stream: TextIO | None, level: str = "info") -> None:
 
 async def with_client(reactor: Any, address: str, timeout_s: float, command: Command) -> int:
     """
-    Connect, carry out C{command}, disconnect.
+    Connect, carry out C{command}, disconnect.  Where the reactor is stopped
+    meanwhile, the command is cancelled, so that it can clean up.
 
     @return: the exit status; what went wrong has been told.
     """
@@ -69,12 +91,38 @@ async def with_client(reactor: Any, address: str, timeout_s: float, command: Com
         complain(explain(error))
         return CANNOT_CONNECT
     try:
-        return await command(client)
+        return await _interruptible(reactor, command(client))
+    except CancelledError:
+        return INTERRUPTED
+    except AnswerTimedOut as error:
+        complain(explain(error))
+        return TIMED_OUT
     except Exception as error:
         complain(explain(error))
         return REFUSED
     finally:
         await client.close()
+
+
+async def _interruptible(reactor: Any, work: Coroutine[Any, Any, int]) -> int:
+    """What C{work} returns; it is cancelled, and waited for, when the reactor stops."""
+    running = Deferred.fromCoroutine(work)
+    ended: Deferred[None] = Deferred()
+    stopping = False
+
+    def interrupt() -> Deferred[None]:
+        nonlocal stopping
+        stopping = True
+        running.cancel()
+        return ended
+
+    trigger = reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+    try:
+        return await running
+    finally:
+        if not stopping:
+            reactor.removeSystemEventTrigger(trigger)
+        ended.callback(None)
 
 
 def run(main: Callable[[Any], Coroutine[Any, Any, int]]) -> int:

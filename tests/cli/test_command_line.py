@@ -12,10 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import __version__
 from taskqueue.cli import main as main_module
+from taskqueue.cli import setting as setting_module
 from taskqueue.cli.main import cli
 from taskqueue.cli.tasks import read_headers, read_payload
 from taskqueue.cli.working import load_handlers
 from taskqueue.errors import BadRequest
+
+EVERY_COMMAND = (
+    *("submit", "status", "list", "cancel", "retry", "purge", "queues", "queue-depth"),
+    *("workers", "dead-letters", "stats", "tail", "bench-ping", "config-check", "worker"),
+    *("completion", "version"),
+)
 
 
 class Arguments(SynchronousTestCase):
@@ -27,8 +34,9 @@ class Arguments(SynchronousTestCase):
             self.ran += 1
             return 0
 
-        self.patch(main_module, "run", run)
-        self.patch(main_module, "log_to", lambda *arguments: None)
+        for module in (main_module, setting_module):
+            self.patch(module, "run", run)
+            self.patch(module, "log_to", lambda *arguments: None)
 
     def invoke(self, *arguments: str, status: int = 0, **environ: str) -> str:
         result = CliRunner().invoke(cli, arguments, env=environ, prog_name="taskqueue")
@@ -41,7 +49,7 @@ class Arguments(SynchronousTestCase):
 
     def test_help_names_every_command(self) -> None:
         shown = self.invoke("--help")
-        for command in ("submit", "status", "stats", "workers", "queues", "worker", "version"):
+        for command in EVERY_COMMAND:
             self.assertRegex(shown, rf"(?m)^  {command} ")
             self.assertIn("Usage: taskqueue", self.invoke(command, "--help"))
 
@@ -56,6 +64,27 @@ class Arguments(SynchronousTestCase):
             ("submit", "t", "--payload", "@/no/such/file"),
             ("--format", "xml", "stats"),
             ("--timeout", "0", "stats"),
+            ("stats", "--watch=0"),
+            ("stats", "--watch", "often"),
+            ("submit", "--from-file", "x", "--wait"),
+            ("submit", "--from-file", "x", "--payload", "y"),
+            ("submit", "t", "--resume", "x"),
+            ("cancel",),
+            ("cancel", "an-id", "--queue", "q"),
+            ("cancel", "--state", "completed"),
+            ("cancel", "--queue", "q", "--older-than", "soon"),
+            ("retry", "--error-matches", "("),
+            ("purge",),
+            ("purge", "q", "--queue", "q"),
+            ("purge", "q", "--state", "pending", "--state", "completed"),
+            ("queues", "bound", "q", "-1"),
+            ("queues", "bound", "q"),
+            ("queues", "nonsense"),
+            ("workers", "quiet"),
+            ("dead-letters", "delete"),
+            ("tail", "--state", "pending"),
+            ("bench-ping", "--count", "0"),
+            ("completion", "tcsh"),
             ("worker", "nocolon"),
             ("worker", "no.such.module:X"),
             ("worker", "os:path", "--concurrency", "0"),
@@ -64,27 +93,47 @@ class Arguments(SynchronousTestCase):
         self.assertEqual(self.ran, 0)
 
     def test_where_the_broker_is(self) -> None:
-        seen: list[tuple[str, bool]] = []
+        seen: list[tuple[str, str]] = []
         self.patch(
             main_module.Setting,
             "ask",
-            lambda setting, command: seen.append((setting.broker, setting.as_json)),
+            lambda setting, command: seen.append((setting.broker, setting.form)),
         )
         self.invoke("stats")
         self.invoke("stats", TASKQUEUE_BROKER="tq://a")
         self.invoke("--broker", "tq://b", "--format", "json", "stats", TASKQUEUE_BROKER="tq://a")
         self.assertEqual(
-            seen, [("tq://127.0.0.1:7780", False), ("tq://a", False), ("tq://b", True)]
+            seen, [("tq://127.0.0.1:7780", "table"), ("tq://a", "table"), ("tq://b", "json")]
         )
 
     def test_the_format_stands_before_or_behind_the_command(self) -> None:
-        seen: list[bool] = []
-        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.as_json))
-        for command in (("status", "x"), ("submit", "t"), ("queues",), ("workers",), ("stats",)):
-            self.invoke(*command, "--format", "json")
+        seen: list[str] = []
+        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.form))
+        for command in (
+            *(("status", "x"), ("submit", "t"), ("queues",), ("workers",), ("stats",), ("list",)),
+            *(("queues", "list"), ("queues", "pause", "q"), ("dead-letters", "list"), ("tail",)),
+        ):
+            self.invoke(*command, "--format", "yaml")
             self.invoke("--format", "json", *command)
             self.invoke("--format", "json", *command, "--format", "table")
-        self.assertEqual(seen, [True, True, False] * 5)
+        self.invoke("queues", "--format", "json", "list")
+        self.assertEqual(seen, [*["yaml", "json", "table"] * 10, "json"])
+
+    def test_how_often_a_view_is_shown(self) -> None:
+        seen: list[float | None] = []
+        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.watch_s))
+        for command in (("stats",), ("queues",), ("queues", "list"), ("workers",), ("list",)):
+            self.invoke(*command)
+            self.invoke(*command, "--watch")
+            self.invoke(*command, "--watch=0.5")
+        self.assertEqual(seen, [None, 2.0, 0.5] * 5)
+
+    def test_which_tasks_purge_means(self) -> None:
+        seen: list[str] = []
+        self.patch(main_module.Setting, "ask", lambda setting, action: seen.append("asked"))
+        for arguments in (("q",), ("--queue", "q"), ("--all",), ("--state", "completed")):
+            self.invoke("purge", *arguments)
+        self.assertEqual(len(seen), 4)
 
 
 class Reading(SynchronousTestCase):

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+import yaml
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.utils import getProcessOutputAndValue
 
-from taskqueue.cli import operators, tasks
+from taskqueue.cli import operators, queues, tasks, workers
 from taskqueue.cli.output import Output, first_line, flat, moment, text_or_base64
-from taskqueue.cli.running import with_client
+from taskqueue.cli.running import Visit, with_client
+from taskqueue.cli.watching import show
 from taskqueue.client import Submission
-from taskqueue.errors import QueueFull
+from taskqueue.errors import AnswerTimedOut, QueueFull
+from tests.cli.visiting import VisitCase
 from tests.client.broker import BrokerCase, flow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,25 +37,10 @@ HANDLERS = {"shout": shout, "fail": fail}
 """
 
 
-class InThisProcess(BrokerCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.raw, self.err = BytesIO(), StringIO()
-        self.out = TextIOWrapper(self.raw, encoding="utf-8")
-        self.patch(sys, "stdout", self.out)
-        self.patch(sys, "stderr", self.err)
-
-    def printed(self) -> str:
-        """What was printed since the last time."""
-        self.out.flush()
-        text = self.raw.getvalue().decode()
-        self.raw.truncate(0)
-        self.raw.seek(0)
-        return text
-
-    async def submit(self, client: Any, *, wait: bool = False, as_json: bool = False) -> int:
+class InThisProcess(VisitCase):
+    async def submit(self, client: Any, *, wait: bool = False, form: str = "table") -> int:
         task = Submission("t", b"hello", headers={"a": "b"}, max_retries=0)
-        return await tasks.submit(client, Output(as_json), task, wait, 5.0)
+        return await tasks.submit_one(Visit(client, Output(form), reactor), task, wait, 5.0)
 
     @flow
     async def test_submit(self) -> None:
@@ -62,7 +49,7 @@ class InThisProcess(BrokerCase):
         task = self.printed().strip()
         (delivery,) = await client.claim(wait_s=0)
         self.assertEqual((delivery.id, delivery.payload), (task, b"hello"))
-        self.assertEqual(await self.submit(client, as_json=True), 0)
+        self.assertEqual(await self.submit(client, form="json"), 0)
         self.assertEqual(list(json.loads(self.printed())), ["id"])
 
     @flow
@@ -78,7 +65,7 @@ class InThisProcess(BrokerCase):
     @flow
     async def test_waiting_for_a_failure(self) -> None:
         client = await self.connect()
-        waiting = Deferred.fromCoroutine(self.submit(client, wait=True, as_json=True))
+        waiting = Deferred.fromCoroutine(self.submit(client, wait=True, form="json"))
         (delivery,) = await client.claim(wait_s=5)
         await client.fail(delivery.holding, "ValueError: x\n\nTraceback ...")
         self.assertEqual(await waiting, 1)
@@ -92,32 +79,39 @@ class InThisProcess(BrokerCase):
         task = await client.submit("t")
         (delivery,) = await client.claim()
         await client.fail(delivery.holding, "no [bold]way[/bold]\nmore", permanent=True)
-        self.assertEqual(await tasks.status(client, Output(False), [task], True), 0)
+        visit = Visit(client, Output("table"), reactor)
+        self.assertEqual(await show(visit, lambda c: tasks.view_status(c, [task], True)), 0)
         shown = self.printed()
         for part in (task, "dead_letter", "no [bold]way[/bold]", f"History of {task}"):
             self.assertIn(part, shown)
         self.assertNotIn("\x1b", shown)
         unknown = "01893b2e-7f3a-7c5e-9b0d-3f1e2a4c6d80"
-        self.assertEqual(await tasks.status(client, Output(True), [task, unknown], False), 1)
-        self.assertEqual(json.loads(self.printed())[1], None)
-        self.assertIn(f"there is no task {unknown}", self.err.getvalue())
+        for form in ("json", "yaml"):
+            visit = Visit(client, Output(form), reactor)
+            wanted = [task, unknown]
+            self.assertEqual(
+                await show(visit, lambda c, ids=wanted: tasks.view_status(c, ids, False)), 1
+            )
+            self.assertEqual(yaml.safe_load(self.printed())[1], None)
+            self.assertEqual(self.said(), f"taskqueue: there is no task {unknown}\n")
 
     @flow
     async def test_what_operators_see(self) -> None:
         client = await self.connect()
         await client.submit("t", queue="q")
         await client.register_worker("w1", 1, queues=["q"], types=["t"], capacity=3)
-        for command, parts in (
-            (operators.stats, ("depth", "totals.submitted", "q")),
-            (operators.queues, ("q", "pending")),
-            (operators.workers, ("w1", "connected")),
+        for view, parts in (
+            (operators.view_stats, ("depth", "totals.submitted", "q")),
+            (queues.view_queues, ("q", "pending")),
+            (workers.view_workers, ("w1", "connected")),
         ):
-            self.assertEqual(await command(client, Output(False)), 0)
+            self.assertEqual(await show(Visit(client, Output("table"), reactor), view), 0)
             shown = self.printed()
             for part in parts:
                 self.assertIn(part, shown)
-            self.assertEqual(await command(client, Output(True)), 0)
-            self.assertTrue(json.loads(self.printed()))
+            for form in ("json", "yaml"):
+                self.assertEqual(await show(Visit(client, Output(form), reactor), view), 0)
+                self.assertTrue(yaml.safe_load(self.printed()))
 
     async def status_of(self, command: Any, address: str | None = None) -> int:
         return await with_client(reactor, address or self.address(), 5.0, command)
@@ -130,12 +124,16 @@ class InThisProcess(BrokerCase):
         async def refused(client: Any) -> int:
             raise QueueFull("the queue is full", retry_after_s=2.0)
 
+        async def silent(client: Any) -> int:
+            raise AnswerTimedOut("no answer")
+
         async def broken(client: Any) -> int:
             raise RuntimeError("a defect")
 
         self.assertEqual(await self.status_of(well), 0)
         self.assertEqual(await self.status_of(refused), 1)
         self.assertIn("taskqueue: the queue is full (again in 2 s)\n", self.err.getvalue())
+        self.assertEqual(await self.status_of(silent), 4)
         self.assertEqual(await self.status_of(broken), 1)
         self.assertIn("unexpected RuntimeError: a defect\n", self.err.getvalue())
         self.assertEqual(await self.status_of(well, "nonsense"), 2)

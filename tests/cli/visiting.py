@@ -1,0 +1,62 @@
+"""
+Commands on a real broker in this process, and what they print.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from taskqueue.cli.output import Output
+from taskqueue.cli.running import Visit
+from taskqueue.cli.watching import show
+from taskqueue.client import Client
+from tests.client.broker import BrokerCase
+
+
+class VisitCase(BrokerCase):
+    """Has a broker, and catches what is printed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.raw, self.err = BytesIO(), StringIO()
+        self.out = TextIOWrapper(self.raw, encoding="utf-8")
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+
+    async def visit(self, form: str = "table") -> Visit:
+        return Visit(await self.connect(), Output(form), reactor)
+
+    def printed(self) -> str:
+        """What was printed since the last time."""
+        self.out.flush()
+        text = self.raw.getvalue().decode()
+        self.raw.truncate(0)
+        self.raw.seek(0)
+        return text
+
+    def said(self) -> str:
+        """What was complained of since the last time."""
+        text = self.err.getvalue()
+        self.err.truncate(0)
+        self.err.seek(0)
+        return text
+
+    def printed_json(self) -> Any:
+        return json.loads(self.printed())
+
+    def showing(self, visit: Visit, view: Any, form: str) -> Deferred[int]:
+        """Show a view once."""
+        return Deferred.fromCoroutine(show(visit._replace(out=Output(form)), view))
+
+    async def dead_letter(self, client: Client, error: str = "ValueError: no", **how: Any) -> str:
+        """Have a task fail for good; returns its id."""
+        task = str(await client.submit(how.pop("type", "t"), **how))
+        (delivery,) = await client.claim([how.get("queue", "default")], wait_s=5)
+        await client.fail(delivery.holding, error, permanent=True)
+        return task
