@@ -109,6 +109,7 @@ class App:
         /,
         *,
         codec: str | Codec | None = None,
+        result_codec: str | Codec | None = None,
         raw: bool = False,
         in_loop: bool | None = None,
         no_retry_for: tuple[type[BaseException], ...] = (),
@@ -124,6 +125,8 @@ class App:
 
         @param name: its type; the function's name where there is none.
         @param codec: instead of the application's.
+        @param result_codec: where the result is written otherwise than the arguments;
+            a raw task's is bytes.
         @param raw: it takes the payload, as bytes.
         @param in_loop: it returns a Deferred: run it on the worker's event loop.
             Coroutine functions are anyway.
@@ -146,7 +149,7 @@ class App:
                 " and _ - . : /; say another one as the first argument of task()"
             )
         how = dict(how)
-        codec = how.pop("codec", None)
+        codec, result_codec = how.pop("codec", None), how.pop("result_codec", None)
         own = {key: how.pop(key) for key in ("raw", "in_loop", "no_retry_for") if key in how}
         once = ONCE & how.keys()
         if once:
@@ -159,6 +162,7 @@ class App:
             name,
             how,
             codec=self.codec if codec is None else codec_of(codec),
+            result_codec=None if result_codec is None else codec_of(result_codec),
             **own,
         )
         self._check_free(name, function)

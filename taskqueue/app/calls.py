@@ -79,8 +79,17 @@ class Parameters:
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
+        """
+        @raises BadRequest: the function does not tell what it takes; some built into
+            Python do not.
+        """
         self._name = name
-        signature = inspect.signature(function)
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError) as error:
+            raise BadRequest(
+                f"{name} cannot be a task: {error}; write a function around it"
+            ) from None
         parameters = list(signature.parameters.values())
         self.wants_context = bool(parameters) and _is_context(function, parameters[0])
         if self.wants_context:

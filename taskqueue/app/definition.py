@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 from taskqueue.app.calls import Parameters, encode_call
 from taskqueue.app.options import TIMEOUT_HEADER, Options, checked, fields, merged
 from taskqueue.client import Submission
-from taskqueue.client.codecs import Codec
+from taskqueue.client.codecs import BYTES, Codec
 from taskqueue.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class TaskDefinition(Generic[_F, _P, _R]):
         the worker's event loop, not in a process or thread of its own.
     @ivar no_retry_for: exceptions that no retry can mend.
     @ivar parameters: what it can be called with.
-    @ivar codec: how its arguments and its result are written.
+    @ivar codec: how its arguments are written.
+    @ivar result_codec: how its result is.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class TaskDefinition(Generic[_F, _P, _R]):
         given: Mapping[str, Any],
         *,
         codec: Codec,
+        result_codec: Codec | None = None,
         raw: bool = False,
         in_loop: bool | None = None,
         no_retry_for: tuple[type[BaseException], ...] = (),
     ) -> None:
         """
         @param given: L{Options}.
+        @param result_codec: C{None}: as the arguments, and of a raw task, bytes.
         @param in_loop: C{None}: as the function is declared.
         @raises BadRequest: an option is unknown, or the function takes no payload
             although C{raw} is true.
@@ -66,6 +69,7 @@ class TaskDefinition(Generic[_F, _P, _R]):
         self.no_retry_for = no_retry_for
         self.parameters = Parameters(function, type)
         self.codec = codec
+        self.result_codec = result_codec or (BYTES if raw else codec)
         self._options = checked(given)
         if raw:
             self._check_raw()
@@ -127,7 +131,7 @@ class TaskDefinition(Generic[_F, _P, _R]):
         payload = self._raw(args, kwargs) if self.raw else encode_call(args, kwargs, self.codec)
         told = fields(self._options, self.type, payload, bound)
         told.setdefault("queue", self.app.queue)
-        return Submission(self.type, payload, **told)
+        return Submission(self.type, payload, codec=self.result_codec, **told)
 
     def _raw(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         (payload,) = (*args, *kwargs.values())

@@ -117,7 +117,9 @@ def completed(definition: Definition, value: Any) -> Verdict:
     bytes are the result as they are, all else is as the codec writes it.
     """
     try:
-        return Verdict("completed", b"" if value is None else encoded(value, definition.codec))
+        return Verdict(
+            "completed", b"" if value is None else encoded(value, definition.result_codec)
+        )
     except BadRequest as error:
         text = f"{definition.type} returned what cannot be written as a result: {error}"
         return Verdict("failed", error=text[:LONGEST_ERROR], permanent=True)

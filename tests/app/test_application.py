@@ -18,6 +18,7 @@ import taskqueue
 from taskqueue.app.application import App
 from taskqueue.app.options import TIMEOUT_HEADER
 from taskqueue.client import Submission
+from taskqueue.client.codecs import BYTES, JSON
 from taskqueue.errors import BadRequest
 from tests.app.running import Sent
 
@@ -83,6 +84,8 @@ class DeclaringTests(SynchronousTestCase):
             self.app.task("x", raw=True)(lambda: 1)
         with self.assertRaisesRegex(BadRequest, "no codec 'pickle'"):
             self.app.task("x", codec="pickle")(lambda: 1)
+        with self.assertRaisesRegex(BadRequest, "x cannot be a task: .*write a function around it"):
+            self.app.task("x")(dict)
         self.assertEqual(self.app.handlers, {})
 
     def test_where_the_broker_is(self) -> None:
@@ -113,6 +116,7 @@ class SubmittingTests(SynchronousTestCase):
             max_retries=2,
             retry_delay_s=4,
             headers={"a": "1"},
+            codec=JSON,
         )
         self.assertEqual(last, expected)
 
@@ -157,6 +161,17 @@ class SubmittingTests(SynchronousTestCase):
         with self.assertRaisesRegex(TypeError, "takes its payload as bytes"):
             task.submit("text")
 
+    def test_how_results_are_written(self) -> None:
+        for how, codec in (
+            ({}, JSON),
+            ({"raw": True}, BYTES),
+            ({"raw": True, "result_codec": "json"}, JSON),
+            ({"result_codec": "bytes"}, BYTES),
+        ):
+            self.app.handlers.clear()
+            self.app.task("picture", **how)(lambda data: data).submit(b"x" if how.get("raw") else 1)
+            self.assertIs(self.sent.last.codec, codec)
+
     def test_unique_keys(self) -> None:
         def key(wanted, *args, **kwargs):
             self.mail.options(unique=wanted, unique_for=60).submit(*args, **kwargs)
@@ -184,6 +199,7 @@ class SubmittingTests(SynchronousTestCase):
             "max_retries": 2,
             "retry_delay_s": 4,
             "headers": {"a": "1"},
+            "codec": JSON,
         }
         self.assertEqual(told, ("mail", b'{"args":["a"],"kwargs":{}}', options))
 

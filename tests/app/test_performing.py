@@ -99,6 +99,12 @@ class VerdictTests(PerformingCase):
         self.assertEqual((verdict.status, verdict.permanent), ("failed", True))
         self.assertIn("a-task returned what cannot be written", verdict.error)
 
+    def test_a_result_in_bytes(self) -> None:
+        self.assertEqual(self.run_task(lambda: bytearray(b"x"), result_codec="bytes").result, b"x")
+        self.app.handlers.clear()
+        verdict = self.run_task(lambda a=1: {}, result_codec="bytes")
+        self.assertIn("must be bytes, not dict", verdict.error)
+
     def test_what_a_task_can_raise(self) -> None:
         for error, verdict in (
             (Retry(), Verdict("failed", error="the task asked to be tried again")),
