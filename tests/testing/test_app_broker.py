@@ -212,9 +212,10 @@ class SteppingTests(AppCase):
         one.delete()
         self.assertRaises(UnknownTask, self.broker.view, one)
         self.assertEqual([task["id"] for task in self.broker.tasks(states=["pending"])], [two])
+        three = self.fails.submit(1)
         self.broker.run()
-        events = [event["event"] for event in two.status(history=True)["history"]]
-        self.assertEqual(events, ["completed"])
+        [event] = three.status(history=True)["history"]
+        self.assertEqual((event["event"], event["attempt"]), ("failed", 1))
 
     def test_the_broker_refuses(self) -> None:
         self.broker.ask(MessageType.SET_QUEUE, queue="default", max_depth=1)
