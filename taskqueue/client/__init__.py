@@ -1,10 +1,15 @@
 """
-Clients of the native protocol.
+Clients of the native protocol, with three faces.
 
-C{connect()} gives a L{Client} for Twisted.
+For Twisted, L{connect} and L{Client} here; for asyncio, L{taskqueue.client.aio};
+for callers that wait, L{taskqueue.client.blocking}.  What belongs to Twisted is
+imported when it is asked for, and so not in programs that use the others.
 """
 
-from taskqueue.client.client import Client, connect
+from typing import TYPE_CHECKING, Any
+
+from taskqueue.client.codecs import Codec, register
+from taskqueue.client.handles import TaskHandle
 from taskqueue.client.messages import (
     Delivery,
     Lost,
@@ -16,17 +21,33 @@ from taskqueue.client.messages import (
     Submission,
     TaskList,
 )
+from taskqueue.client.submitting import Progress
+
+if TYPE_CHECKING:
+    from taskqueue.client.client import Client, connect
 
 __all__ = [
     "Client",
+    "Codec",
     "Delivery",
     "Lost",
     "Orders",
     "Outcome",
+    "Progress",
     "Purged",
     "Report",
     "Search",
     "Submission",
+    "TaskHandle",
     "TaskList",
     "connect",
+    "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Client", "connect"):
+        from taskqueue.client import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from taskqueue.client.codecs import JSON, Codec
 from taskqueue.client.messages import Lost, Outcome
 from taskqueue.client.outcomes import Outcomes
 from taskqueue.client.session import Session
@@ -26,12 +27,37 @@ class Calls:
     that was refused.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, codec: Codec = JSON, face: Any = None) -> None:
+        """
+        @param codec: for payloads that are no bytes, and for their results.
+        @param face: the client that whoever holds a task's handle calls; it has
+            C{perform(name, ...)}, which makes one of these calls its own way.
+        """
         self._session = session
+        self._codec = codec
+        self._face = self if face is None else face
         self._outcomes = Outcomes(session)
         self._listeners: dict[str, list[Callable[[Lost], None]]] = {"cancel": [], "lease_lost": []}
         session.on_events = self._events
         session.opening.append(self._outcomes.again)
+
+    def perform(self, name: str, *args: Any, **how: Any) -> Any:
+        """The coroutine of the call with this name."""
+        return getattr(self, name)(*args, **how)
+
+    def must_be_open(self) -> None:
+        """
+        Check that something can be asked.
+
+        @raises ConnectionLost: the client is closed; or why the broker refused it.
+        """
+        if self._session.failure is not None:
+            raise self._session.failure
+
+    async def reached(self) -> None:
+        """Wait, no longer than for an answer, until the broker has said what it accepts."""
+        if self._session.welcome is None:
+            await self._ask(MessageType.PING, {}, repeatable=True)
 
     async def _ask(self, kind: MessageType, header: Header, **how: Any) -> Header:
         answer: Header = await self._session.request(kind, header, **how)

@@ -10,30 +10,22 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from taskqueue.client.framework import TwistedFramework
+from taskqueue.client.addresses import DEFAULT_ADDRESS
+from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
+from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.deferreds import TwistedFramework
+from taskqueue.client.handles import TaskHandle
 from taskqueue.client.limits import Limits
-from taskqueue.client.link import DEFAULT_ADDRESS, Link
+from taskqueue.client.link import Link
 from taskqueue.client.messages import Lost
 from taskqueue.client.operators import OperatorCalls
 from taskqueue.client.session import Session
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
-from taskqueue.errors import CannotConnect, ConnectionLost, TaskQueueError
+from taskqueue.errors import CannotConnect, ConnectionLost
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-#: How long an answer may take, seconds.
-TIMEOUT_S = 30.0
-
-
-class AllCalls(TaskCalls, WorkCalls, OperatorCalls):
-    """Everything that can be asked of a broker."""
-
-    def close(self, error: TaskQueueError) -> None:
-        """Ask nothing any more; what is unanswered fails with C{error}."""
-        self._session.close(error)
-        self._outcomes.close(error)
 
 
 def _fires(
@@ -66,20 +58,28 @@ class Client:
         name: str = "taskqueue-client",
         timeout_s: float = TIMEOUT_S,
         patient: bool = True,
+        codec: str | Codec = "json",
+        max_in_flight: int | None = None,
     ) -> None:
         """
-        @param address: C{tq://host:port}, or a Twisted client endpoint's string.
+        @param address: C{tq://host:port}, several of these with commas between, or
+            a Twisted client endpoint's string.
         @param reactor: the global one unless given.
         @param name: what it calls itself towards the broker.
         @param timeout_s: how long an answer may take.
         @param patient: to go on trying where the first connection fails.
-        @raises BadRequest: the address is none.
+        @param codec: for payloads that are no bytes, and for their results.
+        @param max_in_flight: most requests under way at a time; the broker's
+            own bound holds all the same.
+        @raises BadRequest: the address is none, or there is no such codec.
         """
         reactor = _global_reactor() if reactor is None else reactor
         self.address = address
         self._framework = TwistedFramework(reactor)
-        self._session = Session(self._framework, name, timeout_s, patient=patient)
-        self._calls = AllCalls(self._session)
+        self._session = Session(
+            self._framework, name, timeout_s, patient=patient, max_in_flight=max_in_flight
+        )
+        self._calls = AllCalls(self._session, codec_of(codec), self)
         self._link = Link(self._session, address, reactor)
 
     # --- the connection -------------------------------------------------------------------
@@ -124,6 +124,14 @@ class Client:
         stopped = self._link.stop()
         self._calls.close(ConnectionLost("this client is closed"))
         return stopped
+
+    def perform(self, name: str, *args: Any, **how: Any) -> Deferred[Any]:
+        """Make the call with this name; handles of tasks do."""
+        return Deferred.fromCoroutine(self._calls.perform(name, *args, **how))
+
+    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
+        """A handle for a task's id; C{codec} reads its result, instead of the client's."""
+        return self._calls.handle(task, codec)
 
     # --- tasks ----------------------------------------------------------------------------
 
@@ -177,28 +185,28 @@ def connect(
     address: str = DEFAULT_ADDRESS,
     *,
     reactor: Any = None,
-    name: str = "taskqueue-client",
     timeout_s: float = TIMEOUT_S,
+    **how: Any,
 ) -> Deferred[Client]:
     """
     Connect to a broker.
 
-    @param address: C{tq://host:port}, or a Twisted client endpoint's string such
-        as C{unix:/run/taskqueue.sock}.
+    @param address: C{tq://host:port}, several of these with commas between, or a
+        Twisted client endpoint's string such as C{unix:/run/taskqueue.sock}.
     @param timeout_s: how long connecting, and later an answer, may take.
+    @param how: C{name}, C{codec}, C{max_in_flight}; see L{Client}.
     @return: fires with the client when the broker has said hello; fails with
         L{CannotConnect}, or what it refused the connection with
         (L{TooManyConnections}, L{UnsupportedVersion}).
     """
-    return Deferred.fromCoroutine(_connect(address, reactor, name, timeout_s))
-
-
-async def _connect(address: str, reactor: Any, name: str, timeout_s: float) -> Client:
     reactor = _global_reactor() if reactor is None else reactor
-    client = Client(address, reactor, name=name, timeout_s=timeout_s, patient=False)
+    client = Client(address, reactor, timeout_s=timeout_s, patient=False, **how)
+    return Deferred.fromCoroutine(_reached(client, reactor, timeout_s))
 
+
+async def _reached(client: Client, reactor: Any, timeout_s: float) -> Client:
     def timed_out(_: object, __: float) -> None:
-        raise CannotConnect(f"cannot connect to {address}: no answer within {timeout_s:g} s")
+        raise CannotConnect(f"cannot connect to {client.address}: no answer within {timeout_s:g} s")
 
     client.start()
     try:

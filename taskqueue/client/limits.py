@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 
 from taskqueue.wire import Header
 
+#: Longest answer that is taken: a claim of many tasks may exceed the broker's
+#: own bound on requests.
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Limits:

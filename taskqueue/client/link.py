@@ -4,64 +4,89 @@ The connection below a session, in Twisted: addresses, reconnecting, bytes.
 
 from __future__ import annotations
 
-import random
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import (
+    IPushProducer,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from taskqueue.client.addresses import (
+    DEFAULT_ADDRESS,
+    Turns,
+    no_address,
+    pause_s,
+    places_of,
+)
+from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.session import Session
-from taskqueue.errors import BadRequest, CannotConnect, FatalClientError
+from taskqueue.errors import CannotConnect, FatalClientError
 from taskqueue.framing import FrameDecoder
 
-DEFAULT_PORT = 7780
-DEFAULT_ADDRESS = f"tq://127.0.0.1:{DEFAULT_PORT}"
-
-#: Longest answer that is taken: a claim of many tasks may exceed the broker's
-#: own bound on requests.
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
-
-#: Pauses between attempts, seconds.
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 15.0
+__all__ = ["DEFAULT_ADDRESS", "Connection", "Link", "endpoints_of"]
 
 
-def endpoint_of(address: str, reactor: Any, timeout_s: float) -> IStreamClientEndpoint:
+def endpoints_of(address: str, reactor: Any, timeout_s: float) -> list[IStreamClientEndpoint]:
     """
     Where C{address} is.
 
-    @param address: C{tq://host}, C{tq://host:port}, or the string of a Twisted
-        client endpoint such as C{unix:/run/taskqueue.sock}.
+    @param address: C{tq://host:port}, several of these with commas between, or the
+        string of a Twisted client endpoint such as C{unix:/run/taskqueue.sock}.
     @raises BadRequest: it is neither.
     """
+    if "://" in address:
+        return [
+            HostnameEndpoint(reactor, place.host, place.port, timeout=timeout_s)
+            for place in places_of(address)
+            if place.host is not None
+        ]
     try:
-        if "://" in address:
-            host, port = _host_and_port(address)
-            return HostnameEndpoint(reactor, host, port, timeout=timeout_s)
-        endpoint: IStreamClientEndpoint = clientFromString(reactor, address)
+        return [clientFromString(reactor, address)]
     except (ValueError, TypeError, LookupError) as error:
-        raise BadRequest(
-            f"{address!r} is no address of a broker ({error}): write tq://host:port, or a Twisted"
-            " client endpoint such as tcp:host:port or unix:/run/taskqueue.sock"
-        ) from None
-    return endpoint
+        raise no_address(address, error) from None
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    url = urlsplit(address)
-    if url.scheme != "tq":
-        raise ValueError(f"its scheme must be tq, not {url.scheme}")
-    if url.hostname is None:
-        raise ValueError("it names no host")
-    if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
-        raise ValueError("nothing but host and port may stand in it")
-    return url.hostname, DEFAULT_PORT if url.port is None else url.port
+@implementer(IStreamClientEndpoint)
+class InTurn:
+    """
+    Several places as one: each is tried until one can be connected to.
+
+    @param endpoints: at least one.
+    """
+
+    def __init__(self, endpoints: Sequence[IStreamClientEndpoint]) -> None:
+        self._endpoints = endpoints
+        self.turns = Turns(len(endpoints))
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        Connect.
+
+        @return: fires with the protocol; fails as the last place did.
+        """
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: Any) -> Any:
+        *others, last = self.turns.order()
+        for index in others:
+            try:
+                return await self._reach(index, factory)
+            except Exception:
+                continue
+        return await self._reach(last, factory)
+
+    async def _reach(self, index: int, factory: Any) -> Any:
+        protocol = await self._endpoints[index].connect(factory)
+        self.turns.reached(index)
+        return protocol
 
 
 @implementer(IPushProducer)
@@ -136,7 +161,7 @@ class Link:
     """
     Keeps a session connected.
 
-    @param address: see L{endpoint_of}.
+    @param address: see L{endpoints_of}.
     @raises BadRequest: the address is none.
     """
 
@@ -145,22 +170,18 @@ class Link:
         self._address = address
         self._reactor = reactor
         self._factory = _Connections(session)
-        self._pauses = backoffPolicy(FIRST_PAUSE_S, LONGEST_PAUSE_S, 1.6, lambda: 0.0)
+        self._endpoint = InTurn(endpoints_of(address, reactor, session.timeout_s))
         self._service = ClientService(
-            endpoint_of(address, reactor, session.timeout_s),
-            self._factory,
-            retryPolicy=self._pause_s,
-            clock=reactor,
+            self._endpoint, self._factory, retryPolicy=self._pause_s, clock=reactor
         )
         self._stopping = self._has_stopped = False
         self._waiting: list[Deferred[None]] = []
         session.on_failed = self._stop_trying
+        session.on_refused = self._endpoint.turns.refused
 
     def _pause_s(self, attempt: int) -> float:
         # A connection that is refused at HELLO was a success to the service.
-        pause_s = self._pauses(max(attempt, self._session.fruitless))
-        # Clients that lost their broker together must not come back together.
-        return pause_s * random.uniform(0.5, 1.5)
+        return pause_s(max(attempt, self._session.fruitless))
 
     def start(self) -> None:
         """Connect, now and whenever the connection is lost."""

@@ -7,10 +7,12 @@ Moments (C{*_at}) are seconds since the epoch, durations (C{*_s}) seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
 from taskqueue.client.answers import state_from
+from taskqueue.client.codecs import BYTES, Bytes, Codec, codec_of
 from taskqueue.core.task import DEFAULT_PRIORITY, State
 from taskqueue.errors import BadRequest, TaskFailed
 from taskqueue.ids import new_task_id
@@ -23,9 +25,9 @@ class SubmitOptions(TypedDict, total=False):
     queue: str
     priority: int
     id: str | None
-    run_at: float | None
+    run_at: float | datetime | None
     run_in_s: float | None
-    expires_at: float | None
+    expires_at: float | datetime | None
     expires_in_s: float | None
     max_retries: int | None
     max_lost: int | None
@@ -36,6 +38,25 @@ class SubmitOptions(TypedDict, total=False):
     on_dependency_failure: str | None
     depends_on: Sequence[str] | None
     headers: Mapping[str, str] | None
+    unique: str | None
+    unique_until: str | None
+    unique_for_s: float | None
+    run_in: Duration
+    expires_in: Duration
+    lease: Duration
+    retry_delay: Duration
+    retry_max_delay: Duration
+    unique_for: Duration
+
+
+#: Seconds.
+Duration = float | timedelta | None
+
+#: Short names of fields; their values may be C{timedelta}.
+_SHORT = {
+    name: f"{name}_s"
+    for name in ("run_in", "expires_in", "lease", "retry_delay", "retry_max_delay", "unique_for")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +65,8 @@ class Submission:
     A task to submit.  What is C{None} is left to the queue or the broker.
 
     @ivar type: the name of the handler that can run it.
-    @ivar payload: what that handler is given.
+    @ivar payload: what that handler is given: bytes, or what C{codec} can write;
+        C{None} is nothing.
     @ivar priority: 0-255, higher first.
     @ivar id: a UUID; submitting one twice gives the same task.  One is made up
         where there is none.
@@ -55,10 +77,17 @@ class Submission:
     @ivar depends_on: ids of tasks that must be completed before.
     @ivar on_dependency_failure: C{"dead_letter"} or C{"run"}.
     @ivar headers: for the handler and whoever looks at the task.
+    @ivar unique: a key that at most one task has at a time; who submits another
+        one with it is given that task.
+    @ivar unique_until: how long the task keeps its key: until C{"success"} (it has
+        ended), C{"start"} (it was claimed), or for a C{"window"} of
+        C{unique_for_s} seconds, whatever becomes of it.
+    @ivar unique_for_s: the window, or the longest time in the other two cases.
+    @ivar codec: for the payload and the result; C{None}: the client's.
     """
 
     type: str
-    payload: bytes | bytearray | memoryview = b""
+    payload: Any = None
     queue: str = "default"
     priority: int = DEFAULT_PRIORITY
     id: str | None = None
@@ -75,16 +104,22 @@ class Submission:
     on_dependency_failure: str | None = None
     depends_on: Sequence[str] | None = None
     headers: Mapping[str, str] | None = None
+    unique: str | None = None
+    unique_until: str | None = None
+    unique_for_s: float | None = None
+    codec: str | Codec | None = None
 
     @classmethod
     def of(cls, given: Submission | Mapping[str, Any]) -> Submission:
         """
-        C{given}, or a submission with the fields that a mapping names.
+        C{given}, or a submission with the fields that a mapping names.  Durations
+        may stand without C{_s}, and be C{timedelta}; moments may be C{datetime}.
 
         @raises BadRequest: a field is missing or unknown.
         """
         if isinstance(given, Submission):
             return given
+        given = {_SHORT.get(name, name): _number(value) for name, value in given.items()}
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
             raise BadRequest(f"a task has no field {', '.join(map(repr, sorted(unknown)))}")
@@ -92,14 +127,25 @@ class Submission:
             raise BadRequest('a task needs a "type", the name of the handler that can run it')
         return cls(**given)
 
+    def encoded(self, default: Codec) -> tuple[Submission, Codec]:
+        """
+        The same with its payload as bytes, and the codec for its result.  Bytes that
+        are submitted without naming a codec are answered with bytes.
+
+        @raises BadRequest: the codec cannot write the payload.
+        """
+        codec = default if self.codec is None else codec_of(self.codec)
+        if isinstance(self.payload, Bytes):
+            return self, BYTES if self.codec is None else codec
+        if self.payload is None:
+            return self, codec
+        return replace(self, payload=codec.encode(self.payload)), codec
+
     def item(self) -> tuple[str, Header]:
         """The task's id, and what SUBMIT_TASK says of it."""
         header = {name: value for name, value in _shallow(self) if value is not None}
-        payload = self.payload
-        if isinstance(payload, (bytearray, memoryview)):
-            header["payload"] = bytes(payload)
-        elif not isinstance(payload, bytes):
-            raise BadRequest(f"a payload must be bytes, not {type(payload).__name__}: encode it")
+        header.pop("codec", None)
+        header["payload"] = b"" if self.payload is None else BYTES.encode(self.payload)
         # The broker reads ids of any case, and answers and events name them in lower case.
         task_id = header["id"] = str(header.get("id") or new_task_id()).lower()
         for name in ("depends_on", "headers"):
@@ -107,10 +153,11 @@ class Submission:
                 header[name] = dict(header[name]) if name == "headers" else list(header[name])
         return task_id, header
 
-    def size(self) -> int:
-        """About how many bytes it takes on the wire."""
-        extra = sum(len(k) + len(v) + 6 for k, v in (self.headers or {}).items())
-        return len(self.payload) + 256 + extra + 40 * len(self.depends_on or ())
+
+def _number(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.timestamp() if isinstance(value, datetime) else value
 
 
 def _shallow(submission: Submission) -> list[tuple[str, Any]]:
@@ -302,3 +349,7 @@ class Search:
     def header(self) -> Header:
         """What LIST_TASKS says."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def from_place(self, after: int) -> Search:
+        """The page that begins where another one ended."""
+        return replace(self, after=after)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from taskqueue.client.framework import Delayed, Framework
+from taskqueue.errors import FrameTooLarge
 from taskqueue.wire import Header, MessageType, encode
 
 
@@ -110,3 +111,18 @@ def into_future(framework: Framework, future: Any) -> Callable[[Header | Excepti
             framework.resolve(future, answer)
 
     return settle
+
+
+def fits(request: Request, limit: int) -> bool:
+    """Whether a request is within the broker's longest frame; it fails where not."""
+    if request.length <= limit:
+        return True
+    request.settle(
+        FrameTooLarge(
+            f"The request has {request.length} bytes, and the broker accepts {limit}:"
+            " split it, or send less data.",
+            length=request.length,
+            limit=limit,
+        )
+    )
+    return False

@@ -22,7 +22,7 @@ from taskqueue import __version__
 from taskqueue.client.answers import error_from
 from taskqueue.client.framework import Delayed, Framework
 from taskqueue.client.limits import Limits
-from taskqueue.client.requests import Request, into_future
+from taskqueue.client.requests import Request, fits, into_future
 from taskqueue.errors import (
     AnswerTimedOut,
     BadFrame,
@@ -69,17 +69,26 @@ class Session:
     @ivar opening: each gives the requests to send first on a new connection.
     @ivar on_events: given the list of every EVENT.
     @ivar on_failed: called when the broker has refused for good.
+    @ivar on_refused: called when a connection ended without an answer to HELLO.
     """
 
     _log = Logger()
 
     def __init__(
-        self, framework: Framework, name: str, timeout_s: float, *, patient: bool = True
+        self,
+        framework: Framework,
+        name: str,
+        timeout_s: float,
+        *,
+        patient: bool = True,
+        max_in_flight: int | None = None,
     ) -> None:
         """
         @param name: what this client calls itself.
         @param timeout_s: how long an answer may take, unless the request says.
         @param patient: to go on trying where the first connection fails.
+        @param max_in_flight: most requests under way at a time; the broker's
+            own bound holds all the same.
         """
         self.framework = framework
         self.timeout_s = timeout_s
@@ -92,6 +101,9 @@ class Session:
         self.opening: list[Callable[[], Iterable[Request]]] = []
         self.on_events: Callable[[list[Header]], None] = lambda events: None
         self.on_failed: Callable[[], None] = lambda: None
+        self.on_refused: Callable[[], None] = lambda: None
+        self._bound = MAX_QUEUED if max_in_flight is None else max(1, max_in_flight)
+        self._window = self._bound
         self._name = name
         self._carrier: Carrier | None = None
         self._ids = count(1)
@@ -197,28 +209,11 @@ class Session:
 
     def _flush(self) -> None:
         while (
-            self._queue
-            and self.greeted
-            and not self._held_back
-            and len(self._sent) < self.limits.max_inflight_requests
+            self._queue and self.greeted and not self._held_back and len(self._sent) < self._window
         ):
             request = self._queue.popleft()
-            if request.wanted and self._fits(request):
+            if request.wanted and fits(request, self.limits.max_frame_bytes):
                 self._send(request)
-
-    def _fits(self, request: Request) -> bool:
-        limit = self.limits.max_frame_bytes
-        if request.length <= limit:
-            return True
-        request.settle(
-            FrameTooLarge(
-                f"The request has {request.length} bytes, and the broker accepts {limit}:"
-                " split it, or send less data.",
-                length=request.length,
-                limit=limit,
-            )
-        )
-        return False
 
     def _send(self, request: Request) -> None:
         if self._carrier is not None:
@@ -255,6 +250,7 @@ class Session:
             return
         self.welcome = answer
         self.limits = Limits.from_welcome(answer)
+        self._window = min(self.limits.max_inflight_requests, self._bound)
         self.greeted = True
         self.fruitless = 0
         self._stop_timer()
@@ -320,6 +316,7 @@ class Session:
         )
         if not self.greeted:
             self.fruitless += 1
+            self.on_refused()
         elif self.failure is None:
             self._log.warn("{error}; connecting again", error=error)
         self._carrier, self.greeted, self._held_back = None, False, False

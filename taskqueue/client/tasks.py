@@ -4,134 +4,57 @@ Calls on tasks: submit them, follow them, change their fate.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from taskqueue.client.answers import only, per_item, state_from
-from taskqueue.client.calls import Calls, given
+from taskqueue.client.calls import given
+from taskqueue.client.codecs import BYTES, Codec, codec_of
 from taskqueue.client.framework import Delayed
-from taskqueue.client.messages import Outcome, Search, Submission, SubmitOptions, TaskList
+from taskqueue.client.handles import TaskHandle
+from taskqueue.client.messages import Outcome, Search, TaskList
+from taskqueue.client.submitting import SubmitCalls
 from taskqueue.core.task import State
-from taskqueue.errors import AnswerTimedOut, TaskQueueError, UnknownTask
-from taskqueue.wire import Header, MessageType
-
-#: Chunks of one L{TaskCalls.submit_many} that are under way at a time.
-WINDOW = 4
-
-#: What one chunk may take of the longest frame.
-_SHARE = 0.5
-
-Item = tuple[str, Header]
+from taskqueue.errors import AnswerTimedOut, BadRequest, TaskQueueError, UnknownTask
+from taskqueue.wire import MessageType
 
 
-class TaskCalls(Calls):
+class TaskCalls(SubmitCalls):
     """Calls on tasks."""
-
-    # --- submitting ---------------------------------------------------------------------
-
-    async def submit(
-        self, type: str, payload: bytes = b"", **options: Unpack[SubmitOptions]
-    ) -> str:
-        """
-        Submit one task; when this is answered, the broker will not lose it.
-
-        @param type: the name of the handler that can run it.
-        @param options: see L{Submission}.
-        @return: the task's id.
-        @raises QueueFull: try again after C{retry_after_s}.
-        """
-        return only(await self._submit([Submission(type, payload, **options).item()], None))
-
-    async def submit_many(
-        self,
-        tasks: Iterable[Submission | Mapping[str, Any]],
-        on_outcome: Callable[[Outcome | TaskQueueError], None] | None = None,
-    ) -> list[str | TaskQueueError]:
-        """
-        Submit many tasks, in as few requests as the broker allows.
-
-        @param tasks: any length; read as fast as the broker takes them.
-        @param on_outcome: told how each accepted task ended.
-        @return: for each its id, or why it was not accepted.
-        @raises BadRequest: one of them cannot be sent; those before it were.
-        """
-        await self._session.ready()
-        spawn = self._session.framework.spawn
-        under_way: deque[Any] = deque()
-        answers: list[str | TaskQueueError] = []
-        for chunk in self._chunks(tasks):
-            if len(under_way) == WINDOW:
-                answers += await under_way.popleft()
-            under_way.append(spawn(self._submit_chunk(chunk, on_outcome)))
-        for future in under_way:
-            answers += await future
-        return answers
-
-    def _chunks(self, tasks: Iterable[Submission | Mapping[str, Any]]) -> Iterator[list[Item]]:
-        limits = self._session.limits
-        most_bytes = limits.max_frame_bytes * _SHARE
-        chunk: list[Item] = []
-        size = 0
-        for task in tasks:
-            submission = Submission.of(task)
-            more = submission.size()
-            if chunk and (len(chunk) >= limits.max_batch_submit or size + more > most_bytes):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(submission.item())
-            size += more
-        if chunk:
-            yield chunk
-
-    async def _submit_chunk(
-        self, items: Sequence[Item], on_outcome: Callable[[Outcome | TaskQueueError], None] | None
-    ) -> list[str | TaskQueueError]:
-        try:
-            return await self._submit(items, on_outcome)
-        except TaskQueueError as error:
-            return [error] * len(items)
-
-    async def _submit(
-        self, items: Sequence[Item], on_outcome: Callable[[Outcome | TaskQueueError], None] | None
-    ) -> list[str | TaskQueueError]:
-        header: Header = {"tasks": [item for _, item in items]}
-        if on_outcome is None:
-            return await self._submitted(header)
-        ids = [task_id for task_id, _ in items]
-        self._outcomes.wait_with_submission(ids, on_outcome)
-        header["watch"] = True
-        try:
-            answers = await self._submitted(header)
-        except BaseException:
-            for task_id in ids:
-                self._outcomes.leave(task_id, on_outcome)
-            raise
-        for task_id, answer in zip(ids, answers, strict=True):
-            if isinstance(answer, TaskQueueError):
-                self._outcomes.leave(task_id, on_outcome)
-            else:
-                self._outcomes.submitted(task_id)
-        return answers
-
-    async def _submitted(self, header: Header) -> list[str | TaskQueueError]:
-        # The ids are chosen here, so that sending it twice submits it once.
-        answer = await self._ask(MessageType.SUBMIT_TASK, header, repeatable=True)
-        return per_item(answer, "tasks", str)
 
     # --- results ------------------------------------------------------------------------
 
-    async def result(self, task: str, timeout_s: float | None = None) -> bytes:
+    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
+        """
+        A handle for a task of which only the id is known.
+
+        @param codec: for its result; C{None}: the client's.
+        """
+        return TaskHandle(task, self._face, self._codec if codec is None else codec_of(codec), True)
+
+    async def result(
+        self, task: str, timeout_s: float | None = None, codec: str | Codec | None = None
+    ) -> Any:
         """
         Wait for a task to end.
 
         @param timeout_s: how long; C{None}: for ever.
-        @return: what its handler returned.
+        @param codec: reads the result.
+        @return: what its handler returned, as bytes unless a codec is given.
         @raises TaskFailed: it ended without a result.
         @raises AnswerTimedOut: it has not ended in time.
         @raises UnknownTask: the broker has no such task.
+        @raises BadRequest: the result is not of that codec.
         """
-        return (await self.outcome(task, timeout_s)).value()
+        wanted = BYTES if codec is None else codec_of(codec)
+        result = (await self.outcome(task, timeout_s)).value()
+        try:
+            return wanted.decode(result)
+        except BadRequest as error:
+            raise BadRequest(
+                f"The result of task {task} cannot be read as {wanted.name}: {error}"
+                ' Ask for it with codec="bytes".'
+            ) from None
 
     async def outcome(self, task: str, timeout_s: float | None = None) -> Outcome:
         """
@@ -155,8 +78,7 @@ class TaskCalls(Calls):
             self._outcomes.leave(task, tell)
             framework.reject(future, AnswerTimedOut(f"task {task} did not end in {timeout_s:g} s"))
 
-        if self._session.failure is not None:
-            raise self._session.failure
+        self.must_be_open()
         self._outcomes.wait([task], tell)
         if timeout_s is not None:
             timer = framework.call_later(timeout_s, too_late)
@@ -171,6 +93,7 @@ class TaskCalls(Calls):
 
         @return: when all have ended.
         """
+        self.must_be_open()
         left = set(tasks)
         if not left:
             return
@@ -202,6 +125,25 @@ class TaskCalls(Calls):
         """Call C{listener} with the outcome of every task of C{queue} that ends from now on."""
         await self._ask(MessageType.WATCH, {"queues": [queue]}, repeatable=True)
         self._outcomes.watch_queue(queue, listener)
+
+    # --- one task, for its handle ---------------------------------------------------------
+
+    async def view(self, task: str, history: bool = False) -> dict[str, Any] | None:
+        """Where one task is in its life, as L{status} says."""
+        (view,) = await self.status([task], history)
+        return view
+
+    async def cancel_one(self, task: str, running: bool = False) -> State:
+        """Cancel one task, as L{cancel} does; what stands in the list there is raised here."""
+        return only(await self.cancel([task], running))
+
+    async def retry_one(self, task: str, max_retries: int | None = None) -> State:
+        """Let one task run again, as L{retry} does."""
+        return only(await self.retry([task], max_retries))
+
+    async def delete_one(self, task: str) -> None:
+        """Have one task forgotten, as L{delete} does."""
+        only(await self.delete([task]))
 
     # --- looking ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from taskqueue.client.answers import only, per_item, state_from
 from taskqueue.client.calls import Calls, given
+from taskqueue.client.codecs import JSON, Codec
 from taskqueue.client.messages import Delivery, Orders, Report
 from taskqueue.client.requests import Request
 from taskqueue.client.session import Session
@@ -28,8 +29,8 @@ class WorkCalls(Calls):
     L{Delivery.holding}.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, codec: Codec = JSON, face: Any = None) -> None:
+        super().__init__(session, codec, face)
         self._registration: Header | None = None
         self._on_registered: Callable[[Header | Exception], None] = lambda answer: None
         session.opening.insert(0, self._register_again)

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from taskqueue.client.client import AllCalls
-from taskqueue.client.framework import TwistedFramework
+from taskqueue.client.all_calls import AllCalls
+from taskqueue.client.deferreds import TwistedFramework
 from taskqueue.client.session import Session
 from taskqueue.wire import FrameDecoder, Header, MessageType, decode, encode
 

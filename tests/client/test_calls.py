@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -74,10 +76,76 @@ class Submitting(CallCase):
         self.assertEqual(self.world.welcome().expect(M.SUBMIT_TASK), first)
 
     def test_a_payload_is_bytes(self) -> None:
-        error = self.failureResultOf(self.start(self.calls.submit("mail", "text")))
-        self.assertIn("must be bytes, not str", error.getErrorMessage())
         self.start(self.calls.submit("mail", bytearray(b"ok")))
         self.assertEqual(self.peer.expect(M.SUBMIT_TASK)["tasks"][0]["payload"], b"ok")
+        call = self.start(self.calls.submit("mail", "text", codec="bytes"))
+        error = self.failureResultOf(call, errors.BadRequest)
+        self.assertIn("must be bytes, not str", error.getErrorMessage())
+
+    def test_anything_else_is_written_by_the_codec(self) -> None:
+        self.start(self.calls.submit("mail", {"to": ["ä", 1, None]}))
+        header = self.peer.expect(M.SUBMIT_TASK)
+        self.assertEqual(header["tasks"][0]["payload"], '{"to":["ä",1,null]}'.encode())
+        error = self.failureResultOf(self.start(self.calls.submit("mail", {1, 2})))
+        self.assertIn("cannot be written as JSON", error.getErrorMessage())
+
+    def test_durations_have_short_names(self) -> None:
+        self.start(
+            self.calls.submit(
+                "mail",
+                run_in=timedelta(minutes=1),
+                expires_at=datetime(2030, 1, 1, tzinfo=UTC),
+                unique="k",
+                unique_for=5,
+            )
+        )
+        (item,) = self.peer.expect(M.SUBMIT_TASK)["tasks"]
+        self.assertEqual((item["run_in_s"], item["expires_at"]), (60.0, 1893456000.0))
+        self.assertEqual((item["unique"], item["unique_for_s"]), ("k", 5))
+
+    def test_what_is_not_given_is_not_said(self) -> None:
+        self.start(self.calls.submit("mail"))
+        (item,) = self.peer.expect(M.SUBMIT_TASK)["tasks"]
+        self.assertEqual(set(item), {"id", "type", "queue", "priority", "payload"})
+
+    def submitted(self, answered=None, **options):
+        call = self.start(self.calls.submit("mail", **options))
+        header = self.peer.expect(M.SUBMIT_TASK)
+        task_id = answered or header["tasks"][0]["id"]
+        self.peer.ack(header, tasks=[task_id], existing=[0])
+        return self.successResultOf(call)
+
+    def test_the_task_that_has_the_key_is_given_back(self) -> None:
+        task = self.submitted(A, unique="k")
+        self.assertEqual((task, task.id, task.existing), (A, A, True))
+
+    def test_only_an_id_of_ones_own_can_be_known_before(self) -> None:
+        """One that is made up is known to the broker only from the same submission."""
+        self.assertTrue(self.submitted(id=A).existing)
+        self.assertFalse(self.submitted().existing)
+
+    def test_a_broker_that_stops_is_asked_again(self) -> None:
+        call = self.start(self.calls.submit("mail"))
+        first = self.peer.expect(M.SUBMIT_TASK)
+        self.peer.nack(first, "SHUTTING_DOWN", retry_after_s=1.0)
+        self.assertEqual(self.peer.got, [])
+        self.clock.advance(1.6)
+        again = self.peer.expect(M.SUBMIT_TASK)
+        self.assertEqual(again["tasks"], first["tasks"])
+        self.peer.ack(again, tasks=[A])
+        self.assertEqual(self.successResultOf(call), A)
+
+    def test_but_not_for_ever(self) -> None:
+        call = self.start(self.calls.submit("mail", retry_for_s=2))
+        self.peer.nack(self.peer.expect(M.SUBMIT_TASK), "SHUTTING_DOWN", retry_after_s=30)
+        self.clock.advance(2.1)
+        self.peer.nack(self.peer.expect(M.SUBMIT_TASK), "SHUTTING_DOWN")
+        self.failureResultOf(call, errors.ShuttingDown)
+
+    def test_or_not_at_all(self) -> None:
+        call = self.start(self.calls.submit("mail", retry_for_s=0))
+        self.peer.nack(self.peer.expect(M.SUBMIT_TASK), "SHUTTING_DOWN", retry_after_s=30)
+        self.failureResultOf(call, errors.ShuttingDown)
 
     def test_fields_that_do_not_exist(self) -> None:
         call = self.start(self.calls.submit_many([{"type": "t", "prio": 3}]))
@@ -96,7 +164,7 @@ class SubmittingMany(CallCase):
         return len(ids)
 
     def test_in_chunks_of_what_the_broker_takes(self) -> None:
-        call = self.start(self.calls.submit_many({"type": "t"} for _ in range(8)))
+        call = self.start(self.calls.submit_many(({"type": "t"} for _ in range(8)), retry_for_s=0))
         self.assertEqual([self.answer(), self.answer([1]), self.answer()], [3, 3, 2])
         answers = self.successResultOf(call)
         self.assertEqual(len(answers), 8)
@@ -124,12 +192,76 @@ class SubmittingMany(CallCase):
         self.assertGreater(len(read), before)
 
     def test_a_chunk_that_is_refused_whole(self) -> None:
-        call = self.start(self.calls.submit_many({"type": "t"} for _ in range(4)))
+        call = self.start(self.calls.submit_many(({"type": "t"} for _ in range(4)), retry_for_s=0))
         self.answer()
         self.peer.nack(self.peer.expect(M.SUBMIT_TASK), "STORE_UNAVAILABLE")
         answers = self.successResultOf(call)
         self.assertIsInstance(answers[3], errors.StoreUnavailable)
         self.assertIsInstance(answers[0], str)
+
+    def test_what_is_refused_for_now_is_submitted_again(self) -> None:
+        call = self.start(self.calls.submit_many({"type": "t"} for _ in range(4)))
+        self.answer([0, 2])
+        self.answer()
+        self.assertEqual(self.peer.got, [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.answer([1]), 2)
+        self.clock.advance(0.1)
+        self.assertEqual(self.answer(), 1)
+        answers = self.successResultOf(call)
+        self.assertEqual(len({str(a) for a in answers}), 4)
+        self.assertFalse([a for a in answers if not isinstance(a, str)])
+
+    def test_so_is_what_depends_on_that(self) -> None:
+        tasks = [{"type": "t", "id": A}, {"type": "t"}, {"type": "t"}]
+        tasks.append({"type": "t", "id": B, "depends_on": [A]})
+        call = self.start(self.calls.submit_many(tasks))
+        self.answer([0])
+        header = self.peer.expect(M.SUBMIT_TASK)
+        refused = {"item": 0, "code": "UNKNOWN_DEPENDENCY", "message": "no"}
+        self.peer.ack(header, tasks=[None], errors=[refused])
+        self.clock.advance(0.1)
+        self.assertEqual((self.answer(), self.answer()), (1, 1))
+        answers = self.successResultOf(call)
+        self.assertEqual((answers[0], answers[3]), (A, B))
+
+    def test_a_dependency_that_is_unknown_is_not(self) -> None:
+        call = self.start(self.calls.submit_many([{"type": "t", "depends_on": [A]}]))
+        header = self.peer.expect(M.SUBMIT_TASK)
+        refused = {"item": 0, "code": "UNKNOWN_DEPENDENCY", "message": "no"}
+        self.peer.ack(header, tasks=[None], errors=[refused])
+        (answer,) = self.successResultOf(call)
+        self.assertIsInstance(answer, errors.UnknownDependency)
+
+    def test_progress_is_told(self) -> None:
+        told: list = []
+        self.start(
+            self.calls.submit_many(
+                ({"type": "t"} for _ in range(5)), on_progress=told.append, retry_for_s=0
+            )
+        )
+        self.answer([1])
+        self.answer()
+        self.assertEqual(told, [(2, 1), (4, 1)])
+
+    def test_before_there_is_a_connection(self) -> None:
+        self.world = World(timeout_s=5)
+        call = self.start_in(self.world, [{"type": "t"}])
+        self.world.clock.advance(5.1)
+        self.failureResultOf(call, errors.AnswerTimedOut)
+
+    def start_in(self, world, tasks):
+        return world.run(world.calls.submit_many(tasks))
+
+    def test_an_outcome_of_the_task_that_has_the_key(self) -> None:
+        told: list = []
+        self.start(self.calls.submit_many([{"type": "t", "unique": "k"}], told.append))
+        self.peer.ack(self.peer.expect(M.SUBMIT_TASK), tasks=[A], existing=[0])
+        self.clock.advance(0)
+        asked = [header for kind, header in self.peer.got if kind is M.WATCH]
+        self.assertEqual([header["tasks"] for header in asked], [[A]])
+        self.peer.say(M.EVENT, {"events": [outcome(A)]})
+        self.assertEqual([o.task for o in told], [A])
 
     def test_none(self) -> None:
         self.assertEqual(self.successResultOf(self.start(self.calls.submit_many([]))), [])

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import errors
 from taskqueue.client import Client, Report, connect
-from taskqueue.client.framework import TwistedFramework
-from taskqueue.client.link import Connection, Link, endpoint_of
+from taskqueue.client.deferreds import TwistedFramework
+from taskqueue.client.link import Connection, Link, endpoints_of
 from taskqueue.client.session import Session
 from taskqueue.core.task import State
 from tests.client.broker import BrokerCase, flow
@@ -23,7 +23,7 @@ from tests.client.broker import BrokerCase, flow
 
 class Addresses(SynchronousTestCase):
     def where(self, address: str) -> tuple[str, int]:
-        endpoint = endpoint_of(address, MemoryReactorClock(), 5)
+        (endpoint,) = endpoints_of(address, MemoryReactorClock(), 5)
         self.assertIsInstance(endpoint, HostnameEndpoint)
         return endpoint._hostText, endpoint._port
 
@@ -33,7 +33,7 @@ class Addresses(SynchronousTestCase):
         self.assertEqual(self.where("tq://[::1]:5"), ("::1", 5))
 
     def test_endpoints_of_twisted(self) -> None:
-        endpoint = endpoint_of("unix:/run/a.sock", MemoryReactorClock(), 5)
+        (endpoint,) = endpoints_of("unix:/run/a.sock", MemoryReactorClock(), 5)
         self.assertIsInstance(endpoint, UNIXClientEndpoint)
 
     def test_what_is_no_address_is_explained(self) -> None:
@@ -49,7 +49,7 @@ class Addresses(SynchronousTestCase):
             ("tcp:host", "tcp"),
         ):
             error = self.assertRaises(
-                errors.BadRequest, endpoint_of, address, MemoryReactorClock(), 5
+                errors.BadRequest, endpoints_of, address, MemoryReactorClock(), 5
             )
             self.assertIn(why, str(error))
             self.assertIn("write tq://host:port", str(error))

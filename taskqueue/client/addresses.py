@@ -1,0 +1,124 @@
+"""
+Where brokers are, and in which order and how often they are tried.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from taskqueue.errors import BadRequest
+
+DEFAULT_PORT = 7780
+DEFAULT_ADDRESS = f"tq://127.0.0.1:{DEFAULT_PORT}"
+
+#: Pauses between attempts, seconds, and how they grow.
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 15.0
+GROWTH = 1.6
+
+#: From here on a pause is the longest whatever the exponent; a float has an end.
+_ATTEMPTS = 100
+
+
+class Place(NamedTuple):
+    """
+    Where one broker is.
+
+    @ivar host: C{None} where it is at a C{path}, of a Unix socket.
+    """
+
+    host: str | None
+    port: int = DEFAULT_PORT
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.host is None:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tq://{host}:{self.port}"
+
+
+def no_address(address: str, error: Exception | str) -> BadRequest:
+    """What is wrong with an address."""
+    return BadRequest(
+        f"{address!r} is no address of a broker ({error}): write tq://host:port (several with"
+        " commas between), or a client endpoint such as tcp:host:port or unix:/run/taskqueue.sock"
+    )
+
+
+def places_of(address: str) -> list[Place]:
+    """
+    Where brokers are.
+
+    @param address: C{tq://host}, C{tq://host:port}, C{tcp:host:port} or
+        C{unix:/path}; several hosts have commas between them, as in
+        C{tq://a:7780,b:7780} or C{tq://a,tq://b}.
+    @raises BadRequest: it is none of these.
+    """
+    try:
+        if "://" in address:
+            return [_place(part) for part in _parts(address)]
+        kind, _, rest = address.partition(":")
+        if kind == "unix" and rest:
+            return [Place(None, path=rest)]
+        if kind == "tcp" and rest.count(":") == 1:
+            return [_place(f"tq://{rest}")]
+        raise ValueError("it does not begin with tq://, tcp: or unix:")
+    except ValueError as error:
+        raise no_address(address, error) from None
+
+
+def _parts(address: str) -> Iterator[str]:
+    for part in address.split(","):
+        part = part.strip()
+        yield part if "://" in part else f"tq://{part}"
+
+
+def _place(part: str) -> Place:
+    url = urlsplit(part)
+    if url.scheme != "tq":
+        raise ValueError(f"its scheme must be tq, not {url.scheme}")
+    if url.hostname is None:
+        raise ValueError("it names no host")
+    if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
+        raise ValueError("nothing but host and port may stand in it")
+    return Place(url.hostname, DEFAULT_PORT if url.port is None else url.port)
+
+
+class Turns:
+    """
+    Whose turn it is among several places.
+
+    The place that worked last is tried first, then those after it, round.
+
+    @param count: how many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._first = 0
+
+    def order(self) -> list[int]:
+        """The indexes of all, in the order in which to try them."""
+        return [(self._first + i) % self._count for i in range(self._count)]
+
+    def reached(self, index: int) -> None:
+        """This one answered."""
+        self._first = index
+
+    def refused(self) -> None:
+        """The one that answered last does not want us: begin with the next."""
+        self._first = (self._first + 1) % self._count
+
+
+def pause_s(attempt: int) -> float:
+    """
+    How long to wait before this attempt, the first being 0: growing, and
+    different each time, for clients that lost their broker together must not
+    come back together.
+    """
+    steady = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * GROWTH ** min(attempt, _ATTEMPTS))
+    return steady * random.uniform(0.5, 1.5)

@@ -1,0 +1,291 @@
+"""
+The client for asyncio.  Nothing of Twisted's event loop is imported with it.
+
+::
+
+    async with aio.connect("tq://127.0.0.1:7780") as client:
+        task = await client.submit("send_email", {"to": "a@example.org"}, queue="mail")
+        print(await task.result(timeout=60))
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from taskqueue.client.addresses import DEFAULT_ADDRESS
+from taskqueue.client.aio_link import Connection, Link
+from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
+from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.futures import AsyncioFramework
+from taskqueue.client.handles import TaskHandle
+from taskqueue.client.limits import Limits
+from taskqueue.client.messages import Lost, Outcome, Search
+from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.session import Session
+from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.work import WorkCalls
+from taskqueue.errors import CannotConnect, ConnectionLost, TaskQueueError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _awaits(
+    call: Callable[Concatenate[AllCalls, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _T]]:
+    """The same call, of a client."""
+
+    def method(
+        self: AsyncClient, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Coroutine[Any, Any, _T]:
+        return call(self.calls, *args, **kwargs)
+
+    return wraps(call)(method)
+
+
+class AsyncClient:
+    """
+    A client of one broker, over one connection that is made anew when it is lost.
+
+    It belongs to the event loop that runs when it is made.  Every call is a
+    coroutine, of what the one of the same name in L{TaskCalls}, L{WorkCalls} or
+    L{OperatorCalls} returns; see L{Calls}.  Requests wait while there is no
+    connection.  After a reconnect, tasks are watched again, and what was not
+    answered is asked again where that cannot do anything twice.
+
+    @ivar calls: what can be asked.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        name: str = "taskqueue-client",
+        timeout_s: float = TIMEOUT_S,
+        patient: bool = True,
+        codec: str | Codec = "json",
+        max_in_flight: int | None = None,
+        face: Any = None,
+    ) -> None:
+        """
+        @param address: C{tq://host:port}, several of these with commas between, or
+            C{unix:/path}.
+        @param name: what it calls itself towards the broker.
+        @param timeout_s: how long an answer may take.
+        @param patient: to go on trying where the first connection fails.
+        @param codec: for payloads that are no bytes, and for their results.
+        @param max_in_flight: most requests under way at a time; the broker's
+            own bound holds all the same.
+        @param face: what handles of tasks call, instead of this client.
+        @raises BadRequest: the address is none, or there is no such codec.
+        """
+        loop = asyncio.get_running_loop()
+        self.address = address
+        self._session = Session(
+            *(AsyncioFramework(loop), name, timeout_s),
+            patient=patient,
+            max_in_flight=max_in_flight,
+        )
+        self.calls = AllCalls(self._session, codec_of(codec), self if face is None else face)
+        self._link = Link(self._session, address, loop)
+
+    # --- the connection -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, and do so again whenever the connection is lost."""
+        self._link.start()
+
+    async def ready(self) -> None:
+        """
+        Wait until the broker has been reached for the first time.
+
+        @raises CannotConnect: C{patient} is false, and it was not.
+        """
+        await self._session.ready()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection on which the broker has said hello."""
+        return self._session.greeted
+
+    @property
+    def connection(self) -> Connection | None:
+        """The newest connection."""
+        return self._link.connection
+
+    @property
+    def broker(self) -> dict[str, Any]:
+        """The broker's newest answer to HELLO; empty before the first."""
+        return self._session.welcome or {}
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker accepts; the defaults before it has said so."""
+        return self._session.limits
+
+    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
+        """
+        Tell C{listener} of deliveries to give up.
+
+        @param event: C{"cancel"} or C{"lease_lost"}.
+        """
+        self.calls.on_lost(event, listener)
+
+    async def close(self) -> None:
+        """Disconnect; what is unanswered fails with L{ConnectionLost}."""
+        self.calls.close(ConnectionLost("this client is closed"))
+        await self._link.stop()
+
+    async def __aenter__(self) -> AsyncClient:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def perform(self, name: str, *args: Any, **how: Any) -> Coroutine[Any, Any, Any]:
+        """The coroutine of the call with this name; handles of tasks make theirs so."""
+        coroutine: Coroutine[Any, Any, Any] = self.calls.perform(name, *args, **how)
+        return coroutine
+
+    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
+        """A handle for a task's id; C{codec} reads its result, instead of the client's."""
+        return self.calls.handle(task, codec)
+
+    # --- tasks ----------------------------------------------------------------------------
+
+    submit = _awaits(TaskCalls.submit)
+    submit_many = _awaits(TaskCalls.submit_many)
+    result = _awaits(TaskCalls.result)
+    outcome = _awaits(TaskCalls.outcome)
+    watch_queue = _awaits(TaskCalls.watch_queue)
+    status = _awaits(TaskCalls.status)
+    list_tasks = _awaits(TaskCalls.list_tasks)
+    payload = _awaits(TaskCalls.payload)
+    cancel = _awaits(TaskCalls.cancel)
+    retry = _awaits(TaskCalls.retry)
+    delete = _awaits(TaskCalls.delete)
+
+    async def as_completed(self, tasks: Iterable[str]) -> AsyncIterator[Outcome | TaskQueueError]:
+        """
+        The outcome of each task as it ends, in the order in which they do; for one
+        that the broker does not know, L{UnknownTask} in its place.
+        """
+        ended: asyncio.Queue[Outcome | TaskQueueError] = asyncio.Queue()
+        wanted = set(tasks)
+        self.calls.must_be_open()
+        watching = asyncio.ensure_future(self.calls.as_completed(wanted, ended.put_nowait))
+        try:
+            for _ in range(len(wanted)):
+                yield await ended.get()
+        finally:
+            watching.cancel()
+
+    async def search(self, search: Search | None = None) -> AsyncIterator[dict[str, Any]]:
+        """All tasks that match C{search}, read page by page."""
+        page = await self.calls.list_tasks(search)
+        while True:
+            for task in page.tasks:
+                yield task
+            if page.next is None:
+                return
+            page = await self.calls.list_tasks((search or Search()).from_place(page.next))
+
+    # --- work -----------------------------------------------------------------------------
+
+    claim = _awaits(WorkCalls.claim)
+    complete = _awaits(WorkCalls.complete)
+    fail = _awaits(WorkCalls.fail)
+    report = _awaits(WorkCalls.report)
+    extend = _awaits(WorkCalls.extend)
+    release = _awaits(WorkCalls.release)
+    progress = _awaits(WorkCalls.progress)
+    register_worker = _awaits(WorkCalls.register_worker)
+    heartbeat = _awaits(WorkCalls.heartbeat)
+    deregister_worker = _awaits(WorkCalls.deregister_worker)
+
+    # --- operators ------------------------------------------------------------------------
+
+    ping = _awaits(OperatorCalls.ping)
+    stats = _awaits(OperatorCalls.stats)
+    queues = _awaits(OperatorCalls.queues)
+    workers = _awaits(OperatorCalls.workers)
+    pause = _awaits(OperatorCalls.pause)
+    resume = _awaits(OperatorCalls.resume)
+    set_queue = _awaits(OperatorCalls.set_queue)
+    purge = _awaits(OperatorCalls.purge)
+    backup = _awaits(OperatorCalls.backup)
+    order_worker = _awaits(OperatorCalls.order_worker)
+
+
+async def reached(client: AsyncClient, limit_s: float) -> None:
+    """
+    Wait until a client that is not C{patient} has reached the broker.
+
+    @raises CannotConnect: it has not within C{limit_s} seconds.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            await client.ready()
+    except TimeoutError:
+        raise CannotConnect(
+            f"cannot connect to {client.address}: no answer within {limit_s:g} s"
+        ) from None
+
+
+class _Connecting:
+    """What L{connect} returns: to be awaited, or to be entered."""
+
+    def __init__(self, address: str, how: dict[str, Any]) -> None:
+        self._address = address
+        self._how = how
+        self._client: AsyncClient | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncClient]:
+        return self._reach().__await__()
+
+    async def _reach(self) -> AsyncClient:
+        client = AsyncClient(self._address, patient=False, **self._how)
+        client.start()
+        try:
+            await reached(client, self._how.get("timeout_s", TIMEOUT_S))
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def __aenter__(self) -> AsyncClient:
+        self._client = await self._reach()
+        return self._client
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+def connect(address: str = DEFAULT_ADDRESS, **how: Any) -> _Connecting:
+    """
+    Connect to a broker.
+
+    @param address: C{tq://host:port}, several of these with commas between, or
+        C{unix:/path}.
+    @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see L{AsyncClient}.
+    @return: awaited, the client when the broker has said hello; entered with
+        C{async with}, the same, which is closed at the end.  Either fails with
+        L{CannotConnect}, or what the broker refused the connection with.
+    """
+    return _Connecting(address, how)

@@ -1,0 +1,375 @@
+"""
+The client for programs that wait: scripts, Django, Flask.
+
+It runs an event loop of asyncio in a thread of its own, and installs no reactor.
+
+::
+
+    with connect("tq://127.0.0.1:7780") as client:
+        task = client.submit("send_email", {"to": "a@example.org"}, queue="mail", run_in=60)
+        print(task.id, task.result(timeout=120))
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import Future
+from functools import wraps
+from queue import Empty, SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from taskqueue.client.addresses import DEFAULT_ADDRESS, places_of
+from taskqueue.client.aio import AsyncClient, reached
+from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
+from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.handles import TaskHandle
+from taskqueue.client.lifetimes import leave_alone, watch_over
+from taskqueue.client.limits import Limits
+from taskqueue.client.loop_thread import ListenerThread, LoopThread
+from taskqueue.client.messages import Lost, Outcome, Search
+from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.submitting import RETRY_FOR_S, WINDOW, Answer, OnOutcome, Progress, Tasks
+from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.work import WorkCalls
+from taskqueue.errors import AnswerTimedOut, BadRequest, ConnectionLost, TaskQueueError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _waits(
+    call: Callable[Concatenate[AllCalls, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[BlockingClient, _P], _T]:
+    """The same call, as one that returns when it is answered."""
+
+    def method(self: BlockingClient, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self.run(lambda calls: call(calls, *args, **kwargs))
+
+    return wraps(call)(method)
+
+
+class BlockingClient:
+    """
+    A client of one broker whose calls return when they are answered.
+
+    Any thread may use it.  It connects at its first call, and again whenever the
+    connection is lost.  A process that was forked may go on using it: there it
+    connects anew, and listeners are not carried over.  What is still open when
+    the interpreter ends is closed then.
+
+    The calls are those of L{TaskCalls}, L{WorkCalls} and L{OperatorCalls}; see
+    L{Calls}.  Listeners are called in a thread that is there for them, and may use
+    the client.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        name: str = "taskqueue-client",
+        timeout_s: float = TIMEOUT_S,
+        codec: str | Codec = "json",
+        max_in_flight: int | None = None,
+    ) -> None:
+        """
+        @param address: C{tq://host:port}, several of these with commas between, or
+            C{unix:/path}.
+        @param name: what it calls itself towards the broker.
+        @param timeout_s: how long an answer may take.
+        @param codec: for payloads that are no bytes, and for their results.
+        @param max_in_flight: most requests under way at a time; the broker's
+            own bound holds all the same.
+        @raises BadRequest: the address is none, or there is no such codec.
+        """
+        places_of(address)
+        self.address = address
+        self._timeout_s = timeout_s
+        self._how: dict[str, Any] = {
+            "name": name,
+            "timeout_s": timeout_s,
+            "codec": codec_of(codec),
+            "max_in_flight": max_in_flight,
+        }
+        self._lock = threading.Lock()
+        self._inner: tuple[LoopThread, AsyncClient] | None = None
+        self._told: ListenerThread | None = None
+        self._closed = False
+        watch_over(self)
+
+    # --- the connection -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect; the first call does so otherwise."""
+        self._running()
+
+    def reach(self) -> None:
+        """
+        Connect.
+
+        @raises CannotConnect: there is no broker.
+        @raises TooManyConnections: it has no room; or another refusal.
+        """
+        thread, client = self._running()
+        thread.run(reached(client, self._timeout_s))
+
+    def _running(self) -> tuple[LoopThread, AsyncClient]:
+        with self._lock:
+            if self._closed:
+                raise ConnectionLost("this client is closed")
+            if self._inner is None:
+                thread = LoopThread(self._how["name"])
+                try:
+                    self._inner = thread, thread.run(self._begin())
+                except BaseException:
+                    thread.stop()
+                    raise
+            if self._inner[0].inside:
+                raise BadRequest("a client that waits cannot be used within its own event loop")
+            return self._inner
+
+    async def _begin(self) -> AsyncClient:
+        client = AsyncClient(self.address, patient=False, face=self, **self._how)
+        client.start()
+        return client
+
+    def run(self, call: Callable[[AllCalls], Coroutine[Any, Any, _T]]) -> _T:
+        """
+        Make a call and wait for what it gives.
+
+        @param call: given all that can be asked.
+        """
+        thread, client = self._running()
+        return thread.run(call(client.calls))
+
+    def perform(self, name: str, *args: Any, **how: Any) -> Any:
+        """What the call with this name gives; handles of tasks make theirs so."""
+        return self.run(lambda calls: calls.perform(name, *args, **how))
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection on which the broker has said hello."""
+        inner = self._inner
+        return inner is not None and inner[1].connected
+
+    @property
+    def broker(self) -> dict[str, Any]:
+        """The broker's newest answer to HELLO; empty before the first."""
+        return {} if self._inner is None else self._inner[1].broker
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker accepts; the defaults before it has said so."""
+        return Limits() if self._inner is None else self._inner[1].limits
+
+    def close(self) -> None:
+        """Disconnect; what is unanswered fails with L{ConnectionLost}."""
+        with self._lock:
+            self._closed = True
+            inner, self._inner = self._inner, None
+            told, self._told = self._told, None
+        if inner is not None:
+            thread, client = inner
+            try:
+                thread.run(client.close())
+            finally:
+                thread.stop()
+        if told is not None:
+            told.stop()
+
+    def __enter__(self) -> BlockingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def left_behind(self) -> None:
+        """This process was forked: its threads, and what they held, are its parent's."""
+        self._lock = threading.Lock()
+        inner, self._inner, self._told = self._inner, None, None
+        if inner is not None:
+            leave_alone(inner)
+            if inner[1].connection is not None:
+                inner[1].connection.disown()
+
+    # --- listening --------------------------------------------------------------------------
+
+    def _listener(self, listener: Callable[[_T], None]) -> Callable[[_T], None]:
+        """One for the event loop, which has C{listener} called elsewhere."""
+        with self._lock:
+            if self._told is None:
+                self._told = ListenerThread(f"{self._how['name']} listeners")
+            told = self._told
+        return lambda value: told.tell(listener, value)
+
+    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
+        """
+        Tell C{listener} of deliveries to give up.
+
+        @param event: C{"cancel"} or C{"lease_lost"}.
+        """
+        _, client = self._running()
+        client.on_lost(event, self._listener(listener))
+
+    def watch_queue(self, queue: str, listener: Callable[[Outcome], None]) -> None:
+        """Call C{listener} with the outcome of every task of C{queue} that ends from now on."""
+        tell = self._listener(listener)
+        self.run(lambda calls: calls.watch_queue(queue, tell))
+
+    # --- tasks ----------------------------------------------------------------------------
+
+    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
+        """A handle for a task's id; C{codec} reads its result, instead of the client's."""
+        return TaskHandle(task, self, codec_of(codec or self._how["codec"]), True)
+
+    submit = _waits(TaskCalls.submit)
+    result = _waits(TaskCalls.result)
+    outcome = _waits(TaskCalls.outcome)
+    status = _waits(TaskCalls.status)
+    list_tasks = _waits(TaskCalls.list_tasks)
+    payload = _waits(TaskCalls.payload)
+    cancel = _waits(TaskCalls.cancel)
+    retry = _waits(TaskCalls.retry)
+    delete = _waits(TaskCalls.delete)
+
+    def submit_many(
+        self,
+        tasks: Tasks,
+        on_outcome: OnOutcome | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        retry_for_s: float | None = RETRY_FOR_S,
+    ) -> list[Answer]:
+        """
+        Submit many tasks, in as few requests as the broker allows.
+
+        @param tasks: any length; read in this thread, as fast as the broker takes them.
+        @param on_outcome: told how each accepted task ended.
+        @param on_progress: told, in this thread, after each request that was answered.
+        @param retry_for_s: how long to go on with a task that is refused because its
+            queue is full or the broker is not available.
+        @return: for each its id, or why it was not accepted.
+        @raises BadRequest: one of them cannot be sent; those before it were.
+        """
+        answers: list[Answer] = []
+        refused = 0
+        for more in self.submit_in_chunks(tasks, on_outcome, retry_for_s=retry_for_s):
+            answers += more
+            refused += sum(isinstance(answer, TaskQueueError) for answer in more)
+            if on_progress is not None:
+                on_progress(Progress(len(answers) - refused, refused))
+        return answers
+
+    def submit_in_chunks(
+        self,
+        tasks: Tasks,
+        on_outcome: OnOutcome | None = None,
+        *,
+        retry_for_s: float | None = RETRY_FOR_S,
+    ) -> Iterator[list[Answer]]:
+        """
+        Submit as L{submit_many} does, more tasks than one can remember.
+
+        @return: the answers, request by request, in the order of the tasks.
+        """
+        tell = None if on_outcome is None else self._listener(on_outcome)
+        self.run(lambda calls: calls.reached())
+        thread, client = self._running()
+        patience = client.calls.patience(retry_for_s)
+        under_way: deque[Future[list[Answer]]] = deque()
+        for chunk in client.calls.chunks(tasks):
+            if len(under_way) == WINDOW:
+                yield under_way.popleft().result()
+            under_way.append(thread.begin(client.calls.submit_chunk(chunk, tell, patience)))
+        while under_way:
+            yield under_way.popleft().result()
+
+    def as_completed(
+        self, tasks: Iterable[str], timeout_s: float | None = None
+    ) -> Iterator[Outcome | TaskQueueError]:
+        """
+        The outcome of each task as it ends, in the order in which they do; for one
+        that the broker does not know, L{UnknownTask} in its place.
+
+        @param timeout_s: how long all of them may take; C{None}: for ever.
+        @raises AnswerTimedOut: some have not ended by then.
+        """
+        ended: SimpleQueue[Outcome | TaskQueueError] = SimpleQueue()
+        wanted = set(tasks)
+        until = None if timeout_s is None else monotonic() + timeout_s
+        thread, client = self._running()
+        client.calls.must_be_open()
+        watching = thread.begin(client.calls.as_completed(wanted, ended.put))
+        try:
+            for left in range(len(wanted), 0, -1):
+                try:
+                    yield ended.get(timeout=None if until is None else max(0, until - monotonic()))
+                except Empty:
+                    raise AnswerTimedOut(
+                        f"{left} of {len(wanted)} tasks did not end in {timeout_s:g} s"
+                    ) from None
+        finally:
+            watching.cancel()
+
+    def search(self, search: Search | None = None) -> Iterator[dict[str, Any]]:
+        """All tasks that match C{search}, read page by page."""
+        page = self.list_tasks(search)
+        while True:
+            yield from page.tasks
+            if page.next is None:
+                return
+            page = self.list_tasks((search or Search()).from_place(page.next))
+
+    # --- work -----------------------------------------------------------------------------
+
+    claim = _waits(WorkCalls.claim)
+    complete = _waits(WorkCalls.complete)
+    fail = _waits(WorkCalls.fail)
+    report = _waits(WorkCalls.report)
+    extend = _waits(WorkCalls.extend)
+    release = _waits(WorkCalls.release)
+    progress = _waits(WorkCalls.progress)
+    register_worker = _waits(WorkCalls.register_worker)
+    heartbeat = _waits(WorkCalls.heartbeat)
+    deregister_worker = _waits(WorkCalls.deregister_worker)
+
+    # --- operators ------------------------------------------------------------------------
+
+    ping = _waits(OperatorCalls.ping)
+    stats = _waits(OperatorCalls.stats)
+    queues = _waits(OperatorCalls.queues)
+    workers = _waits(OperatorCalls.workers)
+    pause = _waits(OperatorCalls.pause)
+    resume = _waits(OperatorCalls.resume)
+    set_queue = _waits(OperatorCalls.set_queue)
+    purge = _waits(OperatorCalls.purge)
+    backup = _waits(OperatorCalls.backup)
+    order_worker = _waits(OperatorCalls.order_worker)
+
+
+def connect(address: str = DEFAULT_ADDRESS, **how: Any) -> BlockingClient:
+    """
+    Connect to a broker.
+
+    @param address: C{tq://host:port}, several of these with commas between, or
+        C{unix:/path}.
+    @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see L{BlockingClient}.
+    @return: a client, which C{with} closes at the end.
+    @raises CannotConnect: there is no broker.
+    @raises TooManyConnections: it has no room; or another refusal.
+    """
+    client = BlockingClient(address, **how)
+    try:
+        client.reach()
+    except BaseException:
+        client.close()
+        raise
+    return client

@@ -1,0 +1,94 @@
+"""
+Threads for clients whose callers wait: one with an event loop, one for listeners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from twisted.logger import Logger
+
+_T = TypeVar("_T")
+
+
+class LoopThread:
+    """
+    Runs coroutines while other threads wait for them.
+
+    The thread is a daemon: it keeps no process from ending.
+
+    @param name: of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is in this thread, where waiting would be for ever."""
+        return threading.current_thread() is self._thread
+
+    def begin(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Run a coroutine; what is returned can be waited for in another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """
+        Run a coroutine and wait for it.  Whatever interrupts the waiting,
+        C{KeyboardInterrupt} for one, cancels it.
+        """
+        future = self.begin(coroutine)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+class ListenerThread:
+    """
+    Calls listeners, one after the other, so that they may wait for the event loop.
+
+    @param name: of the thread.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str) -> None:
+        self._waiting: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        while (told := self._waiting.get()) is not None:
+            listener, value = told
+            try:
+                listener(value)
+            except Exception:
+                self._log.failure("A listener failed")
+
+    def tell(self, listener: Callable[[Any], None], value: Any) -> None:
+        """Have C{listener} called with C{value}."""
+        self._waiting.put((listener, value))
+
+    def stop(self) -> None:
+        """End the thread when it has told what it was to tell."""
+        self._waiting.put(None)
