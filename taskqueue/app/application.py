@@ -124,14 +124,14 @@ class App:
         the context; it is not part of the arguments.
 
         @param name: its type; the function's name where there is none.
-        @param codec: instead of the application's.
-        @param result_codec: where the result is written otherwise than the arguments;
+        @keyword codec: instead of the application's.
+        @keyword result_codec: where the result is written otherwise than the arguments;
             a raw task's is bytes.
-        @param raw: it takes the payload, as bytes.
-        @param in_loop: it returns a Deferred: run it on the worker's event loop.
+        @keyword raw: it takes the payload, as bytes.
+        @keyword in_loop: it returns a Deferred: run it on the worker's event loop.
             Coroutine functions are anyway.
-        @param no_retry_for: exceptions that no retry can mend.
-        @param options: see L{Options}.
+        @keyword no_retry_for: exceptions that no retry can mend.
+        @keyword options: see L{Options}.
         @raises BadRequest: a name is taken or none, or an option is unknown.
         """
         if callable(name):
