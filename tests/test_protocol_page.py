@@ -71,8 +71,9 @@ class TableTests(SynchronousTestCase):
                 self.assertDescribes(self.tables[kind][f"Items of {name}"], form, kind.name)
 
     def test_common_fields(self):
-        """As the page says: those of a task, but no id and no payload, and none required."""
-        self.assertEqual(set(tasks.COMMON.fields), set(tasks.TASK.fields) - {"id", "payload"})
+        """As the page says: a task's, but no id, key and payload, and none required."""
+        own = {"id", "unique", "payload"}
+        self.assertEqual(set(tasks.COMMON.fields), set(tasks.TASK.fields) - own)
         self.assertEqual(tasks.COMMON.required, ())
 
     def test_items_are_all_there(self):
@@ -363,6 +364,12 @@ class AnswerTests(SynchronousTestCase):
             common={"expires_in_s": 50},
         )
         ask(kinds.SUBMIT_TASK, tasks=[{"type": "t", "depends_on": [ids[0]]}])
+        keyed = ask(
+            kinds.SUBMIT_TASK,
+            tasks=[{"type": "t", "unique": "k", "unique_until": "start", "unique_for_s": 5}],
+            common={"run_in_s": 60},
+        )["tasks"]
+        ask(kinds.QUERY_STATUS, tasks=keyed)
         claimed = ask(kinds.CLAIM_TASK, limit=5)["tasks"]
         tokens = [{"task": t["id"], "lease": t["lease"]} for t in claimed]
         bad = {"task": ids[0], "lease": 99}

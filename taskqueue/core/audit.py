@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, tier_of
+from taskqueue.core.unique import holds
 
 
 def audit(ledger: Ledger) -> list[str]:
@@ -24,6 +26,7 @@ def audit(ledger: Ledger) -> list[str]:
         *_audit_leases(ledger),
         *_audit_dependencies(ledger),
         *_audit_moments(ledger),
+        *_audit_keys(ledger),
         *(problem for queue in ledger.queues.values() for problem in _audit_queue(ledger, queue)),
     ]
 
@@ -114,6 +117,25 @@ def _audit_moments(ledger: Ledger) -> Iterator[str]:
                 yield f"the moment of {task!r} comes too late"
             if ledger.tasks.get(task.id) is not task:
                 yield f"{task!r} is not live, and a moment of it is still to come"
+
+
+def _audit_keys(ledger: Ledger) -> Iterator[str]:
+    """Whoever holds a key may hold it, and whoever may is known, or gave way to a later one."""
+    keys = ledger.keys
+    for key, holder in keys.holders.items():
+        task = ledger.find(holder.id)
+        if task is not None:
+            mine = task.seq == holder.seq and task.unique is not None and task.unique.key == key
+            if not mine or not holds(task, -inf):
+                yield f"key {key!r} is held by {task!r}, which does not hold it"
+        if holder.ends_at is not None and (holder.ends_at, holder.seq, key) not in keys.ends:
+            yield f"key {key!r} will not be free in time"
+    for task in ledger.tasks.values():
+        if task.unique is None or task.unique.ends_at is not None or not holds(task, -inf):
+            continue
+        found = keys.holders.get(task.unique.key)
+        if found is None or found.seq != task.seq:
+            yield f"{task!r} holds the key {task.unique.key!r}, which is not known"
 
 
 def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from taskqueue.core.leases import Lease
-    from taskqueue.core.task import Task, TaskOptions
+    from taskqueue.core.task import State, Task, TaskOptions, Unique
 
 
 class TaskRow(NamedTuple):
@@ -39,6 +39,7 @@ class TaskRow(NamedTuple):
     options: TaskOptions
     headers: str | None
     depends_on: tuple[str, ...]
+    unique: Unique | None
     payload: bytes | None
     state: int
     run_at: float | None
@@ -74,6 +75,19 @@ class TaskUpdate(NamedTuple):
     cancel_requested: bool
     error: str | None
     result: bytes | None
+
+
+class OpenWindow(NamedTuple):
+    """
+    An ended task that still holds its unique key.
+
+    @ivar unique: with an end.
+    """
+
+    seq: int
+    id: str
+    state: State
+    unique: Unique
 
 
 class HistoryRow(NamedTuple):
@@ -182,6 +196,7 @@ def row_of(task: Task) -> TaskRow:
         task.options,
         task.headers,
         task.depends_on,
+        task.unique,
         task.payload,
         *_changing(task, lease),
     )

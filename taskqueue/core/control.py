@@ -14,6 +14,7 @@ from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.restore import task_from, unfinished
 from taskqueue.core.task import FIRST_ENDED, State, Task
+from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker, check_succession
 from taskqueue.errors import BadRequest, Conflict, UnknownQueue, UnknownTask
 
@@ -70,13 +71,15 @@ class Control:
         @param row: the task as the store has it, with its payload.
         @param max_retries: how many retries it gets now, C{None} for as before.
         @return: the task's state thereafter.
-        @raises Conflict: it is not a dead letter (any more).
+        @raises Conflict: it is not a dead letter (any more), or another task
+            holds its unique key.
         @raises UnknownTask: it was deleted meanwhile.
         """
         ledger = self._ledger
         row = self._newest(row)
         if row.state != State.DEAD_LETTER:
             raise _in_wrong_state(row, "only dead letters can be revived")
+        self._check_key(row, now)
         ledger.ended.pop(row.id, None)
         task = task_from(row, ledger)
         task.lane.counts[State.DEAD_LETTER] -= 1
@@ -89,6 +92,8 @@ class Control:
         task.lane.counters.revived += 1
         missing = unfinished(task, ledger)
         ledger.enter(task, State.BLOCKED if missing else State.PENDING)
+        if task.unique is not None and holds(task, now.wall):
+            ledger.keys.take(task)
         if missing:
             ledger.block(task, missing)
         else:
@@ -96,9 +101,24 @@ class Control:
         ledger.record(task, now, "revived", None)
         return task.state
 
+    def _check_key(self, row: TaskRow, now: Now) -> None:
+        """
+        @raises Conflict: another task holds the unique key of C{row}.
+        """
+        if row.unique is None:
+            return
+        holder = self._ledger.keys.holder(row.unique.key, now.wall)
+        if holder is not None and holder.seq != row.seq:
+            raise Conflict(
+                f"task {row.id} has the unique key {row.unique.key!r}, which task {holder.id} "
+                f"holds now: cancel that one, or wait until it has ended",
+                task=row.id,
+                holder=holder.id,
+            )
+
     def delete(self, row: TaskRow) -> None:
         """
-        Forget an ended task entirely.
+        Forget an ended task entirely; a unique key that it still holds is free.
 
         @raises Conflict: it has not ended.
         @raises UnknownTask: it was deleted already.
@@ -110,6 +130,8 @@ class Control:
         ledger.ended.pop(row.id, None)
         lane = ledger.queue(row.queue).lane(row.type)
         lane.counts[row.state] -= 1
+        if row.unique is not None:
+            ledger.keys.release(row.unique.key, row.seq)
         ledger.forget(row.seq)
 
     def _newest(self, row: TaskRow) -> TaskRow:

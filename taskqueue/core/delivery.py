@@ -131,9 +131,7 @@ class Desk:
         token = ledger.next_token
         ledger.next_token = token + 1
         lease_s = claim.lease_s or task.options.lease_s or lane.queue.policy.lease_s
-        ready_at = task.submitted_at
-        if task.run_at is not None and task.run_at > ready_at:
-            ready_at = task.run_at
+        ready_at = max(task.submitted_at, task.run_at or 0.0)
         task.attempt += 1
         task.token = token
         task.worker = holder.name
@@ -142,6 +140,8 @@ class Desk:
         lane.counters.wait.observe(now.wall - ready_at)
         ledger.leases.grant(task, token, holder, lease_s, now.mono + lease_s)
         ledger.move(task, State.IN_PROGRESS)
+        if task.unique is not None:
+            ledger.keys.task_claimed(task)
         return Delivery(
             task.id,
             lane.type,

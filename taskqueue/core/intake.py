@@ -19,6 +19,8 @@ from taskqueue.core.task import (
     State,
     Task,
     TaskOptions,
+    Unique,
+    Until,
 )
 from taskqueue.errors import (
     BadRequest,
@@ -43,6 +45,11 @@ class Submission(NamedTuple):
         claimed it.
     @ivar headers: opaque JSON text that travels with the task.
     @ivar depends_on: ids of tasks that must complete first.
+    @ivar unique: a key: while a task holds it, that task is the answer to every
+        submission with the same key.
+    @ivar unique_until: how long the task holds it.
+    @ivar unique_for_s: holds it no longer than so many seconds from submission;
+        with C{Until.WINDOW} exactly so long.
     """
 
     type: str
@@ -55,13 +62,17 @@ class Submission(NamedTuple):
     options: TaskOptions = DEFAULT_OPTIONS
     headers: str | None = None
     depends_on: tuple[str, ...] = ()
+    unique: str | None = None
+    unique_until: Until = Until.SUCCESS
+    unique_for_s: float | None = None
 
 
 class Accepted(NamedTuple):
     """
     A task that the broker has.
 
-    @ivar existing: it had it before this submission.
+    @ivar existing: it had it before this submission, under its id or as the
+        holder of its unique key (the C{id} is then another one than was asked for).
     """
 
     id: str
@@ -113,23 +124,58 @@ class Intake:
             order, cyclic = order_batch([item.id for item in items], edges)
             for position in cyclic:
                 answers[position] = _cycle(items[position])
+        instead: dict[str, str] = {}
         for position in order:
+            item = items[position]
+            if instead and item.depends_on:
+                depends_on = dict.fromkeys(instead.get(d, d) for d in item.depends_on)
+                item = item._replace(depends_on=tuple(depends_on))
             try:
-                answers[position] = self._submit(items[position], now, stored)
+                answer = answers[position] = self._submit(item, now, stored)
             except TaskQueueError as error:
                 answers[position] = error
+                continue
+            if item.id is not None and answer.id != item.id:
+                # Who depends on the task that was not made depends on the one there is.
+                instead[item.id] = answer.id
+                stored = {**stored, answer.id: answer.state}
         return answers  # type: ignore[return-value]  # every position was filled
 
     def _submit(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted:
+        known = self._known(item, now, stored)
+        if known is not None:
+            return known
+        _check(item, now, self._ledger.policy)
+        missing, failed = self._dependencies(item, stored)
+        task = self._make(item, now)
+        task.lane.counters.submitted += 1
+        self._place(task, missing, failed, now)
+        return Accepted(task.id, task.state)
+
+    def _known(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted | None:
+        """The task that the broker has under the id, or else the key, of C{item}."""
         ledger = self._ledger
         if item.id is not None:
-            known = ledger.find(item.id)
-            if known is not None:
-                return Accepted(known.id, known.state, True)
+            task = ledger.find(item.id)
+            if task is not None:
+                return Accepted(task.id, task.state, True)
             if item.id in stored:
                 return Accepted(item.id, stored[item.id], True)
-        _check(item, now, ledger.policy)
-        missing, failed = self._dependencies(item, stored)
+        if item.unique is None:
+            return None
+        holder = ledger.keys.holder(item.unique, now.wall)
+        if holder is None:
+            return None
+        task = ledger.find(holder.id)
+        return Accepted(holder.id, holder.state if task is None else task.state, True)
+
+    def _make(self, item: Submission, now: Now) -> Task:
+        """
+        The task, with a place in line and its key, not placed yet.
+
+        @raises QueueFull: a bound would be passed.
+        """
+        ledger = self._ledger
         queue = ledger.queue(item.queue)
         self._check_room(queue, len(item.payload))
         task = Task(
@@ -146,9 +192,12 @@ class Intake:
         task.expires_at = item.expires_at
         task.headers = item.headers
         task.depends_on = item.depends_on
-        task.lane.counters.submitted += 1
-        self._place(task, missing, failed, now)
-        return Accepted(task.id, task.state)
+        if item.unique is not None:
+            for_s = item.unique_for_s
+            ends_at = None if for_s is None else now.wall + for_s
+            task.unique = Unique(item.unique, item.unique_until, ends_at)
+            ledger.keys.take(task)
+        return task
 
     def _place(self, task: Task, missing: set[str], failed: str | None, now: Now) -> None:
         ledger = self._ledger
@@ -230,6 +279,12 @@ def check_lease(lease_s: float, policy: Policy) -> None:
 def _check(item: Submission, now: Now, policy: Policy) -> None:
     if item.options.lease_s is not None:
         check_lease(item.options.lease_s, policy)
+    window = item.unique is not None and item.unique_until is Until.WINDOW
+    if window and item.unique_for_s is None:
+        raise BadRequest(
+            'unique_until is "window", so unique_for_s must say how long the key is held',
+            field="unique_for_s",
+        )
     if item.expires_at is not None:
         if item.expires_at <= now.wall:
             raise BadRequest("expires_at is in the past", field="expires_at")

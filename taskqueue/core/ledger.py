@@ -22,6 +22,7 @@ from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import FIRST_ENDED, WAITING, State, Task, tier_of
+from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
 from taskqueue.errors import StoreUnavailable
@@ -64,6 +65,7 @@ class Ledger:
     @ivar seen: ids of ended tasks that are in the store only.
     @ivar delayed: scheduled and failed tasks, by when they become ready.
     @ivar expiring: waiting tasks with an expiry.
+    @ivar keys: who holds which unique key.
     @ivar touched: lanes that got a ready task since claims were last served.
     @ivar notices: what holders should hear; whoever passes them on empties it.
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
@@ -85,6 +87,7 @@ class Ledger:
         self.delayed = Schedule()
         self.expiring = Schedule()
         self.dependencies = Dependencies()
+        self.keys = UniqueKeys()
         self.leases = Leases()
         self.claims = WaitingClaims()
         self.workers = Workers(policy.max_workers)
@@ -255,6 +258,8 @@ class Ledger:
             counters.expired += 1
         del self.tasks[task.id]
         self.ended[task.id] = task
+        if task.unique is not None:
+            self.keys.task_ended(task)
         self.held_bytes -= len(task.payload or b"")
         self.changes.ended.append(task)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from taskqueue.core.changes import QueueRow, TaskRow
+from taskqueue.core.changes import OpenWindow, QueueRow, TaskRow
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.task import DEFAULT_OPTIONS, State, Task
+from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker
 
 
@@ -22,6 +23,7 @@ def task_from(row: TaskRow, ledger: Ledger) -> Task:
     task.expires_at = row.expires_at
     task.headers = row.headers
     task.depends_on = row.depends_on
+    task.unique = row.unique
     task.run_at = row.run_at
     task.attempt = row.attempt
     task.failures = row.failures
@@ -81,6 +83,11 @@ class Restoration:
         for (queue, task_type, state), count in counts.items():
             self._ledger.queue(queue).lane(task_type).counts[state] += count
 
+    def windows(self, rows: Iterable[OpenWindow]) -> None:
+        """Ended tasks that still hold their unique keys."""
+        for row in rows:
+            self._ledger.keys.restore(row.unique, row.id, row.seq, row.state)
+
     def tasks(self, rows: Iterable[TaskRow]) -> int:
         """
         Every live task; called once, last.
@@ -95,6 +102,8 @@ class Restoration:
             task = task_from(row, ledger)
             state = State(row.state)
             ledger.enter(task, state)
+            if task.unique is not None and holds(task, self._now.wall):
+                ledger.keys.restore(task.unique, task.id, task.seq, state)
             if state is State.PENDING:
                 ledger.make_ready(task)
             elif state is State.IN_PROGRESS:

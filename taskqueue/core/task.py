@@ -83,6 +83,41 @@ class TaskOptions(NamedTuple):
 DEFAULT_OPTIONS = TaskOptions()
 
 
+class Until(IntEnum):
+    """
+    How long a task holds its unique key.  The numbers are what the store keeps:
+    never reuse one.
+
+    C{SUCCESS}: until it has ended; C{START}: until its first claim; C{WINDOW}:
+    for a time from its submission, whatever becomes of it.
+    """
+
+    SUCCESS = 0
+    START = 1
+    WINDOW = 2
+
+    @property
+    def word(self) -> str:
+        """Its name on the wire."""
+        return self.name.lower()
+
+
+UNTIL_BY_WORD: dict[str, Until] = {until.word: until for until in Until}
+
+
+class Unique(NamedTuple):
+    """
+    The key that a task shares with no other task while it holds it.
+
+    @ivar ends_at: wall-clock moment from which it holds it no longer, C{None}
+        where only its life decides; never C{None} for C{WINDOW}.
+    """
+
+    key: str
+    until: Until = Until.SUCCESS
+    ends_at: float | None = None
+
+
 class Task:
     """
     One unit of work and its whole state while it lives.
@@ -118,6 +153,7 @@ class Task:
         "stored",
         "submitted_at",
         "token",
+        "unique",
         "worker",
     )
 
@@ -130,6 +166,7 @@ class Task:
     headers: str | None
     options: TaskOptions
     depends_on: tuple[str, ...]
+    unique: Unique | None
     state: State
     attempt: int
     failures: int
@@ -166,6 +203,7 @@ class Task:
         self.submitted_at = submitted_at
         self.options = options
         self.headers = None
+        self.unique = None
         self.depends_on = ()
         self.state = State.PENDING
         self.attempt = self.failures = self.losses = self.token = 0

@@ -81,6 +81,14 @@ class Upkeep:
                 self._ledger.finish(task, State.EXPIRED, now)
         return len(due) == SLICE
 
+    def lapse_keys(self, now: Now) -> bool:
+        """
+        Free the unique keys whose time is over.
+
+        @return: whether more may be due.
+        """
+        return self._ledger.keys.lapse(now.wall, SLICE) == SLICE
+
     def resume_queues(self, now: Now) -> list[str]:
         """
         End the timed pauses that are over.

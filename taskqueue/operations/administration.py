@@ -32,7 +32,15 @@ Header = dict[str, Any]
 VERSIONS = (1,)
 
 #: What a client may rely on beyond the version.
-FEATURES = ("batch", "watch", "dependencies", "progress", "workers", "administration")
+FEATURES = (
+    "batch",
+    "watch",
+    "dependencies",
+    "progress",
+    "workers",
+    "administration",
+    "unique",
+)
 
 NOTHING = Form({})
 

@@ -99,8 +99,8 @@ def boolean(value: Any, name: str) -> bool:
     return value
 
 
-def text(longest: int) -> Check:
-    """Text of at most so many characters."""
+def text(longest: int, least: int = 0) -> Check:
+    """Text of C{least} to C{longest} characters."""
 
     def check(value: Any, name: str) -> str:
         if type(value) is not str:
@@ -109,6 +109,8 @@ def text(longest: int) -> Check:
             raise BadRequest(
                 f"{name} has {len(value)} characters, at most {longest} are allowed", field=name
             )
+        if len(value) < least:
+            raise wrong(name, value, f"text of {least} to {longest} characters")
         return value
 
     return check

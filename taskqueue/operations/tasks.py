@@ -19,6 +19,7 @@ from taskqueue.core.task import (
     LOWEST_PRIORITY,
     STATE_WORDS,
     STATES_BY_WORD,
+    UNTIL_BY_WORD,
     State,
     TaskOptions,
 )
@@ -82,11 +83,21 @@ _SHARED = {
     "expires_in_s": nullable(number()),
     "headers": headers(8192),
     "depends_on": list_of(task_id, 1000),
+    "unique_until": one_of(*UNTIL_BY_WORD),
+    "unique_for_s": nullable(number()),
     **_OPTIONS,
 }
 
 COMMON = Form(_SHARED)
-TASK = Form({**_SHARED, "id": nullable(task_id), "payload": payload}, required=("type",))
+TASK = Form(
+    {
+        **_SHARED,
+        "id": nullable(task_id),
+        "payload": payload,
+        "unique": nullable(text(256, least=1)),
+    },
+    required=("type",),
+)
 SUBMIT = Form({"tasks": raw_list, "common": raw_object, "watch": boolean}, required=("tasks",))
 
 
@@ -136,6 +147,9 @@ class _SubmissionReader:
             _options(values),
             values.get("headers"),
             values.get("depends_on", ()),
+            values.get("unique"),
+            UNTIL_BY_WORD[values.get("unique_until", "success")],
+            values.get("unique_for_s"),
         )
 
 

@@ -65,6 +65,9 @@ def view_task(row: TaskRow, *, result: bool = False) -> Header:
         error=row.error,
         depends_on=list(row.depends_on),
     )
+    if row.unique is not None:
+        view |= {"unique": row.unique.key, "unique_until": row.unique.until.word}
+        view |= _given(unique_ends_at=row.unique.ends_at)
     if row.cancel_requested:
         view["cancel_requested"] = True
     if row.headers is not None:

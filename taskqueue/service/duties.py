@@ -59,11 +59,12 @@ class Duties(Commands):
         self.after(now)
 
     def release_due(self) -> bool:
-        """Make ready, expire and resume what is due; True where there is more to do."""
+        """Make ready, expire, resume and free what is due; True where there is more to do."""
         now = self.moments()
         upkeep = self.broker.upkeep
         more = upkeep.release_due(now)
         more = upkeep.expire_tasks(now) or more
+        more = upkeep.lapse_keys(now) or more
         for queue in upkeep.resume_queues(now):
             self._log.info("queue {queue} resumed", queue=queue)
         upkeep.time_out_claims(now)

@@ -166,10 +166,12 @@ class TaskQueueService(
     def _recover(self) -> None:
         began = perf_counter()
         recovery = self.store.recover()
-        restoration = Restoration(self.broker.ledger, self.moments())
+        now = self.moments()
+        restoration = Restoration(self.broker.ledger, now)
         restoration.numbers(recovery.next_seq, recovery.token_ceiling)
         restoration.queues(recovery.queues)
         restoration.ended(recovery.ended)
+        restoration.windows(self.store.open_windows(now.wall))
         count = restoration.tasks(recovery.tasks)
         ledger = self.broker.ledger
         ceiling = ledger.next_token + TOKEN_BLOCK

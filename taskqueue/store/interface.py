@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from zope.interface import Attribute, Interface
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
+from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
 from taskqueue.core.task import State
 
 #: (queue, type, state) of ended tasks: how many the store holds.
@@ -96,6 +96,12 @@ class IStore(Interface):
         @raises StoreCorrupt: it cannot be read whole.
         """
 
+    def open_windows(beyond: float) -> list[OpenWindow]:
+        """
+        The ended tasks that hold their unique keys until a wall-clock moment
+        later than C{beyond}, by C{seq} ascending; called with L{recover}.
+        """
+
     def commit(batch: Batch) -> None:
         """
         Make C{batch} durable, all or nothing.
@@ -124,7 +130,9 @@ class IStore(Interface):
     def sweep(before: Mapping[State, float], limit: int) -> EndedCounts:
         """
         Remove up to C{limit} ended tasks, with their history, whose
-        C{ended_at} is below their state's moment in C{before}.
+        C{ended_at} is below their state's moment in C{before}; where a task
+        holds its unique key for a time of its own (C{Until.WINDOW}), the end of
+        that must be below it too.
 
         @return: how many were removed, by queue, type and state.
         """

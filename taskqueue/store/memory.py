@@ -10,11 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from math import inf
 
 from zope.interface import implementer
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
-from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.core.changes import (
+    Batch,
+    HistoryRow,
+    OpenWindow,
+    QueueRow,
+    TaskRow,
+    TaskUpdate,
+)
+from taskqueue.core.task import FIRST_ENDED, State, Until
 from taskqueue.errors import StoreFailed
 from taskqueue.store import schema, statements
 from taskqueue.store.backups import write_backup
@@ -57,6 +65,14 @@ class MemoryStore:
         live = [row for _, row in sorted(self._tasks.items()) if row.state < FIRST_ENDED]
         queues = [queue for _, queue in sorted(self._queues.items())]
         return Recovery(iter(live), queues, self._token_ceiling, self._next_seq, +self._ended)
+
+    def open_windows(self, beyond: float) -> list[OpenWindow]:
+        self._check_open()
+        return [
+            OpenWindow(row.seq, row.id, State(row.state), row.unique)
+            for _, row in sorted(self._tasks.items())
+            if row.unique is not None and row.state >= FIRST_ENDED and _window_end(row) > beyond
+        ]
 
     def commit(self, batch: Batch) -> None:
         self._check_open()
@@ -131,7 +147,10 @@ class MemoryStore:
             due = (
                 (row.ended_at, row.seq)
                 for row in self._tasks.values()
-                if row.state == state and row.ended_at is not None and row.ended_at < moment
+                if row.state == state
+                and row.ended_at is not None
+                and row.ended_at < moment
+                and _window_end(row) < moment
             )
             for _, seq in heapq.nsmallest(max(limit - swept.total(), 0), due):
                 swept[_kind(self._tasks[seq])] += 1
@@ -206,6 +225,14 @@ def _updated(row: TaskRow, update: TaskUpdate) -> TaskRow:
 
 def _kind(row: TaskRow) -> tuple[str, str, State]:
     return row.queue, row.type, State(row.state)
+
+
+def _window_end(row: TaskRow) -> float:
+    """Until when the task holds its key, whatever becomes of it."""
+    unique = row.unique
+    if unique is None or unique.until is not Until.WINDOW or unique.ends_at is None:
+        return -inf
+    return unique.ends_at
 
 
 def _held(row: TaskRow) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import FIRST_ENDED, State
 from taskqueue.store.interface import Filter, Page
-from taskqueue.store.statements import COLUMNS, Call, ManyRows
+from taskqueue.store.statements import COLUMNS, UNIQUE_COLUMNS, Call, ManyRows
 
 
 def _columns(**instead: str) -> str:
@@ -30,6 +30,20 @@ _RESULT = _whole("result", "t.seq * 2 + 1")
 
 #: Tasks with their payloads and results.
 WHOLE = f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT)} FROM tasks AS t"
+
+_NO_KEYS = dict.fromkeys(UNIQUE_COLUMNS, "NULL")
+
+#: The same of a database with the first schema, which knew no unique keys.
+WHOLE_OF_VERSION_1 = (
+    f"SELECT {_columns(payload=_PAYLOAD, result=_RESULT, **_NO_KEYS)} FROM tasks AS t"
+)
+
+#: Ended tasks that hold their keys beyond a moment (2 is C{Until.WINDOW}).
+OPEN_WINDOWS = (
+    "SELECT seq, id, state, unique_key, unique_until, unique_ends_at"
+    " FROM tasks INDEXED BY tasks_windows"
+    " WHERE unique_until = 2 AND unique_ends_at > ? AND state >= 5 ORDER BY seq"
+)
 
 #: Every task that has not ended.
 LIVE = f"{WHOLE} INDEXED BY tasks_live WHERE t.state < 5 ORDER BY t.seq"
@@ -55,7 +69,8 @@ NEXT_SEQ = (
 TOKEN_CEILING = "SELECT coalesce((SELECT value FROM meta WHERE key = 'token_ceiling'), 0)"
 SWEEPABLE = (
     "SELECT seq, queue, type FROM tasks INDEXED BY tasks_ended"
-    " WHERE state >= 5 AND state = ? AND ended_at < ? ORDER BY ended_at LIMIT ?"
+    " WHERE state >= 5 AND state = ? AND ended_at < ?"
+    " AND (unique_until IS NOT 2 OR unique_ends_at < ?) ORDER BY ended_at LIMIT ?"
 )
 
 _BOUNDS = (

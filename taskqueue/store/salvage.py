@@ -35,7 +35,7 @@ _LAST_KEY = 2**62
 _TOKENS_BEYOND = 2**32
 
 #: One table's walk: rows with a key above the parameter, in its order, up to a number of them.
-_TASKS = queries.WHOLE + " NOT INDEXED WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
+_TASKS = " NOT INDEXED WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
 _HISTORY = (
     "SELECT number, seq, at, event, attempt, worker, started_at, detail FROM history NOT INDEXED"
     " WHERE number > ? ORDER BY number LIMIT ?"
@@ -91,7 +91,8 @@ def _copy(source: sqlite3.Connection, store: IStore) -> Salvaged:
     gaps: list[tuple[int, int]] = []
     problems: list[str] = []
     tasks = refused = token = 0
-    for rows in _walk(source, _TASKS, gaps):
+    whole = queries.WHOLE if _has_keys(source) else queries.WHOLE_OF_VERSION_1
+    for rows in _walk(source, whole + _TASKS, gaps):
         sound = [row for row in map(_sound, rows) if row is not None]
         stored = _store(store, sound)
         tasks += stored
@@ -105,6 +106,17 @@ def _copy(source: sqlite3.Connection, store: IStore) -> Salvaged:
         problems.append("some of the history")
     _copy_meta(source, store, token, problems)
     return Salvaged(tasks, gaps, refused, problems)
+
+
+def _has_keys(source: sqlite3.Connection) -> bool:
+    """Whether the tasks have the columns that came with the second schema."""
+    try:
+        source.execute("SELECT unique_key FROM tasks LIMIT 0")
+    except sqlite3.OperationalError:
+        return False
+    except sqlite3.DatabaseError:
+        pass  # damaged: what can be read is found out later
+    return True
 
 
 def _copy_meta(source: sqlite3.Connection, store: IStore, token: int, problems: list[str]) -> None:

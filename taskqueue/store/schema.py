@@ -21,7 +21,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from taskqueue.core.task import STATE_WORDS
+from taskqueue.core.task import STATE_WORDS, Until
 from taskqueue.errors import StoreCorrupt, StoreVersion
 
 #: "tskq", big-endian, in the file's header.
@@ -30,6 +30,8 @@ APPLICATION_ID = 0x74736B71
 _READABLE_STATE = "\n".join(
     f"        WHEN {number} THEN '{word}'" for number, word in enumerate(STATE_WORDS)
 )
+
+_READABLE_UNTIL = "\n".join(f"        WHEN {int(until)} THEN '{until.word}'" for until in Until)
 
 _VERSION_1 = (
     # payload and result: the bytes, or their number where the bytes stand in blobs.
@@ -147,8 +149,42 @@ _VERSION_1 = (
     """,
 )
 
+_VERSION_2 = (
+    # Columns can only be added behind the others; without a key they are not even there.
+    "ALTER TABLE tasks ADD COLUMN unique_key TEXT",
+    "ALTER TABLE tasks ADD COLUMN unique_until INTEGER",
+    "ALTER TABLE tasks ADD COLUMN unique_ends_at REAL",
+    # Keys that are held for a time, whatever becomes of the task (2 is Until.WINDOW): the
+    # only ones that an ended task can hold, and that recovery must look for.
+    "CREATE INDEX tasks_windows ON tasks (unique_ends_at) WHERE unique_until = 2",
+    "DROP VIEW readable",
+    f"""
+    CREATE VIEW readable AS SELECT
+        seq, id, queue, type, priority,
+        CASE state
+{_READABLE_STATE}
+        END AS state,
+        attempt, failures, losses, token, worker, lease_s,
+        datetime(submitted_at, 'unixepoch') AS submitted_at,
+        datetime(run_at, 'unixepoch') AS run_at,
+        datetime(claimed_at, 'unixepoch') AS claimed_at,
+        datetime(ended_at, 'unixepoch') AS ended_at,
+        datetime(expires_at, 'unixepoch') AS expires_at,
+        cancel_requested, options, depends_on,
+        unique_key,
+        CASE unique_until
+{_READABLE_UNTIL}
+        END AS unique_until,
+        datetime(unique_ends_at, 'unixepoch') AS unique_ends_at,
+        headers, error,
+        CASE typeof(payload) WHEN 'integer' THEN payload ELSE length(payload) END AS payload_bytes,
+        CASE typeof(result) WHEN 'integer' THEN result ELSE length(result) END AS result_bytes
+    FROM tasks
+    """,
+)
+
 #: Version to the statements that lead to it from the one before.
-MIGRATIONS: Mapping[int, Sequence[str]] = {1: _VERSION_1}
+MIGRATIONS: Mapping[int, Sequence[str]] = {1: _VERSION_1, 2: _VERSION_2}
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from zope.interface import implementer
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
-from taskqueue.core.task import FIRST_ENDED, State
+from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
+from taskqueue.core.task import FIRST_ENDED, State, Unique, Until
 from taskqueue.errors import StoreCorrupt, StoreFailed
 from taskqueue.store import queries, schema, statements
 from taskqueue.store.backups import write_backup
@@ -210,6 +210,15 @@ class SQLiteStore:
             }
         return Recovery(self._live(reader), queues, ceiling, next_seq, ended)
 
+    def open_windows(self, beyond: float) -> list[OpenWindow]:
+        with translating(self._path, "be read"):
+            return [
+                OpenWindow(seq, task_id, State(state), Unique(key, Until(until), ends_at))
+                for seq, task_id, state, key, until, ends_at in self._reader.execute(
+                    queries.OPEN_WINDOWS, (beyond,)
+                )
+            ]
+
     def _live(self, reader: sqlite3.Connection) -> Iterator[TaskRow]:
         with translating(self._path, "be read"), closing(reader.cursor()) as cursor:
             for values in cursor.execute(queries.LIVE):
@@ -268,7 +277,7 @@ class SQLiteStore:
                     raise ValueError(f"tasks that are {state.word} have not ended")
                 room = max(limit - len(seqs), 0)
                 for seq, queue, type_ in writer.execute(
-                    queries.SWEEPABLE, (int(state), moment, room)
+                    queries.SWEEPABLE, (int(state), moment, moment, room)
                 ):
                     seqs.append(seq)
                     swept[queue, type_, State(state)] += 1

@@ -20,23 +20,28 @@ from functools import lru_cache
 from typing import Any
 
 from taskqueue.core.changes import Batch, QueueRow, TaskRow, TaskUpdate
-from taskqueue.core.task import DEFAULT_OPTIONS, TaskOptions
+from taskqueue.core.task import DEFAULT_OPTIONS, TaskOptions, Unique, Until
 
 #: One statement and its parameters.
 Call = tuple[str, Sequence[Any]]
 
-#: Rows of the longest statement: 25 columns of them are below SQLite's 32,766 parameters.
+#: Rows of the longest statement: 28 columns of them are below SQLite's 32,766 parameters.
 LONGEST = 1024
 
 #: Payloads and results over this many bytes stand in C{blobs}.
 INLINE_BYTES = 1024
 
-COLUMNS = TaskRow._fields
+#: The columns of a task's key: all three NULL where it has none.
+UNIQUE_COLUMNS = ("unique_key", "unique_until", "unique_ends_at")
+_UNIQUE = TaskRow._fields.index("unique")
+_PLAIN = (*TaskRow._fields[:_UNIQUE], *TaskRow._fields[_UNIQUE + 1 :])
+COLUMNS = (*_PLAIN, *UNIQUE_COLUMNS)
 _CHANGING = TaskUpdate._fields[1:]
 _OPTIONS, _DEPENDS_ON, _PAYLOAD, _STATE, _CANCEL, _RESULT = (
-    COLUMNS.index(name)
+    _PLAIN.index(name)
     for name in ("options", "depends_on", "payload", "state", "cancel_requested", "result")
 )
+_NO_KEY = (None, None, None)
 
 
 class ManyRows:
@@ -166,7 +171,8 @@ def _meta(batch: Batch, next_seq: int) -> list[Any]:
 
 
 def _bound(row: TaskRow, blobs: list[Any]) -> list[Any]:
-    values = list(row)
+    values: list[Any] = list(row)
+    unique = values.pop(_UNIQUE)
     values[_OPTIONS] = None if row.options == DEFAULT_OPTIONS else _options_text(row.options)
     values[_DEPENDS_ON] = json.dumps(row.depends_on) if row.depends_on else None
     if row.payload is not None and len(row.payload) > INLINE_BYTES:
@@ -175,6 +181,7 @@ def _bound(row: TaskRow, blobs: list[Any]) -> list[Any]:
     if row.result is not None and len(row.result) > INLINE_BYTES:
         blobs += (row.seq * 2 + 1, row.result)
         values[_RESULT] = len(row.result)
+    values += _NO_KEY if unique is None else unique
     return values
 
 
@@ -199,15 +206,18 @@ def task_row(values: Sequence[Any]) -> TaskRow:
     @param values: in the order of C{COLUMNS}.
     @raises ValueError: a column holds what no taskqueue wrote.
     """
-    row = list(values)
+    row = list(values[: len(_PLAIN)])
+    key, until, ends_at = values[len(_PLAIN) :]
     try:
         text = row[_OPTIONS]
         row[_OPTIONS] = DEFAULT_OPTIONS if text is None else _options(text)
         text = row[_DEPENDS_ON]
         row[_DEPENDS_ON] = () if text is None else tuple(json.loads(text))
+        unique = None if key is None else Unique(key, Until(until), ends_at)
     except (TypeError, ValueError) as problem:
         raise ValueError(f"task {row[1]} is unreadable: {problem}") from problem
     row[_CANCEL] = bool(row[_CANCEL])
+    row.insert(_UNIQUE, unique)
     return TaskRow._make(row)
 
 

@@ -22,6 +22,7 @@ from taskqueue.core.task import State, Task
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import TaskQueueError
+from taskqueue.store import MemoryStore
 from taskqueue.store.interface import Recovery
 
 WALL = 1_800_000_000.0
@@ -74,6 +75,7 @@ class World:
         upkeep.evict_stale(now)
         upkeep.release_due(now)
         upkeep.expire_tasks(now)
+        upkeep.lapse_keys(now)
         upkeep.resume_queues(now)
         upkeep.time_out_claims(now)
 
@@ -175,6 +177,10 @@ class World:
 
     def drain(self) -> tuple[Batch, list[Task]]:
         return self.ledger.changes.drain(self.ledger.next_seq)
+
+    def restore_windows(self, store: MemoryStore) -> None:
+        """Then, who holds a key beyond its end."""
+        Restoration(self.ledger, self.now).windows(store.open_windows(self.wall))
 
     def restore(self, recovery: Recovery) -> int:
         """Go on where another broker stopped; return how many tasks there were."""

@@ -68,7 +68,7 @@ def places():
                 name = title.removeprefix("Items of ")
                 yield from ((kind, (name, 0), field) for field in fields)
                 if name == "tasks":
-                    shared = [f for f in fields if f.name not in ("id", *PARTS)]
+                    shared = [f for f in fields if f.name not in ("id", "unique", *PARTS)]
                     yield from ((kind, ("common",), field) for field in shared)
 
 

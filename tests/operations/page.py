@@ -177,6 +177,10 @@ _PATTERNS = (
     (r"number (\d+) to (\d+)", _real),
     (r"one of (.*)", lambda words: lambda v: _is_text(v) and v in _CODE.findall(words)),
     (r"list of (\d+) to (\d+): (.*)", _list),
+    (
+        r"text, (\d+) to (\d+) characters",
+        lambda low, high: lambda v: _is_text(v) and int(low) <= len(v) <= int(high),
+    ),
     (r"text, at most (\d+) characters", lambda n: lambda v: _is_text(v) and len(v) <= int(n)),
     (r"object of texts, at most (\d+) bytes as JSON", _texts),
     (

@@ -1,6 +1,7 @@
 """A service goes on where another one stopped, or died."""
 
-from taskqueue.core.task import DEFAULT_OPTIONS, State
+from taskqueue.core.intake import Accepted
+from taskqueue.core.task import DEFAULT_OPTIONS, State, Until
 from taskqueue.errors import LeaseLost, QueueFull
 from taskqueue.store.sqlite import SQLiteStore
 from tests.service.running import ObedientStore, ServiceTestCase
@@ -53,6 +54,21 @@ class RecoveryMixin:
             tokens.append(self.take().lease)
             self.go_on()
         self.assertEqual(tokens, sorted(set(tokens)))
+
+    def test_unique_keys_are_held_as_before(self):
+        self.submit("waits", unique="a")
+        self.submit("ended", unique="b", unique_until=Until.WINDOW, unique_for_s=60.0, queue="w")
+        self.submit("free", unique="c", queue="w")
+        for delivery in self.claim(limit=2, queues=("w",)):
+            self.report(delivery)
+        self.turn()
+        self.go_on()
+        [a], [b], [c] = [self.result_of(self.submitting("new", unique=k)) for k in "abc"]
+        self.assertEqual(a, Accepted("waits", State.PENDING, True))
+        self.assertEqual(b, Accepted("ended", State.COMPLETED, True))
+        self.assertEqual(c, Accepted("new", State.PENDING))
+        self.pass_time(60)
+        self.assertEqual(self.service.broker.ledger.keys.holders.keys(), {"a", "c"})
 
     def test_registered_worker_has_time_to_come_back(self):
         worker = self.register(incarnation=5)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from taskqueue.core.intake import Accepted, Submission
-from taskqueue.core.task import State
+from taskqueue.core.task import State, Until
 from taskqueue.errors import (
     BadRequest,
     Conflict,
@@ -16,7 +16,7 @@ from taskqueue.errors import (
 )
 from taskqueue.service.journal import ANSWER_WITHIN_S
 from taskqueue.store.interface import Filter, Page
-from tests.service.running import QUIET, WALL, ServiceTestCase
+from tests.service.running import QUIET, WALL, Listening, ServiceTestCase
 
 
 class SubmitTests(ServiceTestCase):
@@ -43,6 +43,29 @@ class SubmitTests(ServiceTestCase):
         self.assertEqual((one.existing, two.existing), (False, True))
         self.assertEqual(self.take().payload, b"")
         self.assertEqual(self.claim(), [])
+
+    def test_holder_of_the_key_that_is_in_the_store_only(self):
+        """Its outcome is told at once to who wanted to hear it."""
+        window = {"unique": "k", "unique_until": Until.WINDOW, "unique_for_s": 60.0}
+        self.submit("a", **window)
+        self.report(self.take(), result=b"done")
+        self.turn()
+        self.forget_ended()
+        self.assertIsNone(self.service.broker.ledger.find("a"))
+        [answer] = self.result_of(self.submitting("b", **window))
+        self.assertEqual(answer, Accepted("a", State.COMPLETED, True))
+        listener = Listening()
+        self.result_of(self.service.submit([Submission("job", **window)], listener))
+        self.turn()
+        self.assertEqual([(row.id, row.result) for row in listener.rows], [("a", b"done")])
+
+    def test_revival_against_the_holder_of_its_key(self):
+        self.submit("a", unique="k")
+        self.report(self.take(), State.FAILED, permanent=True)
+        self.submit("b", unique="k")
+        [refused] = self.result_of(self.service.retry(["a"]))
+        self.assertIsInstance(refused, Conflict)
+        self.assertEqual(refused.fields["holder"], "b")
 
     def test_depends_on_stored_tasks(self):
         self.complete("good")

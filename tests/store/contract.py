@@ -12,8 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, empty_batch
-from taskqueue.core.task import ENDED_STATES, FIRST_ENDED, State
+from taskqueue.core.changes import (
+    Batch,
+    HistoryRow,
+    OpenWindow,
+    QueueRow,
+    TaskRow,
+    empty_batch,
+)
+from taskqueue.core.task import ENDED_STATES, FIRST_ENDED, State, Unique, Until
 from taskqueue.errors import StoreFailed
 from taskqueue.store import Filter, IStore, Page, SQLiteStore
 from tests.store.rows import EVERY_FIELD, NOW, after, batch, lives, task, update, updated
@@ -411,6 +418,47 @@ class StoreContract:
         with self.assertRaisesRegex(ValueError, "pending have not ended"):
             store.sweep({State.PENDING: NOW}, 10)
 
+    def test_sweepKeepsOpenWindows(self) -> None:
+        """A key that is held for a time keeps its row until then; other keys keep none."""
+        ended = {"state": 5, "ended_at": NOW - 9}
+        rows = [
+            task(1, unique=Unique("a", Until.WINDOW, NOW), **ended),
+            task(2, unique=Unique("b", Until.WINDOW, NOW - 0.5), **ended),
+            task(3, unique=Unique("c", Until.SUCCESS, NOW + 9), **ended),
+            task(4, unique=Unique("d", Until.START), **ended),
+        ]
+        store = self.holding(batch(rows))
+        store.sweep({State.COMPLETED: NOW}, 100)
+        self.assertEqual(self.everything(store), rows[:1])
+
+    # --- unique keys ---
+
+    def test_openWindows(self) -> None:
+        """Of ended tasks, those that hold their keys beyond the moment."""
+        ended = {"state": 8, "ended_at": NOW}
+        window = Unique("k1", Until.WINDOW, NOW + 5)
+        rows = [
+            task(1, unique=window, **ended),
+            task(2, unique=window),
+            task(3, unique=Unique("k3", Until.SUCCESS, NOW + 5), **ended),
+            task(4, **ended),
+            task(5, unique=window._replace(key="k5", ends_at=NOW + 6), **ended),
+        ]
+        store = self.reopened(self.holding(batch(rows)))
+        first = OpenWindow(1, "task-1", State.EXPIRED, window)
+        last = OpenWindow(5, "task-5", State.EXPIRED, window._replace(key="k5", ends_at=NOW + 6))
+        self.assertEqual(store.open_windows(NOW), [first, last])
+        self.assertEqual(store.open_windows(NOW + 5), [last])
+        self.assertEqual(store.open_windows(NOW + 6), [])
+
+    def test_keysSurviveChanges(self) -> None:
+        """A change, and a task written anew as a whole, leave the key as it was."""
+        row = task(1, unique=Unique("k", Until.START, NOW + 1))
+        store = self.holding(batch([row]), batch(updates=[update(row, attempt=1)]))
+        self.assertEqual(self.everything(store), [row._replace(attempt=1)])
+        store.commit(batch([row._replace(attempt=2)]))
+        self.assertEqual(self.everything(self.reopened(store)), [row._replace(attempt=2)])
+
     # --- backup, size, open and close ---
 
     def test_backupIsAStore(self) -> None:
@@ -486,6 +534,7 @@ class StoreContract:
             lambda: store.records(["x"]),
             lambda: store.payloads([1]),
             lambda: store.history(1),
+            lambda: store.open_windows(0.0),
             lambda: store.find(Filter(), Page()),
             lambda: store.sweep({}, 1),
             store.checkpoint,

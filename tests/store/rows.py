@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from taskqueue.core.changes import EVENTS, Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
-from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, TaskOptions
+from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, TaskOptions, Unique, Until
 
 NOW = 1_700_000_000.0
 
@@ -27,6 +27,7 @@ def task(seq: int, **given: Any) -> TaskRow:
         "options": DEFAULT_OPTIONS,
         "headers": None,
         "depends_on": (),
+        "unique": None,
         "payload": b"payload %d" % seq,
         "state": int(State.PENDING),
         "run_at": None,
@@ -89,6 +90,7 @@ EVERY_FIELD = task(
     options=TaskOptions(max_retries=0, lease_s=12.5, on_dependency_failure="run"),
     headers='{"trace":"ü\\u0000"}',
     depends_on=("a", "b"),
+    unique=Unique("mail:ü\x00", Until.WINDOW, NOW + 50.5),
     payload=b"\x00\xff",
     state=int(State.IN_PROGRESS),
     run_at=NOW + 1,
