@@ -1,0 +1,1 @@
+"""Tasks of a shop, and their tests: with trial and with pytest."""
