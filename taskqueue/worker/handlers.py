@@ -1,9 +1,10 @@
 """
-How a handler is run, and what its end means.
+Plain handlers, functions of a L{Task}: where they run, and what their end means.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,23 +12,27 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from taskqueue import strictjson
-from taskqueue.client import Delivery, Report
-from taskqueue.core.task import State
+from taskqueue.app.context import Context
+from taskqueue.app.outcomes import (
+    Discard,
+    PermanentFailure,
+    Retry,
+    Snooze,
+    TaskCancelled,
+    Verdict,
+)
 from taskqueue.errors import BadRequest
-from taskqueue.worker.task import PermanentFailure, Task, TaskCancelled
 
-Handler = Callable[[Task], Any]
+Handler = Callable[[Any], Any]
 _H = TypeVar("_H", bound=Callable[..., Any])
 
 #: Most characters of an error that are reported; of a traceback the end matters.
 LONGEST_ERROR = 8000
 
 _IN_REACTOR = "_taskqueue_in_reactor"
+_CANCELLED = (TaskCancelled, CancelledError, asyncio.CancelledError)
 
 
 def in_reactor(handler: _H) -> _H:
@@ -54,52 +59,57 @@ def checked(handlers: Any) -> dict[str, Handler]:
     @raises BadRequest: it is none, or empty, or something in it cannot be called.
     """
     if not isinstance(handlers, Mapping) or not handlers:
-        raise BadRequest("a worker needs handlers: a mapping of task type to function, not empty")
+        raise BadRequest(
+            "a worker needs tasks: an App that has some, or a mapping of task type to function,"
+            " not empty"
+        )
     for name, handler in handlers.items():
         if not isinstance(name, str) or not callable(handler):
             raise BadRequest(f"the handler for {name!r} must be a function, not {handler!r}")
     return dict(handlers)
 
 
-def call_in_thread(handler: Handler, task: Task, reactor: Any, pool: ThreadPool) -> Deferred[Any]:
-    """Run C{handler} in a thread; fires with what it returns, or fails as it raises."""
-    return deferToThreadPool(reactor, pool, _in_thread, handler, task)
+def returned_in_thread(value: Any, context: Context) -> Any:
+    """
+    What a handler that runs outside the reactor's thread returned.
 
-
-def _in_thread(handler: Handler, task: Task) -> Any:
-    value = handler(task)
-    if isinstance(value, Deferred) or inspect.iscoroutine(value):
+    @raises PermanentFailure: only the reactor could wait for that.
+    """
+    if isinstance(value, Deferred) or inspect.isawaitable(value):
         if inspect.iscoroutine(value):
             value.close()
         raise PermanentFailure(
-            f"the handler for {task.type!r} ran in a thread and returned a"
+            f"the handler for {context.type!r} ran outside the reactor's thread and returned a"
             f" {type(value).__name__}: mark it with taskqueue.worker.in_reactor"
         )
     return value
 
 
-def report_of(delivery: Delivery, task: Task, ended: Any) -> Report:
+def completed(value: Any) -> Verdict:
     """
-    What to tell the broker.
-
-    @param ended: what the handler returned, or its L{Failure}.  Bytes are the
-        result as they are, text as UTF-8, C{None} an empty one; anything else
-        is written as JSON.
+    What to tell of a handler that returned C{value}: bytes are the result as they
+    are, text as UTF-8, C{None} an empty one; anything else is written as JSON.
     """
-    if not isinstance(ended, Failure):
-        try:
-            return Report(delivery.id, delivery.lease, State.COMPLETED, _as_bytes(ended))
-        except BadRequest as refusal:
-            text = f"The handler returned what is neither bytes nor text nor JSON: {refusal}"
-            return _failed(delivery, text, permanent=True)
-    error = ended.value or LookupError(ended.getErrorMessage())
-    if task.cancelled and isinstance(error, (TaskCancelled, CancelledError)):
-        return Report(delivery.id, delivery.lease, State.CANCELLED)
-    return _failed(delivery, error_text(error), permanent=isinstance(error, PermanentFailure))
+    try:
+        return Verdict("completed", _as_bytes(value))
+    except BadRequest as refusal:
+        text = f"The handler returned what is neither bytes nor text nor JSON: {refusal}"
+        return Verdict("failed", error=text, permanent=True)
 
 
-def _failed(delivery: Delivery, error: str, *, permanent: bool) -> Report:
-    return Report(delivery.id, delivery.lease, State.FAILED, error=error, permanent=permanent)
+def verdict_of(error: BaseException, context: Context) -> Verdict:
+    """What to tell of a handler that raised C{error}."""
+    if isinstance(error, Snooze):
+        return Verdict("released", delay_s=error.in_s)
+    if isinstance(error, Retry):
+        return Verdict("failed", error=str(error)[:LONGEST_ERROR], retry_in_s=error.in_s)
+    if isinstance(error, Discard):
+        text = f"discarded: {error.reason}"[:LONGEST_ERROR]
+        return Verdict("failed", error=text, permanent=True)
+    if context.cancelled and isinstance(error, _CANCELLED):
+        return Verdict("cancelled")
+    permanent = isinstance(error, PermanentFailure)
+    return Verdict("failed", error=error_text(error), permanent=permanent)
 
 
 def _as_bytes(value: Any) -> bytes:
@@ -129,4 +139,4 @@ def error_text(error: BaseException) -> str:
 def _is_ours(frames: TracebackType) -> bool:
     """Whether this frame only leads to the handler."""
     module = str(frames.tb_frame.f_globals.get("__name__"))
-    return module == __name__ or module.startswith("twisted.")
+    return module.startswith(("taskqueue.worker.", "twisted."))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskqueue import strictjson
-from taskqueue.app.context import Context, Sink
+from taskqueue.app.context import DESCRIBED, Context, Sink
 from taskqueue.app.outcomes import PermanentFailure, TaskCancelled
 
 __all__ = ["PermanentFailure", "Task", "TaskCancelled"]
@@ -31,6 +31,11 @@ class Task(Context):
         """
         super().__init__(sink, described)
         self.payload = payload
+
+    @classmethod
+    def of(cls, delivery: Any, sink: Sink) -> Task:
+        """The task of a L{Delivery<taskqueue.client.Delivery>}."""
+        return cls(sink, {name: getattr(delivery, name) for name in DESCRIBED}, delivery.payload)
 
     def json(self) -> Any:
         """

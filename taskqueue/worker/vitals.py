@@ -9,6 +9,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import psutil
@@ -28,21 +29,51 @@ class Vitals(NamedTuple):
 
 
 class Process:
-    """This process, as the operating system sees it."""
+    """This process and its children, as the operating system sees them."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._process.cpu_percent(None)
+        self._own = psutil.Process()
+        self._own.cpu_percent(None)
+        self._children: dict[int, psutil.Process] = {}
         self._looked_at = time.monotonic()
         self._cpu_percent: float | None = None
 
-    def vitals(self) -> Vitals:
-        """What it takes now."""
+    def vitals(self, children: Iterable[int] = ()) -> Vitals:
+        """
+        What they take now.
+
+        @param children: process ids.
+        """
+        processes = [self._own, *self._known(children)]
         now = time.monotonic()
         if now - self._looked_at >= SHORTEST_LOOK_S:
             self._looked_at = now
-            self._cpu_percent = self._process.cpu_percent(None)
-        return Vitals(self._cpu_percent, self._process.memory_info().rss)
+            self._cpu_percent = sum(_cpu_percent(process) for process in processes)
+        return Vitals(self._cpu_percent, sum(map(_rss_bytes, processes)))
+
+    def _known(self, pids: Iterable[int]) -> list[psutil.Process]:
+        """Their processes; a share of a processor is measured since the look before."""
+        before, self._children = self._children, {}
+        for pid in pids:
+            try:
+                self._children[pid] = before.get(pid) or psutil.Process(pid)
+            except psutil.Error:  # it has just ended
+                continue
+        return list(self._children.values())
+
+
+def _cpu_percent(process: psutil.Process) -> float:
+    try:
+        return process.cpu_percent(None)
+    except psutil.Error:
+        return 0.0
+
+
+def _rss_bytes(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
 
 
 def make_worker_id() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,101 +17,111 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from taskqueue.client import Client, Delivery, Lost
-from taskqueue.errors import (
-    BadRequest,
-    FatalClientError,
-    StaleIncarnation,
-    TaskQueueError,
-    TimedOut,
-    TooManyConnections,
-    UnknownWorker,
-    WorkerExists,
-)
-from taskqueue.worker.handlers import Handler, checked
+from taskqueue.errors import BadRequest, TaskQueueError, UnknownWorker
+from taskqueue.worker.asking import FATAL, Asking
+from taskqueue.worker.executors import Executor
+from taskqueue.worker.executors.inloop import InLoop
+from taskqueue.worker.executors.threads import Threads
 from taskqueue.worker.heartbeats import Heartbeats
 from taskqueue.worker.jobs import Jobs
 from taskqueue.worker.reporting import Reporter
+from taskqueue.worker.returning import Returns
 from taskqueue.worker.vitals import Process, make_worker_id
+from taskqueue.worker.work import works_of
 
 #: How long a claim waits for tasks, seconds.
 CLAIM_WAIT_S = 30.0
 
-#: The pause after a refusal that names none, seconds.
-PAUSE_S = 1.0
-
 #: How long the last words to the broker may take, seconds.
 GOODBYE_S = 5.0
 
-#: What goes away by itself, although it ends a connection.
-_PASSING = (TimedOut, TooManyConnections)
-
-#: What no second attempt can mend.
-_FATAL = (BadRequest, StaleIncarnation, WorkerExists, FatalClientError)
+#: How long stopping waits for what is running, seconds.
+STOP_TIMEOUT_S = 60.0
 
 
 class Worker(Service):
     """
-    Runs handlers on the tasks of a broker.
+    Runs the tasks of a broker.
 
-    Plain functions run in threads; coroutine functions, and those marked with
-    L{in_reactor<taskqueue.worker.in_reactor>}, in the reactor's.  An exception
-    fails the task, L{PermanentFailure} for good.
+    Coroutine functions, and those marked with
+    L{in_reactor<taskqueue.worker.in_reactor>}, run on the event loop; all others
+    where C{pool} runs them.
 
     To stop is graceful: no more is claimed, what runs may end within
-    C{stop_timeout_s}, the rest is given back, and the broker is told.
+    C{stop_timeout_s}, the rest is given back, and only then killed, and the broker
+    is told.  L{hurry} cuts that short.
 
     @ivar finished: fires when the worker has stopped, for whatever reason; fails
-        with what the broker refuses it with.
+        with what the broker refuses it with, or why its tasks cannot be run.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
+        tasks: Any,
         client: Client,
         reactor: Any,
         *,
         queues: Sequence[str] = ("default",),
         concurrency: int = 1,
+        pool: Executor | None = None,
+        prefetch: int = 0,
         worker_id: str | None = None,
         incarnation: int | None = None,
-        stop_timeout_s: float = 30.0,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
+        prepare: Callable[[Client], Awaitable[None]] | None = None,
     ) -> None:
         """
-        @param handlers: by task type.
+        @param tasks: an L{App}, or a mapping of task type to function.
         @param client: not started yet; the worker starts and closes it.
         @param queues: in order of preference.
         @param concurrency: how many tasks are run at a time.
+        @param pool: runs what does not belong on the event loop; threads where
+            not given.
+        @param prefetch: how many more tasks it claims, to have them at hand; a
+            task that is more urgent does not overtake those.
         @param worker_id: unique among live workers; made up where not given.
         @param incarnation: larger at every start; milliseconds since the epoch
             where not given.
         @param stop_timeout_s: how long stopping waits for what is running.
-        @raises BadRequest: there are no handlers, no queues, or no concurrency.
+        @param prepare: awaited once, when the worker is registered and has not
+            claimed anything.
+        @raises BadRequest: there are no tasks, no queues, or no concurrency.
         """
         if concurrency < 1 or not queues:
             raise BadRequest("a worker needs at least one queue, and a concurrency of 1 or more")
-        self.handlers = checked(handlers)
+        if prefetch < 0:
+            raise BadRequest(f"prefetch is {prefetch}, expected 0 or more")
+        works = works_of(tasks)
         self.client = client
-        self.types = sorted(self.handlers)
+        self.types = sorted(works)
         self.queues = list(queues)
         self.concurrency = concurrency
+        self.prefetch = prefetch
         self.worker_id = worker_id or make_worker_id()
         self.incarnation = incarnation or int(time.time() * 1000)
         self.stop_timeout_s = stop_timeout_s
         self.finished: Deferred[None] = Deferred()
         self._reactor = reactor
+        self._prepare = prepare
         self._process = Process()
-        self._quiet = False
+        self._asking = Asking(reactor)
+        self._hurried = False
         self._slot: Deferred[None] | None = None
-        self._asked: Deferred[Any] | None = None
         self._idle: Deferred[None] | None = None
         self._claiming: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._reporter = Reporter(client, reactor)
-        self._jobs = Jobs(self.handlers, client, reactor, concurrency)
+        self._returns = Returns(client, reactor)
+        self._jobs = Jobs(
+            *(works, client, reactor, concurrency),
+            loop=InLoop(works, concurrency, reactor),
+            pool=pool or Threads(works, concurrency, reactor),
+        )
         self._jobs.on_report = self._reporter.add
-        self._jobs.on_ended = self._job_ended
+        self._jobs.on_return = self._returns.add
+        self._jobs.on_free = self._job_ended
         self._reporter.on_taken = self._wake
         self._heartbeats = Heartbeats(self._beat, lambda: self._jobs.shortest_lease_s, reactor)
         client.on_lost("cancel", lambda lost: self._jobs.cancel(lost.lease))
@@ -119,7 +129,7 @@ class Worker(Service):
 
     @property
     def in_hand(self) -> int:
-        """How many tasks are running."""
+        """How many tasks it holds."""
         return len(self._jobs)
 
     # --- claiming ---------------------------------------------------------------------
@@ -127,23 +137,37 @@ class Worker(Service):
     def startService(self) -> None:
         """Connect, register, and begin to claim."""
         super().startService()
-        self._jobs.open()
         self.client.start()
         self._claiming = Deferred.fromCoroutine(self._run()).addErrback(self._refused)
 
     async def _run(self) -> None:
+        try:
+            await self._asking.ask(self._jobs.start())
+        except CancelledError:
+            return
         await self._register()
-        while not self._quiet:
+        await self._make_ready()
+        while not self._asking.quiet:
             free = self._free_slots()
             if free > 0:
                 await self._claim(free)
             else:
                 await self._free_slot()
 
+    async def _make_ready(self) -> None:
+        while self._prepare is not None and not self._asking.quiet:
+            try:
+                await self._prepare(self.client)
+                self._prepare = None
+            except TaskQueueError as error:
+                await self._asking.pause_after("the worker could not prepare", error)
+
     def _free_slots(self) -> int:
+        if self._jobs.waiting > self.prefetch // 2:
+            return 0  # enough is at hand: many are claimed at once, not one by one
         # Results that the broker does not take must not pile up without bound.
-        unreported = max(0, len(self._reporter) - self.concurrency)
-        return self.concurrency - len(self._jobs) - unreported
+        unreported = max(0, len(self._reporter) - self.concurrency - self.prefetch)
+        return self._jobs.slots + self.prefetch - len(self._jobs) - unreported
 
     async def _free_slot(self) -> None:
         self._slot = Deferred()
@@ -158,14 +182,18 @@ class Worker(Service):
 
     def _job_ended(self) -> None:
         self._wake()
-        if self._idle is not None and not self._jobs:
-            idle, self._idle = self._idle, None
+        if not self._jobs:
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
             idle.callback(None)
 
     async def _claim(self, free: int) -> None:
         limits = self.client.limits
         try:
-            deliveries: list[Delivery] = await self._ask(
+            deliveries: list[Delivery] = await self._asking.ask(
                 # Said each time: a claim must never fall back on the defaults of a
                 # connection without a worker.
                 self.client.claim(
@@ -182,57 +210,33 @@ class Worker(Service):
             await self._register()
             return
         except TaskQueueError as error:
-            await self._pause_after("tasks could not be claimed", error)
+            await self._asking.pause_after("tasks could not be claimed", error)
             return
         for delivery in deliveries:
             self._jobs.begin(delivery)
         if deliveries:
             self._heartbeats.hurry()
 
-    async def _ask(self, asked: Deferred[Any]) -> Any:
-        """Wait for C{asked}; L{be_quiet} cancels it."""
-        self._asked = asked
-        try:
-            return await asked
-        finally:
-            self._asked = None
-
-    async def _pause_after(self, what: str, error: TaskQueueError) -> None:
-        """
-        @raises TaskQueueError: C{error}, where no pause can mend it.
-        """
-        if self._quiet:
-            return
-        if isinstance(error, _FATAL) and not isinstance(error, _PASSING):
-            raise error
-        pause_s = error.retry_after_s or PAUSE_S
-        self._log.warn("{what}: {error}; again in {pause} s", what=what, error=error, pause=pause_s)
-        try:
-            await self._ask(deferLater(self._reactor, pause_s, lambda: None))
-        except CancelledError:
-            return
-
     def be_quiet(self) -> None:
-        """Claim no more; what is running goes on."""
-        if not self._quiet:
-            self._quiet = True
+        """Claim no more; what is running goes on, what has not begun is given back."""
+        if not self._asking.quiet:
             self._log.info("worker {worker} claims no more", worker=self.worker_id)
-            if self._asked is not None:
-                self._asked.cancel()
+            self._jobs.give_back_waiting()
+            self._asking.withdraw()
             self._wake()
 
     # --- the broker's view --------------------------------------------------------------
 
     async def _register(self) -> None:
-        while not self._quiet:
+        while not self._asking.quiet:
             try:
-                answer = await self._ask(
+                answer = await self._asking.ask(
                     self.client.register_worker(
                         self.worker_id,
                         self.incarnation,
                         queues=self.queues,
                         types=self.types,
-                        capacity=self.concurrency,
+                        capacity=self.concurrency + self.prefetch,
                         host=socket.gethostname(),
                         pid=os.getpid(),
                         on_registered=self._registered_again,
@@ -241,7 +245,7 @@ class Worker(Service):
             except CancelledError:
                 return
             except TaskQueueError as error:
-                await self._pause_after("the worker could not be registered", error)
+                await self._asking.pause_after("the worker could not be registered", error)
             else:
                 self._registered(answer)
                 return
@@ -250,33 +254,27 @@ class Worker(Service):
         self._log.info("worker {worker} is registered", worker=self.worker_id)
         self._reporter.most = self.client.limits.max_batch_results
         self._heartbeats.start(answer["heartbeat_s"])
-        ours = {*self._jobs.tokens(), *self._reporter.tokens()}
+        ours = {*self._jobs.tokens(), *self._reporter.tokens(), *self._returns.tokens()}
         theirs = {item["lease"]: item["task"] for item in answer["leases"]}
         self._jobs.drop(set(self._jobs.tokens()) - theirs.keys())
         # Delivered on a connection that broke before they arrived.
-        self._give_back([(task, token) for token, task in theirs.items() if token not in ours])
+        for token, task in theirs.items():
+            if token not in ours:
+                self._returns.add((task, token))
 
     def _registered_again(self, answer: dict[str, Any] | Exception) -> None:
         if not isinstance(answer, Exception):
             self._registered(answer)
-        elif isinstance(answer, _FATAL):
+        elif isinstance(answer, FATAL):
             self._refused(Failure(answer))
         else:
             self._log.warn("the worker could not be registered again: {error}", error=answer)
-
-    def _give_back(self, holdings: list[tuple[str, int]]) -> None:
-        if holdings:
-            self.client.release(holdings).addErrback(self._not_told)
-
-    def _not_told(self, failure: Failure) -> None:
-        failure.trap(TaskQueueError)
-        self._log.info("the broker could not be told: {error}", error=failure.value)
 
     def _lease_lost(self, lost: Lost) -> None:
         self._jobs.drop([lost.lease])
 
     async def _beat(self) -> None:
-        vitals = self._process.vitals()
+        vitals = self._process.vitals(self._jobs.pids())
         tokens = self._jobs.tokens()
         orders = await self.client.heartbeat(
             self.worker_id,
@@ -310,6 +308,11 @@ class Worker(Service):
             self._stopping = deferLater(self._reactor, 0, lambda: None)
             self._stopping.addCallback(lambda _: self._stop(failure))
 
+    def hurry(self) -> None:
+        """Where the worker stops, wait no longer for what is running."""
+        self._hurried = True
+        self._wait_no_more()
+
     def stopService(self) -> Deferred[None]:
         """Stop gracefully; fires when the worker has stopped."""
         super().stopService()
@@ -335,22 +338,28 @@ class Worker(Service):
         )
         if self._claiming is not None:
             await self._claiming
-        if self._jobs:
+        if self._jobs and not self._hurried:
             self._idle = Deferred()
             await self._within(self._idle, self.stop_timeout_s)
-        left = self._jobs.holdings()
         self._heartbeats.stop()
-        self._jobs.drop(token for _, token in left)
-        if self.client.connected:
-            await self._within(Deferred.fromCoroutine(self._say_goodbye(left)), GOODBYE_S)
-        self._jobs.close()
+        # Given back first: once its process is killed, a task should be somebody else's.
+        for holding in self._jobs.forget():
+            self._returns.add(holding)
+        await self._within(Deferred.fromCoroutine(self._hand_over()), GOODBYE_S)
+        self._jobs.stop_running()
+        await self._jobs.shut_down(0.0)
+        await self._within(Deferred.fromCoroutine(self._say_goodbye()), GOODBYE_S)
         await self.client.close()
 
-    async def _say_goodbye(self, left: list[tuple[str, int]]) -> None:
-        await self._reporter.drained()
+    async def _hand_over(self) -> None:
+        if self.client.connected:
+            await self._reporter.drained()
+            await self._returns.drained()
+
+    async def _say_goodbye(self) -> None:
+        if not self.client.connected:
+            return
         try:
-            if left:
-                await self.client.release(left)
             await self.client.deregister_worker(self.worker_id)
         except TaskQueueError as error:
             self._log.info("the broker did not hear that the worker stops: {error}", error=error)

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-from twisted.internet.defer import CancelledError
-from twisted.python.failure import Failure
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue.app.context import DESCRIBED, Context
+from taskqueue.app.outcomes import Discard, Retry, Snooze, Verdict
 from taskqueue.client import Delivery
-from taskqueue.core.task import State
 from taskqueue.errors import BadRequest
 from taskqueue.worker import PermanentFailure, Task, TaskCancelled, in_reactor
-from taskqueue.worker.handlers import LONGEST_ERROR, checked, report_of, runs_in_reactor
+from taskqueue.worker.handlers import LONGEST_ERROR, checked, runs_in_reactor
+from taskqueue.worker.work import HandlerWork
 
 DELIVERY = Delivery("id", "t", "q", 150, b"p", 1, 7, 30.0, 1.0, 0, 0, {"a": "b"})
 
 
-def failure_of(function) -> Failure:
-    try:
-        function()
-    except Exception:
-        return Failure()
-    raise AssertionError("it did not fail")
+class Kept:
+    """A sink."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def progress(self, context: Context, value: Any) -> None:
+        self.told.append(value)
+
+    def log(self, context: Context, message: str, fields: Mapping[str, Any]) -> None:
+        self.told.append((message, fields))
 
 
-def boom() -> None:
+def make_task(payload: bytes = b"p") -> Task:
+    return Task(Kept(), {name: getattr(DELIVERY, name) for name in DESCRIBED}, payload)
+
+
+def raising(error: BaseException) -> Callable[[Task], None]:
+    def handler(task: Task) -> None:
+        raise error
+
+    return handler
+
+
+def boom(task: Task) -> None:
     raise ValueError("broken " + "x" * 20_000)
 
 
-class Reports(SynchronousTestCase):
+class Verdicts(SynchronousTestCase):
     def setUp(self) -> None:
-        self.task = Task(DELIVERY, lambda value: None)
+        self.task = make_task()
 
-    def report(self, ended):
-        return report_of(DELIVERY, self.task, ended)
+    def verdict(self, handler: Callable[[Task], Any]) -> Verdict:
+        return HandlerWork(handler).perform(b"p", self.task)
 
     def test_results(self) -> None:
         for returned, result in (
@@ -46,60 +65,76 @@ class Reports(SynchronousTestCase):
             (3, b"3"),
             ([], b"[]"),
         ):
-            report = self.report(returned)
-            self.assertEqual((report.status, report.result), (State.COMPLETED, result))
-            self.assertEqual((report.task, report.lease), ("id", 7))
+            verdict = self.verdict(lambda task, returned=returned: returned)
+            self.assertEqual(verdict, Verdict("completed", result))
 
     def test_what_cannot_be_a_result(self) -> None:
-        report = self.report(object())
-        self.assertEqual((report.status, report.permanent), (State.FAILED, True))
-        self.assertIn("neither bytes nor text nor JSON", report.error)
+        verdict = self.verdict(lambda task: object())
+        self.assertEqual((verdict.status, verdict.permanent), ("failed", True))
+        self.assertIn("neither bytes nor text nor JSON", verdict.error or "")
+
+    def test_what_only_the_reactor_could_wait_for(self) -> None:
+        verdict = self.verdict(lambda task: Deferred())
+        self.assertEqual((verdict.status, verdict.permanent), ("failed", True))
+        self.assertIn("in_reactor", verdict.error or "")
 
     def test_an_exception(self) -> None:
-        report = self.report(failure_of(lambda: 1 / 0))
-        self.assertEqual((report.status, report.permanent), (State.FAILED, False))
-        first, _, rest = report.error.partition("\n")
+        verdict = self.verdict(lambda task: 1 / 0)
+        self.assertEqual((verdict.status, verdict.permanent), ("failed", False))
+        first, _, rest = (verdict.error or "").partition("\n")
         self.assertEqual(first, "ZeroDivisionError: division by zero")
         self.assertIn("in <lambda>", rest)
+        self.assertNotIn("work.py", rest)
 
     def test_a_long_one_is_cut_in_the_middle(self) -> None:
-        error = self.report(failure_of(boom)).error
+        error = self.verdict(boom).error or ""
         self.assertLessEqual(len(error), LONGEST_ERROR)
         self.assertTrue(error.startswith("ValueError: broken"))
         self.assertTrue(error.endswith("x"))
 
-    def test_a_permanent_one(self) -> None:
-        def give_up() -> None:
-            raise PermanentFailure("no such customer")
-
-        report = self.report(failure_of(give_up))
-        self.assertEqual((report.status, report.permanent), (State.FAILED, True))
+    def test_what_a_handler_may_raise(self) -> None:
+        for error, expected in (
+            (Snooze(3), Verdict("released", delay_s=3.0)),
+            (Retry(4, "busy"), Verdict("failed", error="busy", retry_in_s=4)),
+            (Discard("old"), Verdict("failed", error="discarded: old", permanent=True)),
+        ):
+            self.assertEqual(self.verdict(raising(error)), expected)
+        verdict = self.verdict(raising(PermanentFailure("no such customer")))
+        self.assertEqual((verdict.status, verdict.permanent), ("failed", True))
+        verdict = self.verdict(raising(SystemExit(1)))
+        self.assertEqual((verdict.status, verdict.permanent), ("failed", False))
 
     def test_a_cancelled_one(self) -> None:
         self.task.cancelled = True
-        for error in (CancelledError(), failure_of(self.task.check).value):
-            self.assertEqual(self.report(Failure(error)).status, State.CANCELLED)
-        self.assertEqual(self.report(Failure(ValueError("x"))).status, State.FAILED)
-        self.assertEqual(self.report(b"done all the same").status, State.COMPLETED)
+        self.assertEqual(self.verdict(lambda task: task.check()).status, "cancelled")
+        self.assertEqual(self.verdict(raising(CancelledError())).status, "cancelled")
+        self.assertEqual(self.verdict(raising(ValueError("x"))).status, "failed")
+        self.assertEqual(self.verdict(lambda task: b"all the same").status, "completed")
 
     def test_to_cancel_oneself_is_a_failure(self) -> None:
-        self.assertEqual(self.report(Failure(TaskCancelled("mine"))).status, State.FAILED)
+        self.assertEqual(self.verdict(raising(TaskCancelled("mine"))).status, "failed")
+
+    def test_time_outs_stand_in_a_header(self) -> None:
+        work = HandlerWork(boom)
+        self.assertEqual(work.timeout_for({"timeout_s": "2.5"}), 2.5)
+        self.assertIsNone(work.timeout_for({"timeout_s": "soon"}))
+        self.assertIsNone(work.timeout_for({}))
 
 
 class Tasks(SynchronousTestCase):
     def test_what_a_handler_sees(self) -> None:
-        told: list = []
-        task = Task(DELIVERY._replace(payload=b'{"a": 1}'), told.append)
+        task = make_task(b'{"a": 1}')
         self.assertEqual((task.id, task.type, task.headers), ("id", "t", {"a": "b"}))
         self.assertEqual(task.json(), {"a": 1})
         task.progress(5)
-        self.assertEqual(told, [5])
+        task.log("here", step=1)
+        self.assertEqual(task._sink.told, [5, ("here", {"step": 1})])
         task.check()
         task.cancelled = True
         self.assertRaises(TaskCancelled, task.check)
 
     def test_a_payload_that_is_no_json(self) -> None:
-        self.assertRaises(BadRequest, Task(DELIVERY, print).json)
+        self.assertRaises(BadRequest, make_task().json)
 
 
 class Handlers(SynchronousTestCase):

@@ -351,7 +351,7 @@ class Mishaps(WorkerCase):
         worker.be_quiet()
         await client.release([(task, token)])
         await worker._beat()
-        self.assertTrue(cancelled[0].cancelled)
+        self.assertTrue(cancelled[0].lease_lost)
         self.assertEqual((worker.in_hand, len(worker._reporter)), (0, 0))
 
     @flow

@@ -1,0 +1,72 @@
+"""
+What runs tasks: child processes, threads, or the event loop.
+
+An executor is told what to run and what to stop, and knows nothing of the
+broker.  All of it is called in the reactor's thread, and calls back there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.app.outcomes import Verdict
+from taskqueue.client import Delivery
+from taskqueue.worker.stopping import Reason
+
+
+class Listener(Protocol):
+    """What an executor tells while tasks run."""
+
+    def progress(self, token: int, value: Any) -> None:
+        """A task has come so far."""
+
+    def logged(self, token: int, message: str, fields: Mapping[str, Any]) -> None:
+        """A task has something for the worker's log."""
+
+    def capacity_changed(self) -> None:
+        """It can run more tasks, or fewer, than a moment ago."""
+
+
+class Executor(Protocol):
+    """
+    Runs tasks.
+
+    @ivar capacity: how many it can run at a time, just now.
+    @ivar listener: who is told of what happens meanwhile.
+    """
+
+    listener: Listener
+
+    @property
+    def capacity(self) -> int: ...
+
+    def start(self) -> Deferred[None]:
+        """
+        Fires when it can run tasks; fails with L{BadRequest} where it never will,
+        and its text says why.
+        """
+
+    def run(self, delivery: Delivery) -> Deferred[Verdict]:
+        """
+        Run this at once; the caller keeps to L{capacity}.
+
+        @return: fires with how it ended, and never fails.
+        """
+
+    def stop_task(self, token: int, reason: Reason) -> None:
+        """
+        Have a running task stop: it is told, then asked, then made to, as far as
+        that is possible.  What L{run} returned fires all the same.
+        """
+
+    def shut_down(self, within_s: float) -> Deferred[None]:
+        """
+        Let everything go; what still runs after C{within_s} seconds is killed, or
+        left alone where that is not possible.
+        """
+
+    def pids(self) -> list[int]:
+        """The processes that it has."""

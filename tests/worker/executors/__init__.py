@@ -1,0 +1,1 @@
+"""Tests of taskqueue.worker.executors."""
