@@ -9,10 +9,19 @@ from functools import cache
 from typing import Any, TypeVar
 
 from taskqueue.core.task import STATES_BY_WORD, State
-from taskqueue.errors import TaskQueueError, by_code
+from taskqueue.errors import (
+    ShuttingDown,
+    StoreUnavailable,
+    TaskQueueError,
+    TooManyRequests,
+    by_code,
+)
 from taskqueue.wire import Header
 
 _T = TypeVar("_T")
+
+#: Refusals that have to do with the broker and not with what is asked, and pass.
+PASSING = (ShuttingDown, StoreUnavailable, TooManyRequests)
 
 
 @cache

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from twisted.logger import Logger
 
+from taskqueue.client.answers import PASSING
+from taskqueue.client.framework import Delayed
 from taskqueue.client.messages import Outcome
 from taskqueue.client.requests import Request
 from taskqueue.client.session import Session
@@ -19,6 +21,9 @@ Waiter = Callable[[Outcome | TaskQueueError], None]
 
 #: Most ids that one WATCH names.
 _BATCH = 1000
+
+#: The pause before asking again, where the broker names none, seconds.
+_PAUSE_S = 1.0
 
 
 class Outcomes:
@@ -37,6 +42,8 @@ class Outcomes:
         self._waiters: dict[str, list[Waiter]] = {}
         self._submitting: set[str] = set()
         self._unasked: list[str] = []
+        self._refused: list[str] = []
+        self._timer: Delayed | None = None
         self._not_watched: list[str] = []
         self._queues: dict[str, list[Callable[[Outcome], None]]] = {}
 
@@ -86,6 +93,9 @@ class Outcomes:
         for task_id in list(self._waiters):
             self._tell(task_id, error)
         self._queues.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # --- asking -------------------------------------------------------------------------
 
@@ -96,6 +106,16 @@ class Outcomes:
         wanted = [task_id for task_id in asked if task_id in self._waiters]
         for header, ids in self._watches(wanted):
             self._session.send_now(MessageType.WATCH, header, self._answered(ids))
+
+    def _ask_later(self, ids: Sequence[str], pause_s: float) -> None:
+        self._refused += ids
+        if self._timer is None:
+            self._timer = self._session.framework.call_later(pause_s, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._timer = None
+        self._unasked, self._refused = self._unasked + self._refused, []
+        self._ask()
 
     def again(self) -> Iterator[Request]:
         """What to ask for first on a new connection."""
@@ -115,7 +135,9 @@ class Outcomes:
 
     def _answered(self, ids: Sequence[str]) -> Callable[[Header | Exception], None]:
         def answered(answer: Header | Exception) -> None:
-            if isinstance(answer, TaskQueueError):
+            if isinstance(answer, PASSING):
+                self._ask_later(ids, answer.retry_after_s or _PAUSE_S)
+            elif isinstance(answer, TaskQueueError):
                 for task_id in ids:
                     self._tell(task_id, answer)
             elif not isinstance(answer, Exception):

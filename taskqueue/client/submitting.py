@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
-from taskqueue.client.answers import error_from
+from taskqueue.client.answers import PASSING, error_from
 from taskqueue.client.calls import Calls
 from taskqueue.client.codecs import Codec
 from taskqueue.client.framework import pause
@@ -19,10 +19,7 @@ from taskqueue.errors import (
     AnswerTimedOut,
     ConnectionLost,
     QueueFull,
-    ShuttingDown,
-    StoreUnavailable,
     TaskQueueError,
-    TooManyRequests,
     UnknownDependency,
 )
 from taskqueue.wire import Header, MessageType
@@ -39,11 +36,8 @@ RETRY_FOR_S = 60.0
 #: The pause before such a task is submitted again, seconds.
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 
-#: What has to do with the broker or the way to it, and passes.
-_PASSING = (ShuttingDown, StoreUnavailable, TooManyRequests)
-
-#: What passes as well, but may take long, or has taken long already.
-_SLOWLY_PASSING = (*_PASSING, QueueFull, AnswerTimedOut, ConnectionLost)
+#: What passes, though it may take long, or has taken long already.
+_SLOWLY_PASSING = (*PASSING, QueueFull, AnswerTimedOut, ConnectionLost)
 
 Answer = TaskHandle | TaskQueueError
 Tasks = Iterable[Submission | Mapping[str, Any]]
@@ -212,7 +206,7 @@ class SubmitCalls(Calls):
     def patience(self, retry_for_s: float | None) -> Patience:
         """Which refusals L{submit} and L{submit_many} take for how long."""
         if retry_for_s is None:
-            return Patience(self._session.timeout_s, _PASSING)
+            return Patience(self._session.timeout_s, PASSING)
         return Patience(retry_for_s, _SLOWLY_PASSING)
 
     async def submit_chunk(

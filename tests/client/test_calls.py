@@ -313,6 +313,28 @@ class Waiting(CallCase):
         self.failureResultOf(call, errors.UnknownTask)
         self.assertNoResult(other)
 
+    def test_a_broker_that_cannot_say_now_is_asked_again(self) -> None:
+        call = self.start(self.calls.result(A))
+        self.clock.advance(0)
+        self.peer.nack(self.peer.expect(M.WATCH), "SHUTTING_DOWN", retry_after_s=2.0)
+        self.clock.advance(1.9)
+        self.assertEqual(self.peer.got, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.peer.expect(M.WATCH)["tasks"], [A])
+        self.peer.say(M.EVENT, {"events": [outcome(A)]})
+        self.assertEqual(self.successResultOf(call), b"R")
+
+    def test_a_closed_client_asks_nobody_again(self) -> None:
+        self.failureResultOf(self.closed_while_refused(), errors.ConnectionLost)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def closed_while_refused(self):
+        call = self.start(self.calls.result(A))
+        self.clock.advance(0)
+        self.peer.nack(self.peer.expect(M.WATCH), "SHUTTING_DOWN", retry_after_s=2.0)
+        self.calls.close(errors.ConnectionLost("closed"))
+        return call
+
     def test_not_in_time(self) -> None:
         call = self.start(self.calls.result(A, timeout_s=5))
         self.clock.advance(0)
