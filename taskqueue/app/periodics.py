@@ -4,7 +4,7 @@ Tasks that come again and again: declared here, fired by the broker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -71,3 +71,15 @@ class Periodic(NamedTuple):
             for name, value in self._asdict().items()
             if name not in ("name", "submission") and value is not None
         }
+
+
+async def register(periodics: Iterable[Periodic], client: Any) -> None:
+    """
+    Tell the broker of these, each by its name; one that it has as it is keeps its
+    next tick.
+
+    @param client: for Twisted or asyncio.
+    @raises TaskQueueError: the broker refuses one.
+    """
+    for periodic in periodics:
+        await client.put_periodic(periodic.name, periodic.submission, **periodic.fields())

@@ -4,72 +4,229 @@ The command that starts a worker.
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from taskqueue.cli.running import OK, REFUSED, USAGE, complain, explain
+import click
+from click.core import ParameterSource
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from taskqueue.app.application import App
+from taskqueue.app.periodics import register
+from taskqueue.cli import reloading
+from taskqueue.cli.running import OK, REFUSED, USAGE, complain, explain, log_to, run
+from taskqueue.cli.setting import Setting
 from taskqueue.client import Client
+from taskqueue.client.link import DEFAULT_ADDRESS
 from taskqueue.errors import BadRequest, TaskQueueError
-from taskqueue.worker import Handler, Worker
-from taskqueue.worker.handlers import checked
+from taskqueue.worker import WorkerService
+from taskqueue.worker.signals import heed_signals
+from taskqueue.worker.work import load_tasks, works_of
+from taskqueue.worker.worker import STOP_TIMEOUT_S
+
+#: How long running tasks may take when the worker is started anew, seconds.
+RELOAD_STOP_S = 2.0
 
 
-def load_handlers(named: str) -> dict[str, Handler]:
+@dataclass(frozen=True)
+class Order:
     """
-    The mapping that C{MODULE:NAME} names; modules in the working directory count.
+    What the command line says about a worker.
 
-    @raises BadRequest: there is none, its module cannot be imported, or it is no
-        mapping of task type to function.
+    @ivar tasks: C{MODULE:NAME}.
+    @ivar broker: its address; C{None}: the application's own.
+    @ivar how: more for L{WorkerService}.
     """
-    module_name, colon, name = named.partition(":")
-    if not module_name or not colon or not name:
-        raise BadRequest(f"{named!r} does not name handlers: write MODULE:NAME, as in app:HANDLERS")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the module does when it is imported
-        raise BadRequest(f"cannot import {module_name}: {type(error).__name__}: {error}") from None
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise BadRequest(f"module {module_name} has no {name}")
-        found = getattr(found, part)
-    return checked(found)
+
+    tasks: str
+    broker: str | None
+    timeout_s: float
+    reload: bool
+    how: dict[str, Any]
 
 
-async def work(
-    reactor: Any,
-    address: str,
-    timeout_s: float,
-    handlers: dict[str, Handler],
-    *,
-    queues: Sequence[str],
-    concurrency: int,
-    worker_id: str | None,
-    stop_timeout_s: float,
-) -> int:
-    """C{taskqueue worker}: until it is told to end."""
+class Reload:
+    """
+    Watches the code that a worker was started with.
+
+    @ivar wanted: it has changed, and the worker was told to stop.
+    """
+
+    _log = Logger()
+
+    def __init__(self, worker: WorkerService, reactor: Any, folder: Path) -> None:
+        self.wanted = False
+        self._worker = worker
+        self._folder = folder
+        self._watched = reloading.Watched()
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = reactor
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._loop.start(reloading.LOOK_S)
+
+    def _look(self) -> None:
+        changed = self._watched.changed(reloading.imported_files(self._folder))
+        if changed and not self.wanted:
+            self.wanted = True
+            name = changed[0].relative_to(self._folder)
+            self._log.info("{name} has changed: the worker starts anew", name=str(name))
+            self._worker.stop_timeout_s = min(self._worker.stop_timeout_s, RELOAD_STOP_S)
+            self._worker.stopService()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+
+async def work(reactor: Any, order: Order) -> int:
+    """
+    Run a worker until it is told to end.
+
+    @return: the exit status; L{RELOAD} where it is to be started again.
+    """
     try:
-        worker = Worker(
-            handlers,
-            Client(address, reactor, name="taskqueue-worker", timeout_s=timeout_s),
-            reactor,
-            queues=queues,
-            concurrency=concurrency,
-            worker_id=worker_id,
-            stop_timeout_s=stop_timeout_s,
-        )
+        worker = make_worker(reactor, order)
     except BadRequest as error:
         complain(str(error))
         return USAGE
+    heed_signals(worker, reactor)
     reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
+    reload = Reload(worker, reactor, Path.cwd())
+    if order.reload:
+        reload.start()
     worker.startService()
     try:
         await worker.finished
     except TaskQueueError as error:
         complain(explain(error))
         return REFUSED
-    return OK
+    finally:
+        reload.stop()
+    return RELOAD if reload.wanted else OK
+
+
+#: No exit status: the command begins again.
+RELOAD = -1
+
+
+def make_worker(reactor: Any, order: Order) -> WorkerService:
+    """
+    The worker that is ordered, not started.
+
+    @raises BadRequest: its tasks cannot be imported, or something else is wrong.
+    """
+    tasks = load_tasks(order.tasks)
+    address = order.broker
+    how = dict(order.how)
+    if isinstance(tasks, App):
+        address = address or tasks.address
+        if tasks.periodics:
+            how["prepare"] = partial(register, tasks.periodics)
+    client = Client(
+        address or DEFAULT_ADDRESS, reactor, name="taskqueue-worker", timeout_s=order.timeout_s
+    )
+    return WorkerService(order.tasks, client, reactor, **how)
+
+
+def carry_out(order: Order) -> int:
+    """
+    Run a worker, and again whenever its code has changed, where that is ordered.
+
+    @return: the exit status.
+    """
+    if order.reload:
+        try:
+            works_of(load_tasks(order.tasks))
+        except BadRequest as error:
+            complain(f"{error}\nwaiting for a change of the code ...")
+            reloading.wait_for_change(Path.cwd())
+            reloading.start_anew()
+    status = run(lambda reactor: work(reactor, order))
+    if status == RELOAD:
+        reloading.start_anew()
+    return status
+
+
+def _broker_of(context: click.Context, setting: Setting) -> str | None:
+    """The broker's address, where one was said."""
+    source = context.find_root().get_parameter_source("broker")
+    return None if source is ParameterSource.DEFAULT else setting.broker
+
+
+@click.command()
+@click.argument("tasks", metavar="MODULE:APP")
+@click.option("--queues", default="default", show_default=True, metavar="A,B,...")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option(
+    "--executor",
+    type=click.Choice(["processes", "threads"]),
+    default="processes",
+    show_default=True,
+    help="Where plain functions run.",
+)
+@click.option(
+    "--prefetch",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Claim so many tasks more, to have them at hand; for many tiny ones.",
+)
+@click.option(
+    "--recycle-after",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Replace a child process after N tasks.",
+)
+@click.option(
+    "--recycle-mb",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB",
+    help="Replace a child process that takes more memory.",
+)
+@click.option("--reload", is_flag=True, help="Start anew when the code changes, for development.")
+@click.option("--id", "worker_id", metavar="NAME", help="Unique among workers; made up if absent.")
+@click.option(
+    "--stop-timeout",
+    "stop_timeout_s",
+    type=click.FloatRange(0),
+    default=STOP_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long running tasks may take when it stops.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warn", "error"]),
+    default="info",
+    show_default=True,
+)
+@click.pass_context
+def worker(
+    context: click.Context, /, tasks: str, queues: str, reload: bool, log_level: str, **how: Any
+) -> None:
+    """
+    Run the tasks of APP in MODULE: a taskqueue.App, or a mapping of task type to
+    function.  The broker is APP's own unless --broker or TASKQUEUE_BROKER names one.
+
+    It ends when it is told to, by a signal or by the broker: running tasks may
+    finish, the others are given back.  A second signal hurries.
+    """
+    setting: Setting = context.obj
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    how["queues"] = names
+    order = Order(tasks, _broker_of(context, setting), setting.timeout_s, reload, how)
+    if not reload:
+        try:
+            works_of(load_tasks(tasks))
+        except BadRequest as error:
+            raise click.UsageError(str(error)) from None
+    log_to(sys.stderr, log_level)
+    sys.exit(carry_out(order))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -11,12 +10,10 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import __version__
-from taskqueue.cli import main as main_module
 from taskqueue.cli import setting as setting_module
+from taskqueue.cli import working as working_module
 from taskqueue.cli.main import cli
 from taskqueue.cli.tasks import read_headers, read_payload
-from taskqueue.cli.working import load_handlers
-from taskqueue.errors import BadRequest
 
 EVERY_COMMAND = (
     *("submit", "status", "list", "cancel", "retry", "purge", "queues", "queue-depth"),
@@ -34,7 +31,7 @@ class Arguments(SynchronousTestCase):
             self.ran += 1
             return 0
 
-        for module in (main_module, setting_module):
+        for module in (working_module, setting_module):
             self.patch(module, "run", run)
             self.patch(module, "log_to", lambda *arguments: None)
 
@@ -95,7 +92,7 @@ class Arguments(SynchronousTestCase):
     def test_where_the_broker_is(self) -> None:
         seen: list[tuple[str, str]] = []
         self.patch(
-            main_module.Setting,
+            setting_module.Setting,
             "ask",
             lambda setting, command: seen.append((setting.broker, setting.form)),
         )
@@ -108,7 +105,7 @@ class Arguments(SynchronousTestCase):
 
     def test_the_format_stands_before_or_behind_the_command(self) -> None:
         seen: list[str] = []
-        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.form))
+        self.patch(setting_module.Setting, "ask", lambda setting, _: seen.append(setting.form))
         for command in (
             *(("status", "x"), ("submit", "t"), ("queues",), ("workers",), ("stats",), ("list",)),
             *(("queues", "list"), ("queues", "pause", "q"), ("dead-letters", "list"), ("tail",)),
@@ -121,7 +118,7 @@ class Arguments(SynchronousTestCase):
 
     def test_how_often_a_view_is_shown(self) -> None:
         seen: list[float | None] = []
-        self.patch(main_module.Setting, "ask", lambda setting, _: seen.append(setting.watch_s))
+        self.patch(setting_module.Setting, "ask", lambda setting, _: seen.append(setting.watch_s))
         for command in (("stats",), ("queues",), ("queues", "list"), ("workers",), ("list",)):
             self.invoke(*command)
             self.invoke(*command, "--watch")
@@ -130,7 +127,7 @@ class Arguments(SynchronousTestCase):
 
     def test_which_tasks_purge_means(self) -> None:
         seen: list[str] = []
-        self.patch(main_module.Setting, "ask", lambda setting, action: seen.append("asked"))
+        self.patch(setting_module.Setting, "ask", lambda setting, action: seen.append("asked"))
         for arguments in (("q",), ("--queue", "q"), ("--all",), ("--state", "completed")):
             self.invoke("purge", *arguments)
         self.assertEqual(len(seen), 4)
@@ -147,34 +144,3 @@ class Reading(SynchronousTestCase):
     def test_headers(self) -> None:
         self.assertEqual(read_headers(["a=b", "c=d=e"]), {"a": "b", "c": "d=e"})
         self.assertRaises(click.BadParameter, read_headers, ["a"])
-
-
-class Handlers(SynchronousTestCase):
-    def setUp(self) -> None:
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        self.addCleanup(os.chdir, os.getcwd())
-        self.patch(sys, "path", list(sys.path))
-        self.patch(sys, "modules", dict(sys.modules))
-        os.chdir(folder)
-
-    def write(self, name: str, text: str) -> None:
-        Path(f"{name}.py").write_text(text)
-
-    def refusal(self, named: str) -> str:
-        return str(self.assertRaises(BadRequest, load_handlers, named))
-
-    def test_from_the_working_directory(self) -> None:
-        self.write("mine_a", "class Box:\n    HANDLERS = {'t': print}\nHANDLERS = {'u': len}\n")
-        self.assertEqual(load_handlers("mine_a:HANDLERS"), {"u": len})
-        self.assertEqual(load_handlers("mine_a:Box.HANDLERS"), {"t": print})
-
-    def test_refusals(self) -> None:
-        self.write("mine_b", "HANDLERS = {'t': 3}\nEMPTY = {}\n")
-        self.write("mine_c", "1 / 0\n")
-        self.assertIn("MODULE:NAME", self.refusal("mine_b"))
-        self.assertIn("has no OTHER", self.refusal("mine_b:OTHER"))
-        self.assertIn("must be a function", self.refusal("mine_b:HANDLERS"))
-        self.assertIn("not empty", self.refusal("mine_b:EMPTY"))
-        self.assertIn("ZeroDivisionError", self.refusal("mine_c:HANDLERS"))
-        self.assertIn("cannot import", self.refusal("no_such_module:HANDLERS"))
