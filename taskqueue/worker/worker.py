@@ -32,6 +32,10 @@ from taskqueue.worker.work import works_of
 #: How long a claim waits for tasks, seconds.
 CLAIM_WAIT_S = 30.0
 
+#: Results that may be on their way to the disk while more is claimed: one takes
+#: some milliseconds, in which many tiny tasks end.
+MOST_UNREPORTED = 100
+
 #: How long the last words to the broker may take, seconds.
 GOODBYE_S = 5.0
 
@@ -99,6 +103,7 @@ class Worker(Service):
         self.queues = list(queues)
         self.concurrency = concurrency
         self.prefetch = prefetch
+        self.most_unreported = max(concurrency, MOST_UNREPORTED)
         self.worker_id = worker_id or make_worker_id()
         self.incarnation = incarnation or int(time.time() * 1000)
         self.stop_timeout_s = stop_timeout_s
@@ -166,7 +171,7 @@ class Worker(Service):
         if self._jobs.waiting > self.prefetch // 2:
             return 0  # enough is at hand: many are claimed at once, not one by one
         # Results that the broker does not take must not pile up without bound.
-        unreported = max(0, len(self._reporter) - self.concurrency - self.prefetch)
+        unreported = max(0, len(self._reporter) - self.most_unreported)
         return self._jobs.slots + self.prefetch - len(self._jobs) - unreported
 
     async def _free_slot(self) -> None:

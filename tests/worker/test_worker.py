@@ -117,6 +117,7 @@ class Running(WorkerCase):
 
         client = await self.connect()
         worker = await self.work({"quick": quick}, concurrency=1)
+        worker.most_unreported = 1
         unanswered: list[Deferred[Any]] = []
 
         def report(reports: Any) -> Deferred[Any]:
