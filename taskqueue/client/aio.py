@@ -175,10 +175,13 @@ class AsyncClient:
     retry = _awaits(TaskCalls.retry)
     delete = _awaits(TaskCalls.delete)
 
-    async def as_completed(self, tasks: Iterable[str]) -> AsyncIterator[Outcome | TaskQueueError]:
+    async def as_completed(
+        self, tasks: Iterable[str | TaskQueueError]
+    ) -> AsyncIterator[Outcome | TaskQueueError]:
         """
         The outcome of each task as it ends, in the order in which they do; for one
-        that the broker does not know, L{UnknownTask} in its place.
+        that the broker does not know, L{UnknownTask} in its place.  What
+        L{submit_many} answered can be given: refusals come first.
         """
         ended: asyncio.Queue[Outcome | TaskQueueError] = asyncio.Queue()
         wanted = set(tasks)

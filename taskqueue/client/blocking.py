@@ -293,11 +293,12 @@ class BlockingClient:
             yield under_way.popleft().result()
 
     def as_completed(
-        self, tasks: Iterable[str], timeout_s: float | None = None
+        self, tasks: Iterable[str | TaskQueueError], timeout_s: float | None = None
     ) -> Iterator[Outcome | TaskQueueError]:
         """
         The outcome of each task as it ends, in the order in which they do; for one
-        that the broker does not know, L{UnknownTask} in its place.
+        that the broker does not know, L{UnknownTask} in its place.  What
+        L{submit_many} answered can be given: refusals come first.
 
         @param timeout_s: how long all of them may take; C{None}: for ever.
         @raises AnswerTimedOut: some have not ended by then.

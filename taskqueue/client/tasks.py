@@ -86,15 +86,22 @@ class TaskCalls(SubmitCalls):
         return outcome
 
     async def as_completed(
-        self, tasks: Iterable[str], callback: Callable[[Outcome | TaskQueueError], None]
+        self,
+        tasks: Iterable[str | TaskQueueError],
+        callback: Callable[[Outcome | TaskQueueError], None],
     ) -> None:
         """
         Call C{callback} as each of these tasks ends, in the order in which they do.
 
+        @param tasks: ids, or what L{submit_many} answered: refusals are told first.
         @return: when all have ended.
         """
         self.must_be_open()
-        left = set(tasks)
+        answers = set(tasks)
+        left = {str(task) for task in answers if isinstance(task, str)}
+        for answer in answers:
+            if isinstance(answer, TaskQueueError):
+                callback(answer)
         if not left:
             return
         framework = self._session.framework

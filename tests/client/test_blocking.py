@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -102,6 +103,50 @@ class Talking(BlockingCase):
         self.assertTrue(done.wait(10))
         self.assertEqual(len(told), 2500)
         self.assertEqual(len(list(client.search(Search(queue="default", limit=1000)))), 2500)
+
+    @in_thread
+    def test_a_queue_that_is_full(self) -> None:
+        client = self.waiting()
+        client.set_queue("small", 1)
+        small = {"type": "t", "queue": "small"}
+        answers = client.submit_many([small] * 2, retry_for_s=0)
+        self.assertIsInstance(answers[1], errors.QueueFull)
+        answers[0].cancel()
+        ended = list(client.as_completed(answers, timeout_s=5))
+        self.assertIs(ended[0], answers[1])
+        self.assertEqual(ended[1].state, State.CANCELLED)
+        # With patience the queue's bound holds nobody up for good.
+        worker = threading.Thread(target=self.work, args=[client, "small", 3])
+        worker.start()
+        answers = client.submit_many([small] * 3)
+        worker.join()
+        self.assertEqual([view["state"] for view in client.status(answers)], ["completed"] * 3)
+
+    def work(self, client: BlockingClient, queue: str, count: int) -> None:
+        for _ in range(count):
+            (delivery,) = client.claim([queue], wait_s=10)
+            client.complete(delivery.holding)
+
+    @in_thread
+    def test_unique_keys(self) -> None:
+        client = self.waiting()
+        first = client.submit("t", unique="mail:a", unique_for=3600)
+        second = client.submit("t", unique="mail:a", unique_for=timedelta(hours=1))
+        self.assertEqual((first, first.existing), (second, False))
+        self.assertTrue(second.existing)
+        told: list[Any] = []
+        done = threading.Event()
+
+        def ended(outcome: Any) -> None:
+            told.append(outcome.task)
+            done.set()
+
+        (third,) = client.submit_many([{"type": "t", "unique": "mail:a"}], ended)
+        self.assertEqual(third, first)
+        first.cancel()
+        self.assertTrue(done.wait(5))
+        self.assertEqual(told, [first])
+        self.assertNotEqual(client.submit("t", unique="mail:a"), first)
 
     @in_thread
     def test_not_all_have_ended(self) -> None:
