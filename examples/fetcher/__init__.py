@@ -1,0 +1,1 @@
+"""A web fetcher that is polite to the servers it visits."""

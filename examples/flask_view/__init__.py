@@ -1,0 +1,1 @@
+"""A Flask application that leaves slow work to workers."""

@@ -1,0 +1,1 @@
+"""A report each night, of parts that are worked out side by side."""
