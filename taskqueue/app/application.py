@@ -199,7 +199,7 @@ class App:
 
         @param args: what the task is called with; so are C{kwargs}.
         @param name: of the schedule; the task's type where there is none.
-        @raises BadRequest: see L{Periodic}.
+        @raises BadRequest: see L{Periodic<taskqueue.app.periodics.Periodic>}.
         @raises TypeError: the arguments do not fit.
         """
 
