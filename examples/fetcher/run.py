@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from examples.fetcher.tasks import app, fetch
-from taskqueue.errors import TaskFailed
+from taskqueue.client.flows import chain
+from taskqueue.errors import TaskFailed, TaskQueueError
 
 
 def submit(urls: Iterable[str], pause_s: float = 1.0) -> dict[str, list[tuple[str, str]]]:
@@ -24,21 +25,27 @@ def submit(urls: Iterable[str], pause_s: float = 1.0) -> dict[str, list[tuple[st
 
     @return: by host, its urls, each with the id of its task.
     """
-    chains: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    hosts: dict[str, list[str]] = defaultdict(list)
     for url in urls:
-        chain = chains[urlsplit(url).netloc]
-        before = [chain[-1][1]] if chain else None
-        # A page that cannot be had does not end the chain.
-        task = fetch.options(depends_on=before, on_dependency_failure="run").submit(url, pause_s)
-        chain.append((url, task.id))
-    return dict(chains)
+        hosts[urlsplit(url).netloc].append(url)
+    # A page that cannot be had does not end the chain.
+    patient = fetch.options(on_dependency_failure="run")
+    chains: dict[str, list[tuple[str, str]]] = {}
+    for host, pages in hosts.items():
+        visits = chain(patient.submission(url, pause_s) for url in pages)
+        answers = app.client.submit_many(visits)
+        for answer in answers:
+            if isinstance(answer, TaskQueueError):
+                raise answer
+        chains[host] = list(zip(pages, visits.ids, strict=True))
+    return chains
 
 
 def main(urls: list[str], pause_s: float) -> int:
     """Submit, and say of each page what came."""
     failed = 0
-    for chain in submit(urls, pause_s).values():
-        for url, task in chain:
+    for pages in submit(urls, pause_s).values():
+        for url, task in pages:
             try:
                 page = app.client.handle(task).result()
                 print(f"{page['status']} {page['bytes']:>8} {url}")

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from taskqueue import App
+from taskqueue.client.flows import fan_in, group
+from taskqueue.errors import TaskQueueError
 
 app = App(queue="reports")
 
@@ -62,6 +64,10 @@ def report(day: str | None = None) -> str:
     if day is None:
         day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
     shops = sorted(path.stem for path in SALES.glob("*.csv"))
-    parts = {shop: count_sales.submit(shop, day).id for shop in shops}
-    last = gather.options(depends_on=list(parts.values()))
-    return str(last.submit(day, parts).id)
+    parts = group(count_sales.submission(shop, day) for shop in shops)
+    gathering = gather.submission(day, dict(zip(shops, parts.ids, strict=True)))
+    *_, last = answers = app.client.submit_many(fan_in(parts, gathering))
+    for answer in answers:
+        if isinstance(answer, TaskQueueError):
+            raise answer
+    return str(last)
