@@ -7,6 +7,9 @@ installed into an environment of their own (build/peers); Redis is the system's,
 with its append-only file on: synced once a second, as its makers recommend, and
 in rows of their own before each answer.  The latter is what taskqueue does: it
 syncs before it says that a task, or a result, is safe.
+
+The other two fetch tasks ahead of their processes by themselves; taskqueue does
+so where it is told to, which is a row of its own.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ PINNED = ROOT / "requirements" / "peers.txt"
 
 #: How long Redis may take to start, seconds.
 START_S = 10.0
+
+#: Of taskqueue's worker, in one row.
+PREFETCH = 100
 
 NO_REDIS = (
     "redis-server is not installed: Celery and dramatiq are measured with it."
@@ -218,7 +224,7 @@ def measure_taskqueue(how: str, prefetch: int, load: Load) -> Measured:
             )
 
 
-def contenders(prefetch: int) -> dict[str, Contender]:
+def contenders() -> dict[str, Contender]:
     """Who is measured, by the word that names it on the command line."""
     return {
         "celery": Contender("Celery", "every second", partial(measure_celery, "everysec")),
@@ -227,13 +233,16 @@ def contenders(prefetch: int) -> dict[str, Contender]:
         "dramatiq-synced": Contender(
             "dramatiq", "each answer", partial(measure_dramatiq, "always")
         ),
-        "taskqueue": Contender(
-            "taskqueue", "each answer", partial(measure_taskqueue, "one", prefetch)
-        ),
+        "taskqueue": Contender("taskqueue", "each answer", partial(measure_taskqueue, "one", 0)),
         "taskqueue-many": Contender(
             "taskqueue, submitted in batches",
             "each answer",
-            partial(measure_taskqueue, "many", prefetch),
+            partial(measure_taskqueue, "many", 0),
+        ),
+        "taskqueue-prefetch": Contender(
+            f"the same, --prefetch {PREFETCH}",
+            "each answer",
+            partial(measure_taskqueue, "many", PREFETCH),
         ),
     }
 
@@ -259,13 +268,12 @@ def show(rows: list[tuple[Contender, list[Measured]]], count: int) -> None:
 def main() -> None:
     """Measure all, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=", ".join(contenders(0)))
+    parser.add_argument("names", nargs="*", help=", ".join(contenders()))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=5_000, help="tasks a round")
     parser.add_argument("--warm-up", type=int, default=200, help="tasks before, not measured")
-    parser.add_argument("--prefetch", type=int, default=0, help="of taskqueue's worker")
     options = parser.parse_args()
-    known = contenders(options.prefetch)
+    known = contenders()
     unknown = set(options.names) - known.keys()
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
