@@ -71,6 +71,7 @@ class TaskDefinition(Generic[_F, _P, _R]):
         self.codec = codec
         self.result_codec = result_codec or (BYTES if raw else codec)
         self._options = checked(given)
+        self._declared_s = self._options.get("timeout")
         if raw:
             self._check_raw()
 
@@ -129,7 +130,10 @@ class TaskDefinition(Generic[_F, _P, _R]):
         """
         bound = self.parameters.check(args, kwargs)
         payload = self._raw(args, kwargs) if self.raw else encode_call(args, kwargs, self.codec)
-        told = fields(self._options, self.type, payload, bound)
+        options = self._options
+        if self.timeout_s == self._declared_s:  # the worker knows it
+            options = {name: value for name, value in options.items() if name != "timeout"}
+        told = fields(options, self.type, payload, bound)
         told.setdefault("queue", self.app.queue)
         return Submission(self.type, payload, codec=self.result_codec, **told)
 

@@ -4,7 +4,7 @@ Tasks that come again and again: declared here, fired by the broker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +12,14 @@ from taskqueue.client import Submission
 from taskqueue.errors import BadRequest
 
 CATCH_UP = ("skip", "once", "all")
+
+#: What a schedule can say about the tasks that it submits.
+_RECURRING = frozenset(
+    {
+        *("type", "payload", "queue", "priority", "headers", "expires_in_s", "lease_s"),
+        *("max_retries", "max_lost", "retry_delay_s", "retry_max_delay_s", "retry_jitter"),
+    }
+)
 
 
 class Periodic(NamedTuple):
@@ -49,8 +57,11 @@ class Periodic(NamedTuple):
                 f"periodic {self.name}: cron is {self.cron!r}, expected five fields, such as"
                 " '*/5 * * * *': minute, hour, day, month, weekday"
             )
-        if self.every_s is not None and not self.every_s > 0:
-            raise BadRequest(f"periodic {self.name}: every_s is {self.every_s!r}, not above 0")
+        if self.every_s is not None and not self.every_s >= 1:
+            raise BadRequest(
+                f"periodic {self.name}: every_s is {self.every_s!r}, expected 1 or more"
+            )
+        self._check_task()
         if self.catch_up not in CATCH_UP:
             raise BadRequest(
                 f"periodic {self.name}: catch_up is {self.catch_up!r}, expected one of"
@@ -64,13 +75,21 @@ class Periodic(NamedTuple):
                 " 'Europe/Paris' (on systems without zone data, install tzdata)"
             ) from None
 
-    def fields(self) -> Mapping[str, Any]:
-        """What a client's C{put_periodic} is told beside the name."""
-        return {
-            name: value
-            for name, value in self._asdict().items()
-            if name not in ("name", "submission") and value is not None
-        }
+    def _check_task(self) -> None:
+        _, task = self.submission.item()
+        alone = task.keys() - _RECURRING - {"id"}
+        if alone:
+            raise BadRequest(
+                f"periodic {self.name}: its task has {', '.join(sorted(alone))}, which tasks that"
+                " come again cannot have"
+            )
+
+    def item(self) -> dict[str, Any]:
+        """What PUT_PERIODIC says of it."""
+        _, task = self.submission.item()
+        schedule = self._asdict()
+        del schedule["submission"], task["id"]
+        return {**task, **{name: value for name, value in schedule.items() if value is not None}}
 
 
 async def register(periodics: Iterable[Periodic], client: Any) -> None:
@@ -82,4 +101,4 @@ async def register(periodics: Iterable[Periodic], client: Any) -> None:
     @raises TaskQueueError: the broker refuses one.
     """
     for periodic in periodics:
-        await client.put_periodic(periodic.name, periodic.submission, **periodic.fields())
+        await client.put_periodic(**periodic.item())

@@ -11,12 +11,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 import taskqueue
 from taskqueue.app.application import App
 from taskqueue.app.options import TIMEOUT_HEADER
+from taskqueue.app.periodics import register
 from taskqueue.client import Submission
 from taskqueue.client.codecs import BYTES, JSON
 from taskqueue.errors import BadRequest
@@ -152,6 +155,14 @@ class SubmittingTests(SynchronousTestCase):
         self.assertIsNone(self.mail.timeout_for({}))
         self.assertIsNone(self.mail.timeout_for({TIMEOUT_HEADER: "soon"}))
 
+    def test_the_time_out_that_is_declared_does_not_travel(self) -> None:
+        task = self.app.task("slow", timeout=9)(lambda: 1)
+        task.options(run_in=1).submit()
+        self.assertIsNone(self.sent.last.headers)
+        task.options(timeout=None).submit()
+        self.assertIsNone(self.sent.last.headers)
+        self.assertEqual(task.timeout_for({}), 9)
+
     def test_raw(self) -> None:
         task = self.app.task("image", raw=True)(lambda data: data)
         task.submit(b"\xff")
@@ -224,7 +235,7 @@ class PeriodicTests(SynchronousTestCase):
 
     def test_above_a_task(self) -> None:
         @self.app.periodic("north", cron="*/5 * * * *", tz="Europe/Paris", overlap=False)
-        @self.app.task(queue="reports")
+        @self.app.task(queue="reports", max_retries=1)
         def report(ctx, region):
             return region
 
@@ -232,13 +243,19 @@ class PeriodicTests(SynchronousTestCase):
         self.assertEqual(periodic.name, "report")
         self.assertEqual(periodic.submission.queue, "reports")
         self.assertEqual(json.loads(periodic.submission.payload)["args"], ["north"])
-        fields = {
+        item = {
+            "name": "report",
+            "type": "report",
+            "payload": b'{"args":["north"],"kwargs":{}}',
+            "queue": "reports",
+            "priority": 150,
+            "max_retries": 1,
             "cron": "*/5 * * * *",
             "tz": "Europe/Paris",
             "catch_up": "skip",
             "overlap": False,
         }
-        self.assertEqual(periodic.fields(), fields)
+        self.assertEqual(periodic.item(), item)
         self.assertIs(self.app.handlers["report"], report)
 
     def test_above_a_function(self) -> None:
@@ -248,7 +265,7 @@ class PeriodicTests(SynchronousTestCase):
 
         self.assertIs(self.app.handlers["beat"], beat)
         self.assertEqual(self.app.periodics[0].name, "pulse")
-        self.assertEqual(self.app.periodics[0].fields()["every_s"], 30)
+        self.assertEqual(self.app.periodics[0].item()["every_s"], 30)
 
     def test_two_schedules_of_one_task(self) -> None:
         task = self.app.task("t")(lambda n=0: n)
@@ -262,14 +279,28 @@ class PeriodicTests(SynchronousTestCase):
             ("needs cron or every_s, and not both", {}),
             ("needs cron or every_s, and not both", {"cron": "* * * * *", "every_s": 1}),
             ("expected five fields", {"cron": "* * *"}),
-            ("every_s is 0", {"every_s": 0}),
+            ("every_s is 0.5, expected 1 or more", {"every_s": 0.5}),
             ("catch_up is 'some'", {"every_s": 1, "catch_up": "some"}),
             ("no time zone 'Mars/Base'", {"every_s": 1, "tz": "Mars/Base"}),
         ):
             with self.assertRaisesRegex(BadRequest, words):
                 self.app.periodic(**how)(task)
         self.assertRaises(TypeError, self.app.periodic(1, every_s=1), task)
+        with self.assertRaisesRegex(BadRequest, "its task has run_in_s, unique, which"):
+            self.app.periodic(every_s=1)(task.options(run_in=3, unique="x"))
         self.assertEqual(self.app.periodics, [])
+
+    def test_registering(self) -> None:
+        self.app.periodic(every_s=60)(self.app.task("t")(lambda: 1))
+        put: list[dict[str, Any]] = []
+
+        class Client:
+            def put_periodic(self, **item):
+                put.append(item)
+                return succeed(None)
+
+        self.successResultOf(Deferred.fromCoroutine(register(self.app.periodics, Client())))
+        self.assertEqual(put, [self.app.periodics[0].item()])
 
 
 class PackageTests(SynchronousTestCase):
