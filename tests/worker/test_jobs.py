@@ -1,0 +1,197 @@
+"""The tasks that a worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.app.outcomes import Verdict
+from taskqueue.client import Delivery, Report
+from taskqueue.core.task import State
+from taskqueue.worker.jobs import Jobs
+from tests.worker.executors.deliveries import delivery
+
+
+class FakeWork:
+    def __init__(self, in_loop: bool, timeout_s: float | None = None) -> None:
+        self.in_loop = in_loop
+        self._timeout_s = timeout_s
+
+    def timeout_for(self, headers: Mapping[str, str]) -> float | None:
+        return self._timeout_s
+
+
+class FakeExecutor:
+    """Ends tasks when the test says so."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.running: dict[int, Deferred[Verdict]] = {}
+        self.stopped: list[tuple[int, str]] = []
+        self.listener: Any = None
+
+    def start(self) -> Deferred[None]:
+        return succeed(None)
+
+    def run(self, given: Delivery) -> Deferred[Verdict]:
+        assert len(self.running) < self.capacity
+        self.running[given.lease] = Deferred()
+        return self.running[given.lease]
+
+    def end(self, given: Delivery, verdict: Verdict | None = None) -> None:
+        self.running.pop(given.lease).callback(verdict or Verdict("completed", b"done"))
+
+    def stop_task(self, token: int, reason: str) -> None:
+        self.stopped.append((token, reason))
+
+    def shut_down(self, within_s: float) -> Deferred[None]:
+        return succeed(None)
+
+    def pids(self) -> list[int]:
+        return []
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def progress(self, holding: Any, value: Any) -> Deferred[bool]:
+        self.told.append((holding, value))
+        return succeed(True)
+
+
+class Holding(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.client = Clock(), FakeClient()
+        self.loop, self.pool = FakeExecutor(2), FakeExecutor(2)
+        works = {"soon": FakeWork(False, 5.0), "plain": FakeWork(False), "loop": FakeWork(True)}
+        self.jobs = Jobs(works, self.client, self.clock, 2, loop=self.loop, pool=self.pool)
+        self.reports: list[Report] = []
+        self.returned: list[Any] = []
+        self.free = 0
+        self.jobs.on_report = self.reports.append
+        self.jobs.on_return = lambda holding, delay_s: self.returned.append((holding, delay_s))
+        self.jobs.on_free = self.count
+
+    def count(self) -> None:
+        self.free += 1
+
+    def begin(self, *kinds: str) -> list[Delivery]:
+        given = [delivery(kind) for kind in kinds]
+        for one in given:
+            self.jobs.begin(one)
+        return given
+
+    def test_no_more_at_a_time_than_it_may(self) -> None:
+        first, second, third, fourth = self.begin("plain", "loop", "plain", "loop")
+        self.assertEqual(
+            (list(self.pool.running), list(self.loop.running)), ([first.lease], [second.lease])
+        )
+        self.assertEqual((len(self.jobs), self.jobs.waiting, self.jobs.slots), (4, 2, 2))
+        self.pool.end(first)
+        self.assertEqual(list(self.pool.running), [third.lease])
+        self.loop.end(second)
+        self.assertEqual(list(self.loop.running), [fourth.lease])
+        self.assertEqual([r.lease for r in self.reports], [first.lease, second.lease])
+        self.assertEqual(self.free, 2)
+
+    def test_no_more_than_an_executor_can(self) -> None:
+        self.pool.capacity = 1
+        first, second = self.begin("plain", "plain")
+        (in_loop,) = self.begin("loop")
+        self.assertEqual(list(self.loop.running), [in_loop.lease])
+        self.loop.end(in_loop)
+        self.assertEqual(list(self.pool.running), [first.lease])
+        self.pool.capacity = 2
+        self.jobs.capacity_changed()
+        self.assertEqual(list(self.pool.running), [first.lease, second.lease])
+
+    def test_what_has_ended_is_told(self) -> None:
+        one, two, three = self.begin("plain", "plain", "plain")
+        self.pool.end(one, Verdict("failed", error="bad", permanent=True, retry_in_s=3.0))
+        self.pool.end(two, Verdict("released", delay_s=7.0))
+        self.pool.end(three, Verdict("cancelled"))
+        failed, cancelled = self.reports
+        self.assertEqual(failed, Report(one.id, one.lease, State.FAILED, b"", "bad", True, 3.0))
+        self.assertEqual((cancelled.lease, cancelled.status), (three.lease, State.CANCELLED))
+        self.assertEqual(self.returned, [(two.holding, 7.0)])
+
+    def test_a_time_out(self) -> None:
+        (given,) = self.begin("soon")
+        self.clock.advance(4.9)
+        self.assertEqual(self.pool.stopped, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.pool.stopped, [(given.lease, "timeout")])
+        self.pool.end(given, Verdict("failed", error="TaskTimedOut: x"))
+        (report,) = self.reports
+        self.assertEqual(report.error, "the task exceeded its time-out of 5 s\n\nTaskTimedOut: x")
+
+    def test_a_time_out_that_ends_as_the_task_wants(self) -> None:
+        for verdict, status in (
+            (Verdict("completed", b"part"), State.COMPLETED),
+            (Verdict("failed", error="again", retry_in_s=1.0), State.FAILED),
+        ):
+            (given,) = self.begin("soon")
+            self.clock.advance(6)
+            self.pool.end(given, verdict)
+            self.assertEqual(
+                (self.reports[-1].status, self.reports[-1].error), (status, verdict.error)
+            )
+
+    def test_the_clock_of_a_time_out_begins_with_the_task(self) -> None:
+        first, second, third = self.begin("soon", "soon", "soon")
+        self.clock.advance(3)
+        self.pool.end(first)
+        self.clock.advance(3)
+        self.assertEqual(self.pool.stopped, [(second.lease, "timeout")])
+        self.pool.end(third)
+        self.pool.end(second)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelling(self) -> None:
+        first, _, waiting = self.begin("plain", "plain", "plain")
+        self.jobs.cancel(first.lease)
+        self.jobs.cancel(first.lease)
+        self.jobs.cancel(12345)
+        self.assertEqual(self.pool.stopped, [(first.lease, "cancel")])
+        self.jobs.cancel(waiting.lease)
+        self.assertEqual(
+            [(r.lease, r.status) for r in self.reports], [(waiting.lease, State.CANCELLED)]
+        )
+        self.assertEqual(self.jobs.waiting, 0)
+
+    def test_what_is_lost(self) -> None:
+        first, second, waiting = self.begin("plain", "plain", "plain")
+        self.jobs.drop([first.lease, waiting.lease, 12345])
+        self.assertEqual(self.pool.stopped, [(first.lease, "lease_lost")])
+        self.assertEqual(self.jobs.tokens(), [first.lease, second.lease])
+        self.pool.end(first)
+        self.assertEqual(self.reports, [])
+
+    def test_what_has_not_begun_is_given_back(self) -> None:
+        first, second, waiting = self.begin("plain", "plain", "plain")
+        self.jobs.give_back_waiting()
+        self.assertEqual(self.returned, [(waiting.holding, 0.0)])
+        self.assertEqual(self.jobs.tokens(), [first.lease, second.lease])
+
+    def test_at_the_end_all_is_given_back(self) -> None:
+        first, second, waiting = self.begin("soon", "plain", "plain")
+        self.assertEqual(self.jobs.forget(), [d.holding for d in (first, second, waiting)])
+        self.pool.end(first)
+        self.assertEqual((self.reports, self.clock.getDelayedCalls()), ([], []))
+
+    def test_progress_may_bring_a_cancellation(self) -> None:
+        (given,) = self.begin("plain")
+        self.pool.listener.progress(given.lease, 5)
+        self.pool.listener.progress(12345, 5)
+        self.assertEqual(self.client.told, [(given.holding, 5)])
+        self.assertEqual(self.pool.stopped, [(given.lease, "cancel")])
+
+    def test_a_type_that_it_does_not_have(self) -> None:
+        self.begin("unknown")
+        self.assertEqual(self.reports[0].status, State.FAILED)
+        self.assertEqual(len(self.jobs), 0)
