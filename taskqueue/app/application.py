@@ -20,6 +20,7 @@ from taskqueue.client import Submission
 from taskqueue.client.codecs import Codec, codec_of
 from taskqueue.errors import BadRequest
 
+_F = ParamSpec("_F")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -50,6 +51,31 @@ class _Declares:
         @raises BadRequest: its name is taken, or none that the broker takes.
         """
         return self._declare(function)
+
+
+class _Recurs:
+    """What has the task below it, or a function, come again and again."""
+
+    def __init__(self, declare: Callable[[Any], Any]) -> None:
+        self._declare = declare
+
+    @overload
+    def __call__(self, task: TaskDefinition[_F, _P, _R], /) -> TaskDefinition[_F, _P, _R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, _P], _R], /
+    ) -> TaskDefinition[Concatenate[Context, _P], _P, _R]: ...
+
+    @overload
+    def __call__(self, function: Callable[_P, _R], /) -> TaskDefinition[_P, _P, _R]: ...
+
+    def __call__(self, what: Any, /) -> Any:
+        """
+        @raises BadRequest: the schedule is none, or it is not for such a task.
+        @raises TypeError: the arguments do not fit.
+        """
+        return self._declare(what)
 
 
 class App:
@@ -189,7 +215,7 @@ class App:
         overlap: bool = True,
         name: str | None = None,
         **kwargs: Any,
-    ) -> Callable[[Any], Any]:
+    ) -> _Recurs:
         """
         Have a task submitted again and again: C{@app.periodic(cron="0 3 * * *")}
         above C{@app.task}, or above a function, of which it makes a task.
@@ -221,7 +247,7 @@ class App:
             self.periodics.append(periodic)
             return definition
 
-        return declare
+        return _Recurs(declare)
 
     # --- submitting -----------------------------------------------------------------------
 
