@@ -113,6 +113,12 @@ class DependencyCycle(ClientError):
     code = "DEPENDENCY_CYCLE"
 
 
+class UnknownPeriodic(ClientError):
+    """There is no periodic task with this name."""
+
+    code = "UNKNOWN_PERIODIC"
+
+
 class UnknownQueue(ClientError):
     """There is no such queue."""
 

@@ -14,7 +14,7 @@ from taskqueue.core.changes import EVENTS
 from taskqueue.core.task import ENDED_STATES, State
 from taskqueue.errors import ClientError, FatalClientError, by_code
 from taskqueue.frontends import listening
-from taskqueue.operations import administration, tasks, work
+from taskqueue.operations import administration, periodics, tasks, work
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.wire import MessageType
 from tests.operations import page
@@ -29,6 +29,7 @@ ITEMS = {
     MessageType.EXTEND_LEASE: {"leases": work.EXTENSION},
     MessageType.RELEASE_TASK: {"leases": work.RELEASE},
     MessageType.REPORT_PROGRESS: {"reports": work.PROGRESS},
+    MessageType.PUT_PERIODIC: {"periodics": periodics.PERIODIC},
 }
 
 #: Lists in answers: by operation and field, whose table has the fields of their items.
@@ -44,6 +45,10 @@ NESTED = {
     (MessageType.LIST_WORKERS, "workers"): (
         MessageType.LIST_WORKERS,
         "Items of the answer's workers",
+    ),
+    (MessageType.LIST_PERIODIC, "periodics"): (
+        MessageType.LIST_PERIODIC,
+        "Items of the answer's periodics",
     ),
 }
 
@@ -403,8 +408,21 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.SET_QUEUE, queue="q", max_depth=1)
         ask(kinds.PURGE_QUEUE, queue="default")
         ask(kinds.UNWATCH, queues=["default"])
+        self.live_again_and_again()
         ask(kinds.ORDER_WORKER, worker="w", order="quiet")
         ask(kinds.DEREGISTER_WORKER)
+
+    def live_again_and_again(self):
+        ask, kinds = self.ask, MessageType
+        options = {"max_retries": 1, "max_lost": 1, "lease_s": 9, "expires_in_s": 9}
+        pauses = {"retry_delay_s": 1, "retry_max_delay_s": 1, "retry_jitter": 0}
+        daily = {"name": "daily", "type": "t", "cron": "0 3 * * *", "headers": {"a": "b"}}
+        hourly = {"name": "hourly", "type": "t", "every_s": 3600}
+        ask(kinds.PUT_PERIODIC, periodics=[{**daily, **options, **pauses}, hourly, {}])
+        ask(kinds.TRIGGER_PERIODIC, name="daily")
+        ask(kinds.LIST_PERIODIC)
+        ask(kinds.PAUSE_PERIODIC, name="hourly", paused=True)
+        ask(kinds.DELETE_PERIODIC, name="hourly")
 
     def test_answers(self):
         self.live()

@@ -27,6 +27,7 @@ def audit(ledger: Ledger) -> list[str]:
         *_audit_dependencies(ledger),
         *_audit_moments(ledger),
         *_audit_keys(ledger),
+        *_audit_periodics(ledger),
         *(problem for queue in ledger.queues.values() for problem in _audit_queue(ledger, queue)),
     ]
 
@@ -136,6 +137,17 @@ def _audit_keys(ledger: Ledger) -> Iterator[str]:
         found = keys.holders.get(task.unique.key)
         if found is None or found.seq != task.seq:
             yield f"{task!r} holds the key {task.unique.key!r}, which is not known"
+
+
+def _audit_periodics(ledger: Ledger) -> Iterator[str]:
+    for name, row in ledger.periodics.items():
+        if row.definition.name != name:
+            yield f"periodic task {row.definition.name!r} counts as {name!r}"
+        if row.paused and row.next_at is not None:
+            yield f"periodic task {name!r} is paused, and due at {row.next_at}"
+        done = row.ticked_at
+        if done is not None and row.next_at is not None and row.next_at <= done:
+            yield f"periodic task {name!r} is due at {row.next_at}, which it dealt with"
 
 
 def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:

@@ -11,6 +11,7 @@ from taskqueue.core.control import Control
 from taskqueue.core.delivery import Desk
 from taskqueue.core.intake import Intake
 from taskqueue.core.ledger import Ledger
+from taskqueue.core.periodic import NextTick, Periodics, next_multiple
 from taskqueue.core.policy import Policy
 from taskqueue.core.upkeep import Upkeep
 
@@ -26,18 +27,27 @@ class Broker:
     @ivar intake: submitting.
     @ivar desk: claiming, results, leases.
     @ivar control: cancel, revive, queues, workers.
+    @ivar periodics: what is submitted again and again.
     @ivar upkeep: what time brings about.
     """
 
-    def __init__(self, policy: Policy, random: Random, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        random: Random,
+        new_id: Callable[[], str],
+        next_tick: NextTick = next_multiple,
+    ) -> None:
         """
         @param random: the source of jitter.
         @param new_id: gives an id that no task has had.
+        @param next_tick: when periodic tasks are due.
         """
         self.ledger = Ledger(policy, random, new_id)
         self.intake = Intake(self.ledger)
         self.desk = Desk(self.ledger)
         self.control = Control(self.ledger, self.desk)
+        self.periodics = Periodics(self.ledger, self.intake, next_tick)
         self.upkeep = Upkeep(self.ledger, self.desk, self.control)
 
     def adopt(self, policy: Policy) -> None:

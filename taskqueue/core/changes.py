@@ -10,10 +10,12 @@ the stored state is always a state that the core was in between two commands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from taskqueue.core.leases import Lease
+    from taskqueue.core.periodic import PeriodicRow
     from taskqueue.core.task import State, Task, TaskOptions, Unique
 
 
@@ -151,6 +153,8 @@ class Batch(NamedTuple):
     @ivar token_ceiling: no token at or above it has been given out; C{None}
         where it is unchanged.
     @ivar next_seq: the next unused C{seq}.
+    @ivar periodics: periodic tasks to insert or replace, by name.
+    @ivar dropped: names of periodic tasks to forget.
     """
 
     inserts: list[TaskRow]
@@ -160,6 +164,8 @@ class Batch(NamedTuple):
     removed: list[int]
     token_ceiling: int | None
     next_seq: int
+    periodics: Sequence[PeriodicRow] = ()
+    dropped: Sequence[str] = ()
 
     @property
     def facts(self) -> int:
@@ -170,6 +176,8 @@ class Batch(NamedTuple):
             + len(self.history)
             + len(self.queues)
             + len(self.removed)
+            + len(self.periodics)
+            + len(self.dropped)
             + (self.token_ceiling is not None)
         )
 
@@ -229,12 +237,21 @@ class Changes:
     @ivar ended: tasks that ended since, in the order in which they did.
     """
 
-    __slots__ = ("_history", "_queues", "_removed", "_tasks", "_token_ceiling", "ended")
+    __slots__ = (
+        "_history",
+        "_periodics",
+        "_queues",
+        "_removed",
+        "_tasks",
+        "_token_ceiling",
+        "ended",
+    )
 
     def __init__(self) -> None:
         self._tasks: dict[int, Task] = {}
         self._history: list[HistoryRow] = []
         self._queues: dict[str, QueueRow] = {}
+        self._periodics: dict[str, PeriodicRow | None] = {}
         self._removed: list[int] = []
         self._token_ceiling: int | None = None
         self.ended: list[Task] = []
@@ -243,6 +260,7 @@ class Changes:
         return bool(
             self._tasks
             or self._queues
+            or self._periodics
             or self._removed
             or self._history
             or self._token_ceiling is not None
@@ -262,6 +280,10 @@ class Changes:
     def set_queue(self, row: QueueRow) -> None:
         """An operator set something on a queue."""
         self._queues[row.name] = row
+
+    def set_periodic(self, name: str, row: PeriodicRow | None) -> None:
+        """A periodic task stands so now, or (C{None}) is gone."""
+        self._periodics[name] = row
 
     def remove(self, seq: int) -> None:
         """The ended task with this C{seq} is to be forgotten."""
@@ -294,6 +316,8 @@ class Changes:
             self._removed,
             self._token_ceiling,
             next_seq,
+            [row for row in self._periodics.values() if row is not None],
+            [name for name, row in self._periodics.items() if row is None],
         )
         ended = self.ended
         self.__init__()  # type: ignore[misc]

@@ -276,9 +276,16 @@ def check_lease(lease_s: float, policy: Policy) -> None:
         )
 
 
+def check_options(options: TaskOptions, policy: Policy) -> None:
+    """
+    @raises BadRequest: the broker's bounds allow no such task.
+    """
+    if options.lease_s is not None:
+        check_lease(options.lease_s, policy)
+
+
 def _check(item: Submission, now: Now, policy: Policy) -> None:
-    if item.options.lease_s is not None:
-        check_lease(item.options.lease_s, policy)
+    check_options(item.options, policy)
     window = item.unique is not None and item.unique_until is Until.WINDOW
     if window and item.unique_for_s is None:
         raise BadRequest(

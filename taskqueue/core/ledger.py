@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from taskqueue.core.changes import Changes, HistoryRow
 from taskqueue.core.counters import Counters
@@ -26,6 +26,9 @@ from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
 from taskqueue.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from taskqueue.core.periodic import PeriodicRow
 
 #: How many tokens are reserved at a time: often enough not to waste numbers,
 #: seldom enough to cost nothing.
@@ -66,6 +69,7 @@ class Ledger:
     @ivar delayed: scheduled and failed tasks, by when they become ready.
     @ivar expiring: waiting tasks with an expiry.
     @ivar keys: who holds which unique key.
+    @ivar periodics: the periodic tasks by name.
     @ivar touched: lanes that got a ready task since claims were last served.
     @ivar notices: what holders should hear; whoever passes them on empties it.
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
@@ -88,6 +92,7 @@ class Ledger:
         self.expiring = Schedule()
         self.dependencies = Dependencies()
         self.keys = UniqueKeys()
+        self.periodics: dict[str, PeriodicRow] = {}
         self.leases = Leases()
         self.claims = WaitingClaims()
         self.workers = Workers(policy.max_workers)

@@ -10,6 +10,7 @@ from taskqueue.core.changes import OpenWindow, QueueRow, TaskRow
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import DEFAULT_OPTIONS, State, Task
 from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker
@@ -82,6 +83,11 @@ class Restoration:
         """How many ended tasks are kept."""
         for (queue, task_type, state), count in counts.items():
             self._ledger.queue(queue).lane(task_type).counts[state] += count
+
+    def periodics(self, rows: Iterable[PeriodicRow]) -> None:
+        """The periodic tasks; ticks that were missed are still to come."""
+        for row in rows:
+            self._ledger.periodics[row.definition.name] = row
 
     def windows(self, rows: Iterable[OpenWindow]) -> None:
         """Ended tasks that still hold their unique keys."""

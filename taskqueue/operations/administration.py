@@ -40,6 +40,7 @@ FEATURES = (
     "workers",
     "administration",
     "unique",
+    "periodic",
 )
 
 NOTHING = Form({})

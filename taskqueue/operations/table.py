@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from taskqueue.operations import administration, tasks, work
+from taskqueue.operations import administration, periodics, tasks, work
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import Form
 from taskqueue.wire import MessageType
@@ -58,5 +58,10 @@ OPERATIONS: Mapping[MessageType, Operation] = {
     MessageType.RESUME_QUEUE: Operation(administration.QUEUE, administration.resume),
     MessageType.SET_QUEUE: Operation(administration.BOUND, administration.bound),
     MessageType.PURGE_QUEUE: Operation(administration.PURGE, administration.purge),
+    MessageType.PUT_PERIODIC: Operation(periodics.PUT, periodics.put),
+    MessageType.DELETE_PERIODIC: Operation(periodics.NAME, periodics.delete),
+    MessageType.LIST_PERIODIC: Operation(periodics.LIST, periodics.list_periodics),
+    MessageType.PAUSE_PERIODIC: Operation(periodics.PAUSE, periodics.pause),
+    MessageType.TRIGGER_PERIODIC: Operation(periodics.NAME, periodics.trigger),
     MessageType.BACKUP: Operation(administration.BACKUP, administration.backup),
 }

@@ -61,8 +61,11 @@ MOST_TASKS = 1000
 #: How many tasks one connection may watch.
 MOST_WATCHED = 100_000
 
+#: The check of a task's priority.
+PRIORITY = integer(LOWEST_PRIORITY, HIGHEST_PRIORITY)
+
 #: The options of a task that differ from its queue's.
-_OPTIONS = {
+OPTIONS = {
     "max_retries": nullable(integer(0, 1000)),
     "max_lost": nullable(integer(0, 1000)),
     "lease_s": nullable(number()),
@@ -76,7 +79,7 @@ _OPTIONS = {
 _SHARED = {
     "type": name_text,
     "queue": name_text,
-    "priority": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    "priority": PRIORITY,
     "run_at": nullable(moment),
     "run_in_s": nullable(number()),
     "expires_at": nullable(moment),
@@ -85,7 +88,7 @@ _SHARED = {
     "depends_on": list_of(task_id, 1000),
     "unique_until": one_of(*UNTIL_BY_WORD),
     "unique_for_s": nullable(number()),
-    **_OPTIONS,
+    **OPTIONS,
 }
 
 COMMON = Form(_SHARED)
@@ -106,9 +109,9 @@ def _shared_options(*values: Any) -> TaskOptions:
     return TaskOptions(*values)
 
 
-def _options(values: Header) -> TaskOptions:
+def options_of(values: Header) -> TaskOptions:
     """Equal options of many tasks are one object."""
-    if values.keys().isdisjoint(_OPTIONS):
+    if values.keys().isdisjoint(OPTIONS):
         return DEFAULT_OPTIONS
     defaults = DEFAULT_OPTIONS
     return _shared_options(*(values.get(n, getattr(defaults, n)) for n in TaskOptions._fields))
@@ -144,7 +147,7 @@ class _SubmissionReader:
             values.get("id"),
             either(values, "run_at", "run_in_s", self._now),
             either(values, "expires_at", "expires_in_s", self._now),
-            _options(values),
+            options_of(values),
             values.get("headers"),
             values.get("depends_on", ()),
             values.get("unique"),

@@ -11,7 +11,7 @@ from taskqueue import strictjson
 from taskqueue.core.changes import HistoryRow, TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.ledger import Notice
-from taskqueue.core.task import STATE_WORDS, State
+from taskqueue.core.task import STATE_WORDS, State, TaskOptions
 from taskqueue.core.workers import Worker
 from taskqueue.errors import TaskQueueError
 
@@ -74,6 +74,15 @@ def view_task(row: TaskRow, *, result: bool = False) -> Header:
         view["headers"] = strictjson.loads(row.headers.encode())
     if result and row.state == State.COMPLETED:
         view["result"] = row.result or b""
+    return view
+
+
+def view_options(options: TaskOptions, headers: str | None) -> Header:
+    """The options, as far as they say something, and headers of tasks to come."""
+    view = _given(**options._asdict())
+    del view["on_dependency_failure"]
+    if headers is not None:
+        view["headers"] = strictjson.loads(headers.encode())
     return view
 
 

@@ -12,19 +12,20 @@ from taskqueue.core.overview import unserved
 from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import State
 from taskqueue.errors import ShuttingDown
-from taskqueue.service.commands import Commands
+from taskqueue.service.periodics import PeriodicCommands
 from taskqueue.service.policies import sweep_before
 from taskqueue.service.timers import Timer
 
 #: How often each timer runs, seconds.
 SCHEDULE_S = 0.1
 LEASES_S = 0.25
+PERIODIC_S = 0.25
 WORKERS_S = 1.0
 SAMPLING_S = 5.0
 CHECKPOINT_S = 1.0
 
 
-class Duties(Commands):
+class Duties(PeriodicCommands):
     """What is due: leases that end, workers that are gone, schedules, retention."""
 
     _log = Logger()
@@ -38,6 +39,7 @@ class Duties(Commands):
             ("lease expiry", LEASES_S, self.expire_leases),
             ("stale workers", WORKERS_S, self.evict_stale_workers),
             ("due schedules", SCHEDULE_S, self.release_due),
+            ("periodic tasks", PERIODIC_S, self.fire_periodics),
             ("retention", self.config.retention.sweep_interval_s, self.sweep),
             ("compaction", CHECKPOINT_S, self.compact),
             ("sampling", SAMPLING_S, self.sample),

@@ -33,6 +33,7 @@ class OperatorCommands(Commands):
             "in_progress": len(ledger.leases),
             "waiting_claims": len(ledger.claims),
             "workers": len(ledger.workers),
+            "periodics": len(ledger.periodics),
             "connections": self.traffic.open.total(),
             "states": total_states(ledger),
             "totals": total_counts(ledger),

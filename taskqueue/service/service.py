@@ -34,6 +34,7 @@ from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
 from taskqueue.service.tasks import TaskCommands
+from taskqueue.service.ticks import next_tick
 from taskqueue.service.timers import Timer
 from taskqueue.service.traffic import Traffic
 from taskqueue.service.watches import Watches
@@ -46,7 +47,12 @@ PATIENCE_S = 1.0
 
 
 class TaskQueueService(
-    MultiService, TaskCommands, WorkCommands, QueueCommands, OperatorCommands, Duties
+    MultiService,
+    TaskCommands,
+    WorkCommands,
+    QueueCommands,
+    OperatorCommands,
+    Duties,
 ):
     """
     Owns the core, the store, the clock and the timers.  Front-ends are its
@@ -83,7 +89,7 @@ class TaskQueueService(
             config.store.durability,
             config.store.check_on_start,
         )
-        self.broker = Broker(policy_of(config), SystemRandom(), new_task_id)
+        self.broker = Broker(policy_of(config), SystemRandom(), new_task_id, next_tick)
         self.watches = Watches()
         self.traffic = Traffic()
         self.samples = Samples(self.broker.ledger)
@@ -125,7 +131,7 @@ class TaskQueueService(
 
     def _begin_anew(self) -> None:
         """A second life of the same object starts with empty books."""
-        self.broker = Broker(policy_of(self.config), SystemRandom(), new_task_id)
+        self.broker = Broker(policy_of(self.config), SystemRandom(), new_task_id, next_tick)
         self.samples = Samples(self.broker.ledger)
         self.stopping = False
 
@@ -171,6 +177,7 @@ class TaskQueueService(
         restoration.numbers(recovery.next_seq, recovery.token_ceiling)
         restoration.queues(recovery.queues)
         restoration.ended(recovery.ended)
+        restoration.periodics(recovery.periodics)
         restoration.windows(self.store.open_windows(now.wall))
         count = restoration.tasks(recovery.tasks)
         ledger = self.broker.ledger

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from zope.interface import Attribute, Interface
 
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
+from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import State
 
 #: (queue, type, state) of ended tasks: how many the store holds.
@@ -32,6 +33,7 @@ class Recovery(NamedTuple):
     @ivar token_ceiling: every token ever given out is below it.
     @ivar next_seq: every C{seq} ever given out is below it.
     @ivar ended: how many ended tasks are kept, by queue, type and state.
+    @ivar periodics: the periodic tasks, by name.
     """
 
     tasks: Iterable[TaskRow]
@@ -39,6 +41,7 @@ class Recovery(NamedTuple):
     token_ceiling: int
     next_seq: int
     ended: EndedCounts
+    periodics: list[PeriodicRow]
 
 
 class Filter(NamedTuple):

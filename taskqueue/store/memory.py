@@ -22,6 +22,7 @@ from taskqueue.core.changes import (
     TaskRow,
     TaskUpdate,
 )
+from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import FIRST_ENDED, State, Until
 from taskqueue.errors import StoreFailed
 from taskqueue.store import schema, statements
@@ -49,6 +50,7 @@ class MemoryStore:
         self._seqs: dict[str, int] = {}
         self._history: dict[int, list[HistoryRow]] = {}
         self._queues: dict[str, QueueRow] = {}
+        self._periodics: dict[str, PeriodicRow] = {}
         self._ended: Counter[tuple[str, str, State]] = Counter()
         self._token_ceiling = 0
         self._next_seq = 1
@@ -64,7 +66,10 @@ class MemoryStore:
         self._check_open()
         live = [row for _, row in sorted(self._tasks.items()) if row.state < FIRST_ENDED]
         queues = [queue for _, queue in sorted(self._queues.items())]
-        return Recovery(iter(live), queues, self._token_ceiling, self._next_seq, +self._ended)
+        periodics = [row for _, row in sorted(self._periodics.items())]
+        return Recovery(
+            iter(live), queues, self._token_ceiling, self._next_seq, +self._ended, periodics
+        )
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         self._check_open()
@@ -87,6 +92,10 @@ class MemoryStore:
                 events.append(event)
         for queue in batch.queues:
             self._queues[queue.name] = queue
+        for periodic in batch.periodics:
+            self._periodics[periodic.definition.name] = periodic
+        for name in batch.dropped:
+            self._periodics.pop(name, None)
         for seq in batch.removed:
             self._remove(seq)
         self._token_ceiling = max(self._token_ceiling, batch.token_ceiling or 0)
@@ -184,6 +193,7 @@ class MemoryStore:
             removed=[],
             token_ceiling=self._token_ceiling,
             next_seq=self._next_seq,
+            periodics=list(self._periodics.values()),
         )
         with closing(sqlite3.connect(path, isolation_level=None)) as target:
             schema.migrate(target)

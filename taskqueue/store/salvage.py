@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
 from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
+from taskqueue.core.periodic import PeriodicRow
 from taskqueue.errors import StoreError
-from taskqueue.store import queries
+from taskqueue.store import periodics, queries
 from taskqueue.store.directory import DataDirectory
 from taskqueue.store.interface import IStore
 from taskqueue.store.sqlite import SQLiteStore
@@ -138,7 +139,17 @@ def _copy_meta(source: sqlite3.Connection, store: IStore, token: int, problems: 
         (next_seq,) = source.execute(queries.NEXT_SEQ).fetchone()
     except sqlite3.DatabaseError:
         problems.append("the newest place in line (the newest task's was taken)")
-    store.commit(Batch([], [], [], queues, [], ceiling, next_seq))
+    rows = _periodics(source, problems) if _has_keys(source) else []
+    store.commit(Batch([], [], [], queues, [], ceiling, next_seq, rows))
+
+
+def _periodics(source: sqlite3.Connection, problems: list[str]) -> list[PeriodicRow]:
+    rows: list[PeriodicRow] = []
+    try:
+        rows.extend(map(periodics.periodic_row, source.execute(periodics.SELECT)))
+    except (sqlite3.DatabaseError, ValueError):
+        problems.append("some of the periodic tasks")
+    return rows
 
 
 def _sound(row: Sequence[Any]) -> TaskRow | None:

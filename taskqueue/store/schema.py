@@ -157,6 +157,20 @@ _VERSION_2 = (
     # Keys that are held for a time, whatever becomes of the task (2 is Until.WINDOW): the
     # only ones that an ended task can hold, and that recovery must look for.
     "CREATE INDEX tasks_windows ON tasks (unique_ends_at) WHERE unique_until = 2",
+    """
+    CREATE TABLE periodics (
+        name TEXT PRIMARY KEY,
+        payload BLOB NOT NULL,
+        definition TEXT NOT NULL,
+        paused INTEGER NOT NULL,
+        next_at REAL,
+        ticked_at REAL,
+        last_at REAL,
+        last_task TEXT,
+        fired INTEGER NOT NULL,
+        skipped INTEGER NOT NULL
+    )
+    """,
     "DROP VIEW readable",
     f"""
     CREATE VIEW readable AS SELECT

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Unique, Until
 from taskqueue.errors import StoreCorrupt, StoreFailed
-from taskqueue.store import queries, schema, statements
+from taskqueue.store import periodics, queries, schema, statements
 from taskqueue.store.backups import write_backup
 from taskqueue.store.directory import DataDirectory, sync_directory
 from taskqueue.store.faults import damaged, translating
@@ -208,7 +208,12 @@ class SQLiteStore:
                 (queue, type_, State(state)): n
                 for queue, type_, state, n in reader.execute(queries.ENDED_COUNTS)
             }
-        return Recovery(self._live(reader), queues, ceiling, next_seq, ended)
+            found = reader.execute(periodics.SELECT).fetchall()
+        try:
+            rows = [periodics.periodic_row(values) for values in found]
+        except ValueError as problem:
+            raise damaged(self._path, str(problem)) from problem
+        return Recovery(self._live(reader), queues, ceiling, next_seq, ended, rows)
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         with translating(self._path, "be read"):

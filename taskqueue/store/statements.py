@@ -21,6 +21,7 @@ from typing import Any
 
 from taskqueue.core.changes import Batch, QueueRow, TaskRow, TaskUpdate
 from taskqueue.core.task import DEFAULT_OPTIONS, TaskOptions, Unique, Until
+from taskqueue.store import periodics
 
 #: One statement and its parameters.
 Call = tuple[str, Sequence[Any]]
@@ -107,6 +108,11 @@ _STORE_QUEUES = ManyRows(
     len(QueueRow._fields),
     "INSERT OR REPLACE INTO queues SELECT * FROM ({rows}) WHERE column1 IS NOT NULL",
 )
+_STORE_PERIODICS = ManyRows(
+    len(periodics.COLUMNS),
+    "INSERT OR REPLACE INTO periodics SELECT * FROM ({rows}) WHERE column1 IS NOT NULL",
+)
+_DROP_PERIODICS = ManyRows(1, "DELETE FROM periodics WHERE name IN ({rows})")
 _REMOVE_TASKS = ManyRows(1, "DELETE FROM tasks WHERE seq IN ({rows})")
 # Neither ever goes back, whatever a caller says: tokens and places in line are given out once.
 _RAISE_META = ManyRows(
@@ -138,6 +144,8 @@ def writing(batch: Batch, next_seq: int) -> list[Call]:
         *_STORE_BLOBS.calls(blobs),
         *_ADD_HISTORY.calls([value for event in batch.history for value in event]),
         *_STORE_QUEUES.calls([value for queue in batch.queues for value in queue]),
+        *_STORE_PERIODICS.calls(periodics.bound(batch.periodics)),
+        *_DROP_PERIODICS.calls(batch.dropped),
         *_REMOVE_TASKS.calls(batch.removed),
         *_RAISE_META.calls(_meta(batch, next_seq)),
     ]

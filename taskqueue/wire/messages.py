@@ -45,6 +45,11 @@ class MessageType(IntEnum):
     DELETE_TASK = 29
     GET_PAYLOAD = 30
     ORDER_WORKER = 31
+    PUT_PERIODIC = 32
+    DELETE_PERIODIC = 33
+    LIST_PERIODIC = 34
+    PAUSE_PERIODIC = 35
+    TRIGGER_PERIODIC = 36
 
 
 #: Message type by the name that a line's C{"op"} has.
@@ -70,6 +75,8 @@ OPERATIONS: dict[str, MessageType] = {kind.name.lower(): kind for kind in Messag
     "delete": MessageType.DELETE_TASK,
     "payload": MessageType.GET_PAYLOAD,
     "order": MessageType.ORDER_WORKER,
+    "periodics": MessageType.LIST_PERIODIC,
+    "trigger": MessageType.TRIGGER_PERIODIC,
 }
 
 
@@ -101,6 +108,7 @@ _ANY_ITEMS: Lists = dict.fromkeys(("tasks", "results", "events"), (_PAYLOAD, _RE
 #: list in the order of its items, in an item payload before result.
 ATTACHED: Mapping[MessageType, Lists] = {
     MessageType.SUBMIT_TASK: {"tasks": (_PAYLOAD._replace(default=b""),)},
+    MessageType.PUT_PERIODIC: {"periodics": (_PAYLOAD._replace(default=b""),)},
     MessageType.TASK_RESULT: {"results": (_RESULT,)},
     MessageType.ACK: _ANY_ITEMS,
     MessageType.EVENT: _ANY_ITEMS,

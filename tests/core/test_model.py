@@ -32,11 +32,19 @@ from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.leases import Holder as Claimer
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import FIRST_ENDED, State, Task, TaskOptions, Until
 from taskqueue.core.unique import Holder, holds
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import ClientError, Conflict, LeaseLost, StoreUnavailable, UnknownTask
+from taskqueue.errors import (
+    ClientError,
+    Conflict,
+    LeaseLost,
+    QueueFull,
+    StoreUnavailable,
+    UnknownTask,
+)
 from taskqueue.store import Filter, MemoryStore, Page
 from tests.core.world import World
 
@@ -119,6 +127,7 @@ class Picture(NamedTuple):
     ended: dict[tuple[str, str, State], int]
     queues: list[QueueRow]
     next_seq: int
+    periodics: dict[str, PeriodicRow]
     keys: dict[str, Holder]
 
 
@@ -138,6 +147,7 @@ def picture(ledger: Ledger) -> Picture:
         },
         sorted(row for row in set_on if row[1:] != (False, None, None)),
         ledger.next_seq,
+        dict(ledger.periodics),
         dict(ledger.keys.holders),
     )
 
@@ -231,6 +241,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert found == self.stored.tasks, difference(found, self.stored.tasks)
         assert recovery.ended == self.stored.ended
         assert recovery.next_seq == self.stored.next_seq
+        assert {row.definition.name: row for row in recovery.periodics} == self.stored.periodics
         changed = {*group.batch.removed, *self.ledger.forgotten, *group.revived}
         rows = {row.seq: row for row in self.everything()} if group.replies else {}
         for seq, state in group.replies:
@@ -648,6 +659,44 @@ class BrokerMachine(RuleBasedStateMachine):
         except (Conflict, UnknownTask):
             return
         self.serve()
+
+    # --- again and again ------------------------------------------------------------------
+
+    @rule(
+        name=st.sampled_from(["p1", "p2"]),
+        every_s=st.sampled_from([7.0, 30.0]),
+        catch_up=st.sampled_from(CATCH_UP),
+        overlap=st.booleans(),
+    )
+    def put_periodic(self, name: str, every_s: float, catch_up: str, overlap: bool) -> None:
+        self.world.broker.periodics.put(
+            Periodic(
+                name,
+                "a",
+                every_s=every_s,
+                catch_up=catch_up,
+                catch_up_window_s=40.0,
+                overlap=overlap,
+                queue="q1",
+                payload=b"x",
+            ),
+            self.now,
+        )
+
+    @rule(name=st.sampled_from(["p1", "p2"]), paused=st.booleans())
+    def pause_periodic(self, name: str, paused: bool) -> None:
+        if name in self.ledger.periodics:
+            self.world.broker.periodics.pause(name, paused, self.now)
+
+    @rule(name=st.sampled_from(["p1", "p2"]))
+    def trigger_periodic(self, name: str) -> None:
+        if name in self.ledger.periodics:
+            try:
+                task_id = self.world.broker.periodics.trigger(name, self.now)
+            except (Conflict, QueueFull):
+                return
+            self.reply(task_id, State.PENDING)
+            self.serve()
 
     # --- time -----------------------------------------------------------------------------
 

@@ -78,6 +78,16 @@ class World:
         upkeep.lapse_keys(now)
         upkeep.resume_queues(now)
         upkeep.time_out_claims(now)
+        self.fire()
+
+    def fire(self, **stored: State) -> list[tuple[str, TaskQueueError]]:
+        """Submit the tasks of all ticks that are due."""
+        refused: list[tuple[str, TaskQueueError]] = []
+        more = True
+        while more:
+            ticks, more = self.broker.periodics.due(self.now)
+            refused += self.broker.periodics.fire(ticks, self.now, stored)
+        return refused
 
     # --- tasks ------------------------------------------------------------------
 
@@ -188,6 +198,7 @@ class World:
         restoration.numbers(recovery.next_seq, recovery.token_ceiling)
         restoration.queues(recovery.queues)
         restoration.ended(recovery.ended)
+        restoration.periodics(recovery.periodics)
         return restoration.tasks(recovery.tasks)
 
 

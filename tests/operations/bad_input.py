@@ -43,6 +43,11 @@ RIGHT = {
     MessageType.SET_QUEUE: {"queue": "q", "max_depth": 1},
     MessageType.PURGE_QUEUE: {"queue": "q"},
     MessageType.BACKUP: {"name": "copy"},
+    MessageType.PUT_PERIODIC: {"periodics": [{"name": "p", "type": "t", "every_s": 60}]},
+    MessageType.DELETE_PERIODIC: {"name": "p"},
+    MessageType.LIST_PERIODIC: {},
+    MessageType.PAUSE_PERIODIC: {"name": "p", "paused": True},
+    MessageType.TRIGGER_PERIODIC: {"name": "p"},
 }
 
 

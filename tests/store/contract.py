@@ -21,9 +21,20 @@ from taskqueue.core.changes import (
     empty_batch,
 )
 from taskqueue.core.task import ENDED_STATES, FIRST_ENDED, State, Unique, Until
-from taskqueue.errors import StoreFailed
+from taskqueue.errors import StoreError, StoreFailed
 from taskqueue.store import Filter, IStore, Page, SQLiteStore
-from tests.store.rows import EVERY_FIELD, NOW, after, batch, lives, task, update, updated
+from tests.store.rows import (
+    EVERY_FIELD,
+    HOURLY,
+    NIGHTLY,
+    NOW,
+    after,
+    batch,
+    lives,
+    task,
+    update,
+    updated,
+)
 
 examples = settings(
     derandomize=True,
@@ -134,7 +145,7 @@ class StoreContract:
     def test_newStoreIsEmpty(self) -> None:
         recovery = self.opened().recover()
         self.assertEqual(list(recovery.tasks), [])
-        self.assertEqual(recovery[1:], ([], 0, 1, {}))
+        self.assertEqual(recovery[1:], ([], 0, 1, {}, []))
 
     def test_everyFieldSurvives(self) -> None:
         store = self.reopened(self.holding(batch([EVERY_FIELD])))
@@ -459,6 +470,30 @@ class StoreContract:
         store.commit(batch([row._replace(attempt=2)]))
         self.assertEqual(self.everything(self.reopened(store)), [row._replace(attempt=2)])
 
+    # --- periodic tasks ---
+
+    def test_periodics(self) -> None:
+        """Every field, by name; replaced as a whole; forgotten."""
+        store = self.holding(batch(periodics=[HOURLY, NIGHTLY]))
+        self.assertEqual(self.reopened(store).recover().periodics, [HOURLY, NIGHTLY])
+        moved = HOURLY._replace(next_at=NOW + 9, ticked_at=NOW, last_task="x", fired=1)
+        store.commit(batch(periodics=[moved], dropped=["nightly", "never was"]))
+        self.assertEqual(self.reopened(store).recover().periodics, [moved])
+
+    def test_aTickAndItsTaskAreStoredTogether(self) -> None:
+        """What cannot be stored whole is not stored at all."""
+        store = self.holding(batch([task(1)], periodics=[HOURLY]))
+        moved = HOURLY._replace(next_at=NOW + 9)
+        if isinstance(store, SQLiteStore):
+            bad = batch([task(1, id="another")], periodics=[moved])
+            with self.assertRaises(StoreError):
+                store.commit(bad)
+            self.assertEqual(store.recover().periodics, [HOURLY])
+        store.commit(batch([task(2)], periodics=[moved]))
+        store.commit(batch([task(2)], periodics=[moved]))
+        self.assertEqual(store.recover().periodics, [moved])
+        self.assertEqual(len(self.everything(store)), 2)
+
     # --- backup, size, open and close ---
 
     def test_backupIsAStore(self) -> None:
@@ -470,6 +505,7 @@ class StoreContract:
                 [EVERY_FIELD, ended],
                 history=[event],
                 queues=[QueueRow("a", True, None, None)],
+                periodics=[NIGHTLY],
                 token_ceiling=77,
                 next_seq=15,
             )

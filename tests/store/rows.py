@@ -4,11 +4,13 @@ Rows for the store's tests, and Hypothesis strategies that make histories of bat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from taskqueue.core.changes import EVENTS, Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.periodic import Periodic, PeriodicRow
 from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, TaskOptions, Unique, Until
 
 NOW = 1_700_000_000.0
@@ -66,6 +68,8 @@ def batch(
     removed: list[int] | None = None,
     token_ceiling: int | None = None,
     next_seq: int = 1,
+    periodics: Sequence[PeriodicRow] = (),
+    dropped: Sequence[str] = (),
 ) -> Batch:
     """A batch with nothing in it but what is given."""
     newest = max((row.seq for row in inserts or ()), default=0)
@@ -77,6 +81,8 @@ def batch(
         removed or [],
         token_ceiling,
         max(next_seq, newest + 1),
+        periodics,
+        dropped,
     )
 
 
@@ -105,6 +111,33 @@ EVERY_FIELD = task(
     cancel_requested=True,
     error="was: 100 %\x00_'\"",
     result=b"",
+)
+
+
+HOURLY = PeriodicRow(Periodic("hourly", "send", every_s=3600.0), next_at=NOW)
+NIGHTLY = PeriodicRow(
+    Periodic(
+        "nightly",
+        "report",
+        cron="30 2 * * MON-FRI",
+        tz="Europe/Paris",
+        catch_up="all",
+        catch_up_window_s=7200.5,
+        overlap=False,
+        payload=b"\x00\xff" * 3000,
+        queue="reports/night",
+        priority=7,
+        expires_in_s=600.0,
+        headers='{"trace":"ü\\u0000"}',
+        options=TaskOptions(max_retries=0, lease_s=12.5, retry_jitter=0.0),
+    ),
+    paused=True,
+    next_at=None,
+    ticked_at=NOW - 1.25,
+    last_at=NOW,
+    last_task="a-task",
+    fired=2**40,
+    skipped=3,
 )
 
 

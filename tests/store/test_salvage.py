@@ -12,7 +12,7 @@ from taskqueue.core.changes import HistoryRow, QueueRow
 from taskqueue.errors import StoreCorrupt
 from taskqueue.store import Filter, Page, SQLiteStore
 from taskqueue.store.salvage import main, salvage
-from tests.store.rows import NOW, batch, task
+from tests.store.rows import HOURLY, NIGHTLY, NOW, batch, task
 
 
 class SalvageTests(SynchronousTestCase):
@@ -37,7 +37,13 @@ class SalvageTests(SynchronousTestCase):
         self.event = HistoryRow(5, NOW, "failed", 1, "w", None, "Boom")
         self.queue = QueueRow("mail", True, None, 7)
         store.commit(
-            batch(history=[self.event], queues=[self.queue], token_ceiling=4000, next_seq=3100)
+            batch(
+                history=[self.event],
+                queues=[self.queue],
+                token_ceiling=4000,
+                next_seq=3100,
+                periodics=[HOURLY, NIGHTLY],
+            )
         )
         store.close()
         self.path = os.path.join(self.directory, "taskqueue.db")
@@ -74,6 +80,7 @@ class SalvageTests(SynchronousTestCase):
         self.assertEqual(list(recovery.tasks), [row for row in self.rows if row.state == 0])
         self.assertEqual((recovery.token_ceiling, recovery.next_seq), (4000, 3100))
         self.assertEqual(recovery.queues, [self.queue])
+        self.assertEqual(recovery.periodics, [HOURLY, NIGHTLY])
         self.assertEqual(list(recovery.ended.values()), [1000])
         self.assertEqual(store.history(5), [self.event])
 

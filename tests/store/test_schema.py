@@ -155,6 +155,7 @@ class FirstVersionTests(SynchronousTestCase):
         self.assertEqual(recovery.ended, {("default", "send_email", State.COMPLETED): 1})
         self.assertEqual([row.result for row in store.records(["b"])], [b"done"])
         self.assertEqual(store.open_windows(0.0), [])
+        self.assertEqual(recovery.periodics, [])
 
     def test_itIsUsedAsAnyOther(self) -> None:
         store = self.opened(self.directory)
