@@ -100,6 +100,18 @@ class AppBroker:
         existing = bool(answer.get("existing"))
         return TaskHandle(answer["tasks"][0], Face(self), codec, existing)
 
+    def declare_periodics(self) -> None:
+        """
+        What a worker does when it starts: from now on, the broker fires what the
+        application has declared as periodic, as time passes.
+
+        @raises TaskQueueError: the broker refuses one.
+        """
+        items = [periodic.item() for periodic in self.app.periodics]
+        answer = self.ask(MessageType.PUT_PERIODIC, periodics=items)
+        for error in answer.get("errors") or ():
+            raise error_from(error)
+
     # --- running --------------------------------------------------------------------------
 
     def step(self) -> Ran | None:
@@ -306,9 +318,7 @@ class _Sink:
     def progress(self, context: Context, value: Any) -> None:
         self._broker.progress.append((context.id, value))
         report = {"task": context.id, "lease": context.lease, "progress": value}
-        answer = self._broker.ask(MessageType.REPORT_PROGRESS, reports=[report])
-        if answer["cancel"][0]:
-            context.cancelled = True
+        self._broker.ask(MessageType.REPORT_PROGRESS, reports=[report])
 
     def log(self, context: Context, message: str, fields: Mapping[str, Any]) -> None:
         self._broker.logged.append((context.id, message, dict(fields)))

@@ -272,6 +272,8 @@ class PeriodicTests(SynchronousTestCase):
         self.app.periodic(1, every_s=1)(task)
         self.app.periodic(2, every_s=2, name="second")(task)
         self.assertEqual([one.name for one in self.app.periodics], ["t", "second"])
+        self.app.periodic(3, every_s=3)(task)
+        self.assertEqual([one.every_s for one in self.app.periodics], [2, 3])
 
     def test_what_is_no_schedule(self) -> None:
         task = self.app.task("t")(lambda: 1)

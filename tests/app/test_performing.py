@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.app.application import App
+from taskqueue.app.calls import Parameters
 from taskqueue.app.context import Context
 from taskqueue.app.outcomes import Discard, PermanentFailure, Retry, Snooze, Verdict
 from taskqueue.app.performing import LONGEST_ERROR, async_perform, perform
@@ -59,6 +60,19 @@ class ArgumentTests(PerformingCase):
             self.app.handlers.clear()
             result = json.loads(self.run_task(function, b'{"a":1}').result)
             self.assertEqual(result, [context().id, 1])
+
+    def test_annotations_of_every_kind(self) -> None:
+        for where, annotation, wanted in (
+            ({"Context": Context}, "Context", True),
+            ({"Context": Context}, "'Context'", True),
+            ({}, "'taskqueue.Context'", True),  # imported for type checkers only
+            ({}, "int", False),
+            ({}, "'Unknown'", False),
+        ):
+            program = f"def f(first: {annotation}): return 1"
+            exec(compile(program, "f", "exec", dont_inherit=True), where)
+            self.assertEqual(Parameters(where["f"], "f").wants_context, wanted, annotation)
+        self.assertFalse(Parameters(lambda *ctx: 1, "f").wants_context)
 
     def test_what_does_not_fit_fails_for_good(self) -> None:
         def mail(to, subject="none"):

@@ -5,6 +5,7 @@ A broker in the test's own process, whose time the test moves.
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -195,6 +196,8 @@ class SteppingTests(AppCase):
 
         with self.assertRaisesRegex(RuntimeError, r"await step_async\(\)"):
             asyncio.run(elsewhere())
+        gc.collect()
+        self.assertEqual(self.flushWarnings(), [])  # of a coroutine that nobody awaited
 
     def test_a_task_that_the_application_has_not(self) -> None:
         handle = self.add.submit(1)
@@ -229,6 +232,26 @@ class SteppingTests(AppCase):
         again = task.submit(1)
         self.assertEqual((again, again.existing), (first, True))
         self.assertFalse(task.submit(2).existing)
+
+
+class PeriodicTests(AppCase):
+    def test_as_time_passes(self) -> None:
+        self.app.periodic(7, every_s=60)(self.add)
+        self.app.periodic(8, cron="0 * * * *", tz="Asia/Kolkata", name="hourly")(self.add)
+        with app_broker(self.app, now=NOW) as broker:  # at 8 h 00 min UTC
+            broker.advance(3600)
+            self.assertEqual(broker.run(), [])
+            broker.declare_periodics()
+            broker.advance(125)
+            self.assertEqual([ran.type for ran in broker.run()], ["add", "add"])
+            broker.advance(3600 - 125)
+            broker.run()
+            self.assertEqual(self.calls, [(7, 1)] * 30 + [(8, 1)] + [(7, 1)] * 30)
+
+    def test_the_broker_refuses_one(self) -> None:
+        self.app.periodic(7, cron="61 * * * *")(self.add)
+        with app_broker(self.app) as broker, self.assertRaisesRegex(BadRequest, "61"):
+            broker.declare_periodics()
 
 
 class ImmediateTests(AppCase):
