@@ -17,7 +17,7 @@ from taskqueue.core.task import FIRST_ENDED, State, Task, Unique, Until
 _SMALL = 64
 
 
-class Holder(NamedTuple):
+class KeyHolder(NamedTuple):
     """
     The task that holds a key.
 
@@ -65,13 +65,13 @@ class UniqueKeys:
     __slots__ = ("ends", "holders")
 
     def __init__(self) -> None:
-        self.holders: dict[str, Holder] = {}
+        self.holders: dict[str, KeyHolder] = {}
         self.ends: list[tuple[float, int, str]] = []
 
     def __len__(self) -> int:
         return len(self.holders)
 
-    def holder(self, key: str, wall: float) -> Holder | None:
+    def holder(self, key: str, wall: float) -> KeyHolder | None:
         """Who holds C{key} at the moment C{wall}."""
         holder = self.holders.get(key)
         if holder is not None and holder.ends_at is not None and holder.ends_at <= wall:
@@ -82,15 +82,15 @@ class UniqueKeys:
     def take(self, task: Task) -> None:
         """C{task} holds its key, which nobody else does, from now on."""
         assert task.unique is not None
-        self._enter(task.unique, Holder(task.id, task.seq, task.state, task.unique.ends_at))
+        self._enter(task.unique, KeyHolder(task.id, task.seq, task.state, task.unique.ends_at))
 
     def restore(self, unique: Unique, task_id: str, seq: int, state: State) -> None:
         """A task held its key when the store was written last."""
         known = self.holders.get(unique.key)
         if known is None or known.seq < seq:
-            self._enter(unique, Holder(task_id, seq, state, unique.ends_at))
+            self._enter(unique, KeyHolder(task_id, seq, state, unique.ends_at))
 
-    def _enter(self, unique: Unique, holder: Holder) -> None:
+    def _enter(self, unique: Unique, holder: KeyHolder) -> None:
         self.holders[unique.key] = holder
         if holder.ends_at is not None:
             heappush(self.ends, (holder.ends_at, holder.seq, unique.key))

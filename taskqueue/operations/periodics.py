@@ -84,10 +84,15 @@ def put(caller: Caller, values: Header) -> Deferred[Header]:
 
     def answer(found: list[PeriodicRow | TaskQueueError]) -> Header:
         answers = batch.merge(found)
-        views = [view_periodic(a) if isinstance(a, PeriodicRow) else None for a in answers]
+        views = [_view_put(a) if isinstance(a, PeriodicRow) else None for a in answers]
         return {"periodics": views, **view_errors(answers)}
 
     return caller.service.put_periodics(batch.items).addCallback(answer)
+
+
+def _view_put(row: PeriodicRow) -> Header:
+    """Never longer than what was asked: who put many must be able to read the answer."""
+    return {"name": row.definition.name, "paused": row.paused, "next_at": row.next_at}
 
 
 LIST = Form({"limit": integer(1, MOST_PERIODICS), "after": nullable(text(128))})

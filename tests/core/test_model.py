@@ -29,13 +29,13 @@ from taskqueue.core.audit import audit
 from taskqueue.core.changes import Batch, QueueRow, TaskRow, row_of
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Accepted, Submission
-from taskqueue.core.leases import Holder as Claimer
+from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import FIRST_ENDED, State, Task, TaskOptions, Until
-from taskqueue.core.unique import Holder, holds
+from taskqueue.core.unique import KeyHolder, holds
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import (
     ClientError,
@@ -128,7 +128,7 @@ class Picture(NamedTuple):
     queues: list[QueueRow]
     next_seq: int
     periodics: dict[str, PeriodicRow]
-    keys: dict[str, Holder]
+    keys: dict[str, KeyHolder]
 
 
 def picture(ledger: Ledger) -> Picture:
@@ -193,7 +193,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.group: Group | None = None
         self.replies: list[tuple[int, State]] = []
         self.revived: list[int] = []
-        self.claimers = [Claimer("h0"), Claimer("h1")]
+        self.claimers = [Holder("h0"), Holder("h1")]
         self.incarnations = [1, 1, 1]
 
     def start(self) -> None:
@@ -297,7 +297,7 @@ class BrokerMachine(RuleBasedStateMachine):
             assert lease.ends_at > self.now.mono
         self.deliveries += deliveries
 
-    def holder(self, index: int) -> Claimer:
+    def holder(self, index: int) -> Holder:
         """Two unregistered claimers, three workers (which are registered at need)."""
         if index < 2:
             return self.claimers[index]
@@ -755,7 +755,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for worker in self.ledger.workers:
             self.incarnations[int(worker.name[1:]) - 2] = worker.incarnation
 
-    def check_keys(self, restored: dict[str, Holder]) -> None:
+    def check_keys(self, restored: dict[str, KeyHolder]) -> None:
         """Who held a key when something was stored last holds it, unless its time is over."""
         wall = self.world.wall
         held = {

@@ -69,6 +69,14 @@ class CronTests(SynchronousTestCase):
             ["10-25 00:30:00", "10-26 01:30:00"],
         )
 
+    def test_within_the_hour_that_comes_twice(self):
+        """From its second half on, half past two is over, whatever the clock on the wall shows."""
+        for time in ("00:30:00", "00:45:00", "01:00:00", "01:15:00", "01:30:00"):
+            self.assertEqual(
+                self.ticks("30 2 * * *", at(f"2026-10-25T{time}"), 1, "Europe/Paris"),
+                ["10-26 01:30:00"],
+            )
+
     def test_each_half_hour_through_the_hour_that_comes_twice(self):
         """An expression that goes by minutes goes on through both."""
         self.assertEqual(
