@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os.path import getsize
+from os.path import exists, getsize, isfile
 from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID, uuid4
 
@@ -132,13 +132,13 @@ async def import_tasks(visit: Visit, plan: Import) -> int:
         complain(str(error))
         return USAGE
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}")
+        complain(f"{error.filename or plan.source}: {error.strerror or error}")
         return USAGE
     try:
         with _source(plan, place) as file, _rejects(plan, place) as rejects:
             await run.all(file, rejects)
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}")
+        complain(f"{error.filename or plan.source}: {error.strerror or error}")
         return REFUSED
     except BaseException:
         run.tell_where()
@@ -155,6 +155,8 @@ async def _beginning(visit: Visit, plan: Import) -> Place:
         if plan.journal:
             raise BadRequest("the standard input cannot be resumed: name a file")
         return Place(uuid4().hex, run_name=plan.run_name)
+    if exists(plan.source) and not isfile(plan.source):
+        raise BadRequest(f"{plan.source} is no file that can be read twice: use --from-file -")
     found = None
     if plan.journal:
         found = read_place(plan.journal, plan.source, plan.run_name)
@@ -201,6 +203,7 @@ class _Run:
         self._noted_at = visit.reactor.seconds()
         self._rejects: BinaryIO | None = None
         self._bad: list[tuple[int, str]] = []
+        self._waited_for: set[str] = set()
         self._bar = Bar(None if plan.source == "-" else getsize(plan.source))
 
     async def all(self, file: BinaryIO, rejects: BinaryIO | None) -> None:
@@ -226,10 +229,12 @@ class _Run:
 
     async def _submit(self, chunk: Chunk) -> None:
         """Submit a chunk, once; what can be mended by a try again is left to L{_settle}."""
-        answers = await self._visit.client.submit_many(list(chunk.tasks.values()))
-        self._take(chunk, list(chunk.tasks), answers)
+        await self._try(chunk, list(chunk.tasks))
 
-    def _take(self, chunk: Chunk, numbers: Sequence[int], answers: Sequence[Any]) -> None:
+    async def _try(self, chunk: Chunk, numbers: Sequence[int]) -> None:
+        tasks = [chunk.tasks[number] for number in numbers]
+        # Waiting is done, and told of, here.
+        answers = await self._visit.client.submit_many(tasks, retry_for_s=0.0)
         for number, answer in zip(numbers, answers, strict=True):
             if isinstance(answer, TaskQueueError):
                 chunk.bad[number] = answer
@@ -247,15 +252,21 @@ class _Run:
             error = next(iter(mendable.values()))
             if isinstance(error, AnswerTimedOut):
                 raise error
-            self._bar.show(self._place, f"waiting: {error}")
+            self._wait_for(error)
             await pause(self._visit.reactor, error.retry_after_s or _AGAIN_S)
             await self._again(chunk, list(mendable))
         self._settled(chunk)
 
+    def _wait_for(self, error: TaskQueueError) -> None:
+        """Say why it does not go on: always on the bar, and once where there is none."""
+        self._bar.show(self._place, f"waiting: {error}")
+        if not self._bar.visible and error.code not in self._waited_for:
+            self._waited_for.add(error.code)
+            complain(f"waiting at line {self._place.line + 1:,}: {error}")
+
     async def _again(self, chunk: Chunk, numbers: list[int]) -> None:
         if numbers:
-            tasks = [chunk.tasks[number] for number in numbers]
-            self._take(chunk, numbers, await self._visit.client.submit_many(tasks))
+            await self._try(chunk, numbers)
 
     def _settled(self, chunk: Chunk) -> None:
         place = self._place

@@ -9,7 +9,17 @@ from __future__ import annotations
 import click
 
 from taskqueue import __version__
-from taskqueue.cli import changing, dead_letters, offline, operators, queues, tail, tasks, workers
+from taskqueue.cli import (
+    changing,
+    dead_letters,
+    offline,
+    operators,
+    queues,
+    tail,
+    tasks,
+    top,
+    workers,
+)
 from taskqueue.cli.setting import FORMAT, Setting
 from taskqueue.cli.working import worker
 from taskqueue.client.link import DEFAULT_ADDRESS
@@ -54,6 +64,7 @@ for _command in (
     dead_letters.dead_letters,
     operators.stats,
     tail.tail,
+    top.top,
     operators.bench_ping,
     offline.config_check,
     offline.completion,

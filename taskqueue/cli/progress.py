@@ -116,9 +116,11 @@ class Bar:
     A progress bar on the standard error; nothing where that is no terminal.
 
     @param total: bytes in all; C{None} where nobody knows.
+    @ivar visible: whether anybody sees it.
     """
 
     def __init__(self, total: int | None) -> None:
+        self.visible = sys.stderr.isatty()
         self._task: TaskID | None = None
         self._total = total
         self._progress = Progress(
@@ -128,7 +130,7 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[said]}"),
             console=Console(file=sys.stderr, highlight=False),
-            disable=not sys.stderr.isatty(),
+            disable=not self.visible,
         )
 
     def __enter__(self) -> Bar:

@@ -17,7 +17,7 @@ from taskqueue.cli.tasks import read_headers, read_payload
 
 EVERY_COMMAND = (
     *("submit", "status", "list", "cancel", "retry", "purge", "queues", "queue-depth"),
-    *("workers", "dead-letters", "stats", "tail", "bench-ping", "config-check", "worker"),
+    *("workers", "dead-letters", "stats", "tail", "top", "bench-ping", "config-check", "worker"),
     *("completion", "version"),
 )
 
