@@ -5,8 +5,8 @@ dramatiq: two child processes each, results kept.
 Rounds are interleaved; the table shows medians.  Celery and dramatiq are
 installed into an environment of their own (build/peers); Redis is the system's,
 with its append-only file on: synced once a second, as its makers recommend, and
-in rows of their own before each answer.  The latter is what taskqueue does: it
-syncs before it says that a task, or a result, is safe.
+in rows of their own before each answer.  The latter is what taskqueue does unless
+it is told otherwise; told so, it syncs ten times a second.
 
 The other two fetch tasks ahead of their processes by themselves; taskqueue does
 so where it is told to, which is a row of its own.
@@ -205,13 +205,14 @@ def measure_dramatiq(sync: str, load: Load) -> Measured:
     return measure_peer(module, ["dramatiq", module, "--processes", "2"], sync, load)
 
 
-def measure_taskqueue(how: str, prefetch: int, load: Load) -> Measured:
+def measure_taskqueue(how: str, prefetch: int, durability: str, load: Load) -> Measured:
     """
     One round of taskqueue.
 
     @param how: tasks are submitted C{"one"} by one, or C{"many"} in a request.
+    @param durability: as the broker's settings name it.
     """
-    with own_folder() as folder, BrokerProcess("fsync") as broker:
+    with own_folder() as folder, BrokerProcess(durability) as broker:
         place = {"TASKQUEUE_BROKER": f"tq://127.0.0.1:{broker.port}"}
         command = [
             sys.executable, "-m", "taskqueue.cli", "worker", "benchmarks.noop:app",
@@ -233,17 +234,22 @@ def contenders() -> dict[str, Contender]:
         "dramatiq-synced": Contender(
             "dramatiq", "each answer", partial(measure_dramatiq, "always")
         ),
-        "taskqueue": Contender("taskqueue", "each answer", partial(measure_taskqueue, "one", 0)),
-        "taskqueue-many": Contender(
-            "taskqueue, submitted in batches",
-            "each answer",
-            partial(measure_taskqueue, "many", 0),
-        ),
-        "taskqueue-prefetch": Contender(
-            f"the same, --prefetch {PREFETCH}",
-            "each answer",
-            partial(measure_taskqueue, "many", PREFETCH),
-        ),
+        **{
+            f"taskqueue-{how}{'-prefetch' if prefetch else ''}{suffix}": Contender(
+                f"taskqueue, {words}",
+                synced,
+                partial(measure_taskqueue, how, prefetch, durability),
+            )
+            for how, prefetch, words in (
+                ("one", 0, "one by one"),
+                ("many", 0, "submitted in batches"),
+                ("many", PREFETCH, f"in batches, --prefetch {PREFETCH}"),
+            )
+            for durability, synced, suffix in (
+                ("interval", "every 0.1 s", ""),
+                ("fsync", "each answer", "-synced"),
+            )
+        },
     }
 
 
