@@ -25,6 +25,7 @@ from taskqueue.client.handles import TaskHandle
 from taskqueue.client.limits import Limits
 from taskqueue.client.messages import Lost, Outcome, Search
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.session import Session
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
@@ -228,6 +229,11 @@ class AsyncClient:
     purge = _awaits(OperatorCalls.purge)
     backup = _awaits(OperatorCalls.backup)
     order_worker = _awaits(OperatorCalls.order_worker)
+    put_periodic = _awaits(PeriodicCalls.put_periodic)
+    periodics = _awaits(PeriodicCalls.periodics)
+    delete_periodic = _awaits(PeriodicCalls.delete_periodic)
+    pause_periodic = _awaits(PeriodicCalls.pause_periodic)
+    trigger_periodic = _awaits(PeriodicCalls.trigger_periodic)
 
 
 async def reached(client: AsyncClient, limit_s: float) -> None:

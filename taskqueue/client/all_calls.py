@@ -4,7 +4,7 @@ Everything that can be asked of a broker, in one class.
 
 from __future__ import annotations
 
-from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import TaskQueueError
@@ -13,7 +13,7 @@ from taskqueue.errors import TaskQueueError
 TIMEOUT_S = 30.0
 
 
-class AllCalls(TaskCalls, WorkCalls, OperatorCalls):
+class AllCalls(TaskCalls, WorkCalls, PeriodicCalls):
     """Everything that can be asked of a broker."""
 
     def close(self, error: TaskQueueError) -> None:

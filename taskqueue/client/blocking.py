@@ -32,6 +32,7 @@ from taskqueue.client.limits import Limits
 from taskqueue.client.loop_thread import ListenerThread, LoopThread
 from taskqueue.client.messages import Lost, Outcome, Search
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.submitting import RETRY_FOR_S, WINDOW, Answer, OnOutcome, Progress, Tasks
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
@@ -354,6 +355,11 @@ class BlockingClient:
     purge = _waits(OperatorCalls.purge)
     backup = _waits(OperatorCalls.backup)
     order_worker = _waits(OperatorCalls.order_worker)
+    put_periodic = _waits(PeriodicCalls.put_periodic)
+    periodics = _waits(PeriodicCalls.periodics)
+    delete_periodic = _waits(PeriodicCalls.delete_periodic)
+    pause_periodic = _waits(PeriodicCalls.pause_periodic)
+    trigger_periodic = _waits(PeriodicCalls.trigger_periodic)
 
 
 def connect(address: str = DEFAULT_ADDRESS, **how: Any) -> BlockingClient:

@@ -19,6 +19,7 @@ from taskqueue.client.limits import Limits
 from taskqueue.client.link import Link
 from taskqueue.client.messages import Lost
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.session import Session
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
@@ -173,6 +174,11 @@ class Client:
     purge = _fires(OperatorCalls.purge)
     backup = _fires(OperatorCalls.backup)
     order_worker = _fires(OperatorCalls.order_worker)
+    put_periodic = _fires(PeriodicCalls.put_periodic)
+    periodics = _fires(PeriodicCalls.periodics)
+    delete_periodic = _fires(PeriodicCalls.delete_periodic)
+    pause_periodic = _fires(PeriodicCalls.pause_periodic)
+    trigger_periodic = _fires(PeriodicCalls.trigger_periodic)
 
 
 def _global_reactor() -> Any:

@@ -55,8 +55,16 @@ Duration = float | timedelta | None
 #: Short names of fields; their values may be C{timedelta}.
 _SHORT = {
     name: f"{name}_s"
-    for name in ("run_in", "expires_in", "lease", "retry_delay", "retry_max_delay", "unique_for")
+    for name in (
+        *("run_in", "expires_in", "lease", "retry_delay", "retry_max_delay", "unique_for"),
+        *("every", "catch_up_window"),
+    )
 }
+
+
+def in_full(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by their full names, with plain numbers."""
+    return {_SHORT.get(name, name): _number(value) for name, value in given.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class Submission:
         """
         if isinstance(given, Submission):
             return given
-        given = {_SHORT.get(name, name): _number(value) for name, value in given.items()}
+        given = in_full(given)
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
             raise BadRequest(f"a task has no field {', '.join(map(repr, sorted(unknown)))}")
