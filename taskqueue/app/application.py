@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields as fields_of
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 from taskqueue.app.context import Context
 from taskqueue.app.definition import TaskDefinition
@@ -117,6 +118,7 @@ class App:
         self.sender: Callable[[Submission], Any] | None = None
         self._client: Any = None
         self._lock = threading.Lock()
+        _apps.add(self)
 
     # --- declaring ------------------------------------------------------------------------
 
@@ -253,12 +255,16 @@ class App:
 
     @property
     def client(self) -> Any:
-        """The application's own blocking client, which is made when it is first asked for."""
+        """
+        The application's own blocking client, which connects when it is first asked for.
+
+        @raises CannotConnect: there is no broker.
+        """
         with self._lock:
             if self._client is None:
-                from taskqueue.client.blocking import BlockingClient
+                from taskqueue.client.blocking import connect
 
-                self._client = BlockingClient(self.address)
+                self._client = connect(self.address)
             return self._client
 
     def send(self, submission: Submission) -> Any:
@@ -285,6 +291,16 @@ class App:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def _renew_locks() -> None:
+    """A lock that another thread held when the process forked is never let go here."""
+    for app in _apps:
+        app._lock = threading.Lock()
+
+
+_apps: WeakSet[App] = WeakSet()
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _around(around: Callable[..., Any], call: Callable[..., Any], submission: Submission) -> Any:

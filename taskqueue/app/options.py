@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from inspect import BoundArguments
 from typing import Any, TypedDict
 
@@ -22,7 +22,7 @@ TIMEOUT_HEADER = "timeout_s"
 
 class Options(TypedDict, total=False):
     """
-    Durations are seconds, moments seconds since the epoch or aware datetimes;
+    Durations are seconds or timedeltas, moments seconds since the epoch or aware datetimes;
     what is C{None} is left to the queue or the broker.
 
     C{queue} and C{priority} (0-255, higher first) say where it waits; C{run_in}
@@ -39,19 +39,19 @@ class Options(TypedDict, total=False):
     queue: str | None
     priority: int | None
     id: str | None
-    run_in: float | None
+    run_in: float | timedelta | None
     run_at: float | datetime | None
-    expires_in: float | None
+    expires_in: float | timedelta | None
     expires_at: float | datetime | None
     max_retries: int | None
     max_lost: int | None
-    retry_delay: float | None
-    retry_max_delay: float | None
+    retry_delay: float | timedelta | None
+    retry_max_delay: float | timedelta | None
     retry_jitter: float | None
-    timeout: float | None
-    lease: float | None
+    timeout: float | timedelta | None
+    lease: float | timedelta | None
     unique: Unique | None
-    unique_for: float | None
+    unique_for: float | timedelta | None
     unique_until: str | None
     depends_on: Sequence[str] | None
     on_dependency_failure: str | None
@@ -86,10 +86,10 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
             f"a task has no option {', '.join(map(repr, sorted(unknown)))};"
             f" there are {', '.join(sorted(KNOWN))}"
         )
-    timeout_s = given.get("timeout")
-    if timeout_s is not None and not timeout_s > 0:
-        raise BadRequest(f"timeout is {timeout_s!r}, expected seconds, more than 0")
-    return {name: value for name, value in given.items() if value is not None}
+    told = {name: _seconds(value) for name, value in given.items() if value is not None}
+    if not told.get("timeout", 1) > 0:
+        raise BadRequest(f"timeout is {told['timeout']!r}, expected seconds, more than 0")
+    return told
 
 
 def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +148,10 @@ def unique_key(wanted: Unique, type: str, payload: bytes, bound: BoundArguments)
 def type_of(error: BaseException) -> str:
     """The name of an error's class."""
     return type(error).__name__
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _epoch(name: str, moment: datetime) -> float:

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -139,6 +139,11 @@ class SubmittingTests(SynchronousTestCase):
         with self.assertRaisesRegex(BadRequest, "cannot be written as JSON"):
             self.mail.submit(object())
         self.assertEqual(self.sent.submissions, [])
+
+    def test_durations(self) -> None:
+        self.mail.options(run_in=timedelta(hours=1), timeout=timedelta(seconds=2)).submit("x")
+        self.assertEqual(self.sent.last.run_in_s, 3600)
+        self.assertEqual(self.sent.last.headers[TIMEOUT_HEADER], "2")
 
     def test_moments(self) -> None:
         when = datetime(2027, 1, 1, tzinfo=UTC)
@@ -308,7 +313,7 @@ class PeriodicTests(SynchronousTestCase):
 class PackageTests(SynchronousTestCase):
     def run_python(self, script: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", script], check=False, capture_output=True, text=True
+            [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=20
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout.strip()
@@ -322,6 +327,15 @@ class PackageTests(SynchronousTestCase):
         script = "import sys, taskqueue; taskqueue.App; taskqueue.Retry; print([m for m in"
         script += " sys.modules if m == 'twisted.internet.reactor' or 'twisted.web' in m])"
         self.assertEqual(self.run_python(script), "[]")
+
+    def test_a_fork_while_a_client_is_made(self) -> None:
+        """The lock that a thread of the parent holds is not held in the child."""
+        script = (
+            "import os, taskqueue; app = taskqueue.App(); app._lock.acquire(); pid = os.fork()\n"
+        )
+        script += "if pid == 0: app.close(); os._exit(7)\n"
+        script += "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+        self.assertEqual(self.run_python(script), "7")
 
     def test_names(self) -> None:
         for name in set(taskqueue.__all__) - {"connect"}:
