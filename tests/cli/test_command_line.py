@@ -17,7 +17,17 @@ from taskqueue.cli.tasks import read_headers, read_payload
 
 EVERY_COMMAND = (
     *("submit", "status", "list", "cancel", "retry", "purge", "queues", "queue-depth"),
-    *("workers", "dead-letters", "stats", "tail", "top", "bench-ping", "config-check", "worker"),
+    *(
+        "workers",
+        "dead-letters",
+        "periodic",
+        "stats",
+        "tail",
+        "top",
+        "bench-ping",
+        "config-check",
+        "worker",
+    ),
     *("completion", "version"),
 )
 
@@ -79,6 +89,7 @@ class Arguments(SynchronousTestCase):
             ("queues", "nonsense"),
             ("workers", "quiet"),
             ("dead-letters", "delete"),
+            ("periodic", "trigger"),
             ("tail", "--state", "pending"),
             ("bench-ping", "--count", "0"),
             ("completion", "tcsh"),
