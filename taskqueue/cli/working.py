@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from taskqueue.app.application import App
-from taskqueue.app.periodics import register
 from taskqueue.cli import reloading
 from taskqueue.cli.running import OK, REFUSED, USAGE, complain, explain, log_to, run
 from taskqueue.cli.setting import Setting
@@ -24,6 +22,7 @@ from taskqueue.client import Client
 from taskqueue.client.link import DEFAULT_ADDRESS
 from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.worker import WorkerService
+from taskqueue.worker.executors.inloop import use_asyncio
 from taskqueue.worker.signals import heed_signals
 from taskqueue.worker.work import load_tasks, works_of
 from taskqueue.worker.worker import STOP_TIMEOUT_S
@@ -124,15 +123,12 @@ def make_worker(reactor: Any, order: Order) -> WorkerService:
     """
     tasks = load_tasks(order.tasks)
     address = order.broker
-    how = dict(order.how)
     if isinstance(tasks, App):
         address = address or tasks.address
-        if tasks.periodics:
-            how["prepare"] = partial(register, tasks.periodics)
     client = Client(
         address or DEFAULT_ADDRESS, reactor, name="taskqueue-worker", timeout_s=order.timeout_s
     )
-    return WorkerService(order.tasks, client, reactor, **how)
+    return WorkerService(order.tasks, client, reactor, **order.how)
 
 
 def carry_out(order: Order) -> int:
@@ -148,6 +144,8 @@ def carry_out(order: Order) -> int:
             complain(f"{error}\nwaiting for a change of the code ...")
             reloading.wait_for_change(Path.cwd())
             reloading.start_anew()
+    if any(task.in_loop for task in works_of(load_tasks(order.tasks)).values()):
+        use_asyncio()
     status = run(lambda reactor: work(reactor, order))
     if status == RELOAD:
         reloading.start_anew()

@@ -26,14 +26,12 @@ def heed_signals(worker: Worker, reactor: Any) -> Callable[[], None]:
     """
     Let signals rule C{worker}: SIGTSTP and SIGUSR1 make it quiet, SIGTERM and
     SIGINT stop it, and a second one of these stops it without waiting for what is
-    running.  To be called when the reactor runs, for it sets signals of its own.
+    running.  This begins when the reactor runs, which sets signals of its own then.
 
     @return: gives the signals back to whoever had them.
     """
     told = 0
-
-    def quiet() -> None:
-        worker.be_quiet()
+    before: dict[int, Any] = {}
 
     def stop() -> None:
         nonlocal told
@@ -47,11 +45,14 @@ def heed_signals(worker: Worker, reactor: Any) -> Callable[[], None]:
     def heard(call: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
         return lambda number, frame: reactor.callFromThread(call)
 
-    before = {number: signal.signal(number, heard(quiet)) for number in QUIET}
-    before |= {number: signal.signal(number, heard(stop)) for number in STOP}
+    def take() -> None:
+        for numbers, call in ((QUIET, worker.be_quiet), (STOP, stop)):
+            for number in numbers:
+                before[number] = signal.signal(number, heard(call))
 
     def give_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        while before:
+            signal.signal(*before.popitem())
 
+    reactor.callWhenRunning(reactor.callLater, 0, take)
     return give_back

@@ -7,7 +7,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from taskqueue.app.application import App
@@ -16,6 +17,8 @@ from taskqueue.app.definition import TaskDefinition
 from taskqueue.app.options import TIMEOUT_HEADER
 from taskqueue.app.outcomes import Verdict
 from taskqueue.app.performing import async_perform, perform
+from taskqueue.app.periodics import register
+from taskqueue.client import Client
 from taskqueue.errors import BadRequest
 from taskqueue.worker.handlers import (
     Handler,
@@ -122,6 +125,13 @@ def works_of(tasks: Any) -> dict[str, Work]:
             raise BadRequest("the application has no tasks: declare some with @app.task")
         return {name: DefinedWork(definition) for name, definition in tasks.handlers.items()}
     return {name: _work_of(handler) for name, handler in checked(tasks).items()}
+
+
+def preparation_for(tasks: Any) -> Callable[[Client], Awaitable[None]] | None:
+    """What a worker of C{tasks} tells the broker before it claims: an L{App}'s schedules."""
+    if isinstance(tasks, App) and tasks.periodics:
+        return partial(register, tasks.periodics)
+    return None
 
 
 def _work_of(handler: Any) -> Work:

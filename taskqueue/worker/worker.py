@@ -27,7 +27,7 @@ from taskqueue.worker.jobs import Jobs
 from taskqueue.worker.reporting import Reporter
 from taskqueue.worker.returning import Returns
 from taskqueue.worker.vitals import Process, make_worker_id
-from taskqueue.worker.work import works_of
+from taskqueue.worker.work import preparation_for, works_of
 
 #: How long a claim waits for tasks, seconds.
 CLAIM_WAIT_S = 30.0
@@ -90,7 +90,7 @@ class Worker(Service):
             where not given.
         @param stop_timeout_s: how long stopping waits for what is running.
         @param prepare: awaited once, when the worker is registered and has not
-            claimed anything.
+            claimed anything; where not given, an L{App} tells its schedules then.
         @raises BadRequest: there are no tasks, no queues, or no concurrency.
         """
         if concurrency < 1 or not queues:
@@ -109,7 +109,7 @@ class Worker(Service):
         self.stop_timeout_s = stop_timeout_s
         self.finished: Deferred[None] = Deferred()
         self._reactor = reactor
-        self._prepare = prepare
+        self._prepare = prepare or preparation_for(tasks)
         self._process = Process()
         self._asking = Asking(reactor)
         self._hurried = False

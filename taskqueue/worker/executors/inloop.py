@@ -5,9 +5,11 @@ The event loop: coroutine functions, and functions that return a Deferred.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Generator, Mapping
 from typing import Any
 
+from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +22,19 @@ from taskqueue.worker.executors.silence import Silence
 from taskqueue.worker.executors.threads import described, mark
 from taskqueue.worker.stopping import TIMEOUT, Reason
 from taskqueue.worker.work import Work
+
+
+def use_asyncio() -> bool:
+    """
+    Have the reactor run on an asyncio loop.  To be called by a program before it
+    has a reactor.
+
+    @return: whether it does; not so where there is another already.
+    """
+    if "twisted.internet.reactor" not in sys.modules:
+        asyncioreactor.install(asyncio.new_event_loop())
+    reactor = sys.modules["twisted.internet.reactor"]
+    return isinstance(reactor, asyncioreactor.AsyncioSelectorReactor)
 
 
 class InLoop:
