@@ -60,6 +60,24 @@ class AppTests(BrokerCase):
         self.assertEqual([outcome.result for outcome in outcomes], [b'{"sum":2}', b"y"])
 
     @flow
+    async def test_a_worker_declares_what_is_periodic(self) -> None:
+        fired: list[str] = []
+
+        @self.app.periodic("x", every_s=1, name="pulse")
+        @self.app.task
+        def beat(ctx, what):
+            fired.append(what)
+
+        worker = Worker(self.app, self.client(), reactor, queues=["default"])
+        worker.startService()
+        self.addCleanup(worker.stopService)
+        await self.until(lambda: fired)
+        client = await self.connect()
+        [periodic] = await client.periodics()
+        self.assertEqual((periodic["name"], periodic["type"]), ("pulse", "beat"))
+        self.assertEqual(fired[0], "x")
+
+    @flow
     async def test_no_broker(self) -> None:
         app = App("tq://127.0.0.1:1")
         self.addCleanup(deferToThread, app.close)

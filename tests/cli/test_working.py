@@ -127,22 +127,6 @@ class OrderTests(FolderCase):
             self.assertIn(words, printed)
         self.assertEqual(self.orders, [])
 
-    def test_periodics_are_registered(self) -> None:
-        self.write(
-            "timed.py",
-            "from taskqueue import App\napp = App()\n@app.periodic(every_s=60)\ndef tick(): pass\n",
-        )
-        registered: list[object] = []
-        self.patch(working, "register", lambda *what: registered.append(what))
-        made = mock.Mock()
-        self.patch(working, "WorkerService", made)
-        make_worker(Clock(), Order("timed:app", None, 1.0, False, {}))
-        made.call_args.kwargs["prepare"]("client")
-        [(periodics, client)] = registered
-        self.assertEqual(([one.name for one in periodics], client), (["tick"], "client"))
-        make_worker(Clock(), Order("shop:app", None, 1.0, False, {}))
-        self.assertNotIn("prepare", made.call_args.kwargs)
-
 
 class Stoppable:
     """Is told to stop."""
