@@ -259,7 +259,7 @@ class _Run:
 
     def _wait_for(self, error: TaskQueueError) -> None:
         """Say why it does not go on: always on the bar, and once where there is none."""
-        self._bar.show(self._place, f"waiting: {error}")
+        self._bar.show(self._place, f"waiting: {error.code}")
         if not self._bar.visible and error.code not in self._waited_for:
             self._waited_for.add(error.code)
             complain(f"waiting at line {self._place.line + 1:,}: {error}")

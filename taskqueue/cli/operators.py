@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from taskqueue.cli.exits import OK
-from taskqueue.cli.output import Shown, flat, table
+from taskqueue.cli.output import Rows, Shown, flat
 from taskqueue.cli.running import Visit
 from taskqueue.cli.setting import Setting, shows, watches
 from taskqueue.client import Client
@@ -20,7 +20,7 @@ from taskqueue.client import Client
 async def view_stats(client: Client) -> Shown:
     """The broker in numbers."""
     numbers = await client.stats()
-    return Shown(numbers, [table("Broker", ("what", "value"), flat(numbers))])
+    return Shown(numbers, [Rows("Broker", ("what", "value"), flat(numbers))])
 
 
 @click.command()
@@ -89,4 +89,4 @@ def _spread(times: list[float], took_s: float, concurrency: int) -> Shown:
         "p99_ms": at(0.99),
         "max_ms": times[-1],
     }
-    return Shown(found, [table("PING", ("what", "value"), flat(found))])
+    return Shown(found, [Rows("PING", ("what", "value"), flat(found))])

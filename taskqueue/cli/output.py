@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import yaml
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +22,12 @@ FORMATS = ("table", "json", "yaml")
 
 #: As wide as tables are where the output is no terminal.
 _WIDTH = 200
+
+#: What a column takes besides its text.
+_FRAME = 3
+
+#: Texts that are longer are folded where there is no room; an id is not.
+_LONG = 37
 
 _STATE_STYLES = {
     "completed": "green",
@@ -111,16 +117,58 @@ class Output:
         sys.stdout.flush()
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Rows below the names of their columns; numbers stand at the right."""
-    kept = [list(row) for row in rows]
-    made = Table(title=title, title_justify="left")
-    for index, name in enumerate(columns):
-        numbers = bool(kept) and all(_is_number(row[index]) for row in kept)
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in kept:
-        made.add_row(*map(cell, row))
-    return made
+class Rows:
+    """
+    Rows below the names of their columns; numbers stand at the right.  Where the
+    terminal is narrow, columns that matter less are left out.
+    """
+
+    def __init__(
+        self,
+        title: str | None,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        optional: Sequence[str] = (),
+    ) -> None:
+        """
+        @param optional: columns that may be left out, the first first.
+        """
+        self._title = title
+        self._columns = list(columns)
+        self._rows = [list(row) for row in rows]
+        self._optional = optional
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [self._width(index) for index in range(len(self._columns))]
+        shown = list(range(len(self._columns)))
+        for name in self._optional:
+            if sum(widths[index] + _FRAME for index in shown) + 1 <= options.max_width:
+                break
+            shown.remove(self._columns.index(name))
+        yield self._table(shown)
+
+    def _width(self, index: int) -> int:
+        """The width of a column; long texts may be folded."""
+        cells = [cell(row[index]).cell_len for row in self._rows]
+        return max(len(self._columns[index]), min(max(cells, default=0), _LONG))
+
+    def _table(self, shown: Sequence[int]) -> Table:
+        left_out = len(self._columns) - len(shown)
+        caption = f"a wider terminal shows {left_out} more columns" if left_out else None
+        made = Table(
+            title=self._title, title_justify="left", caption=caption, caption_justify="left"
+        )
+        for index in shown:
+            numbers = bool(self._rows) and all(_is_number(row[index]) for row in self._rows)
+            made.add_column(
+                self._columns[index],
+                justify="right" if numbers else "left",
+                no_wrap=numbers or self._width(index) < _LONG,
+                overflow="fold",
+            )
+        for row in self._rows:
+            made.add_row(*(cell(row[index]) for index in shown))
+        return made
 
 
 def together(parts: Sequence[RenderableType]) -> RenderableType:

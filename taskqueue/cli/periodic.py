@@ -12,7 +12,7 @@ import click
 
 from taskqueue.cli.bulk import confirmed
 from taskqueue.cli.exits import OK, REFUSED, USAGE
-from taskqueue.cli.output import Shown, moment, table
+from taskqueue.cli.output import Rows, Shown, moment
 from taskqueue.cli.running import Visit, complain
 from taskqueue.cli.setting import Setting, goes_on, shows, watches
 from taskqueue.client import Client
@@ -27,7 +27,9 @@ async def view_periodics(client: Client) -> Shown:
     """Every periodic task."""
     found = await client.periodics()
     columns = ("name", "type", "queue", "due", "state", "next", "last", "fired", "skipped")
-    return Shown(found, [table("Periodic tasks", (*columns, "last task"), map(_row, found))])
+    optional = ("last task", "skipped", "last", "fired", "type", "queue")
+    shown = Rows("Periodic tasks", (*columns, "last task"), map(_row, found), optional)
+    return Shown(found, [shown])
 
 
 def _row(periodic: Json) -> tuple[Any, ...]:

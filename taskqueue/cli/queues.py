@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from taskqueue.cli.exits import OK, OVER_LIMIT, REFUSED
-from taskqueue.cli.output import Shown, table
+from taskqueue.cli.output import Rows, Shown
 from taskqueue.cli.parameters import NUMBER_OR_NONE, SPAN
 from taskqueue.cli.running import Visit, complain
 from taskqueue.cli.setting import Setting, goes_on, shows, watches
@@ -158,4 +158,4 @@ async def view_depths(client: Client, names: Sequence[str], above: int | None) -
     complaints = [f"there is no queue {name}" for name in unknown]
     complaints += [f"queue {name} has {chosen[name]:,} tasks waiting" for name in deep]
     status = REFUSED if unknown else OVER_LIMIT if deep else OK
-    return Shown(chosen, [table(None, ("queue", "depth"), chosen.items())], status, complaints)
+    return Shown(chosen, [Rows(None, ("queue", "depth"), chosen.items())], status, complaints)

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
-from taskqueue.cli.output import first_line, moment, table
+from taskqueue.cli.output import Rows, first_line, moment
 
 Json = dict[str, Any]
 
@@ -18,10 +16,10 @@ _MIB = 1024 * 1024
 _QUEUE_STATES = ("pending", "scheduled", "blocked", "in_progress", "failed", "completed")
 
 
-def tasks_table(views: Sequence[Json], title: str = "Tasks") -> Table:
+def tasks_table(views: Sequence[Json], title: str = "Tasks") -> Rows:
     """A task a row."""
     columns = ("id", "type", "queue", "priority", "state", "attempt", "failures", "losses")
-    return table(
+    return Rows(
         title,
         (*columns, "submitted", "worker", "error"),
         [
@@ -33,12 +31,13 @@ def tasks_table(views: Sequence[Json], title: str = "Tasks") -> Table:
             )
             for view in views
         ],
+        ("losses", "failures", "priority", "attempt", "worker", "submitted", "queue"),
     )
 
 
-def history_table(view: Json) -> Table:
+def history_table(view: Json) -> Rows:
     """An event in a task's life a row."""
-    return table(
+    return Rows(
         f"History of {view['id']}",
         ("at", "event", "attempt", "worker", "detail"),
         [
@@ -54,9 +53,9 @@ def history_table(view: Json) -> Table:
     )
 
 
-def queues_table(queues: Sequence[Json]) -> Table:
+def queues_table(queues: Sequence[Json]) -> Rows:
     """A queue a row."""
-    return table(
+    return Rows(
         "Queues",
         ("queue", "paused", "depth", "bound", *_QUEUE_STATES, "dead letters", "oldest ready, s"),
         [
@@ -68,16 +67,18 @@ def queues_table(queues: Sequence[Json]) -> Table:
             )
             for queue in queues
         ],
+        ("blocked", "scheduled", "bound", "completed", "oldest ready, s", "failed", "paused"),
     )
 
 
-def workers_table(workers: Sequence[Json]) -> Table:
+def workers_table(workers: Sequence[Json]) -> Rows:
     """A worker a row."""
     columns = ("worker", "queues", "types", "in hand", "capacity", "completed", "failed", "lost")
-    return table(
+    return Rows(
         "Workers",
         (*columns, "CPU, %", "memory, MiB", "last heard of", "state"),
         map(_worker_row, workers),
+        ("types", "lost", "CPU, %", "memory, MiB", "failed", "queues", "last heard of"),
     )
 
 

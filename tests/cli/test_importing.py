@@ -122,6 +122,13 @@ class Journals(SynchronousTestCase):
             Path(self.source).write_bytes(content)
             with self.assertRaises(BadRequest, msg=repr(content)):
                 read_place(self.journal, self.source, "")
+        Path(self.source).write_bytes(b"0123456789")
+        place = Place("print", *head_of(self.source, 4), offset=10, line=1)
+        write_place(self.journal, place)
+        self.assertEqual(read_place(self.journal, self.source, ""), place)
+        Path(self.source).write_bytes(b"012345678")  # begins alike, and is too short
+        with self.assertRaises(BadRequest):
+            read_place(self.journal, self.source, "")
         for text in ("", "[]", "{}", '{"print": "p", "more": 1}', "nonsense"):
             Path(self.journal).write_text(text)
             with self.assertRaises(BadRequest, msg=text):
@@ -250,6 +257,24 @@ class Importing(VisitCase):
         )
         self.assertEqual(await import_tasks(await self.visit(), self.plan(content)), 0)
         self.assertEqual(await self.payloads(), [1])
+
+    @flow
+    async def test_what_a_line_depends_on_may_come_late(self) -> None:
+        """The line before was refused for a while; when it is there, its turn comes."""
+        first = "01893b2e-7f3a-7c5e-9b0d-3f1e2a4c6d80"
+        tasks: list[dict[str, Any]] = [
+            {"type": "t", "id": first, "payload": 1, "queue": "full"},
+            {"type": "t", "payload": 2, "depends_on": [first]},
+        ]
+        self.patch(importing, "CHUNK_LINES", 1)
+        client = await self.connect()
+        await client.set_queue("full", 0)
+        plan = self.plan("".join(json.dumps(task) + "\n" for task in tasks))
+        running = Deferred.fromCoroutine(import_tasks(await self.visit(), plan))
+        await self.until(lambda: "waiting at line" in self.err.getvalue())
+        await client.set_queue("full", None)
+        self.assertEqual(await running, 0)
+        self.assertEqual((await client.stats())["states"]["blocked"], 1)
 
     @flow
     async def test_standard_input(self) -> None:

@@ -19,11 +19,33 @@ from taskqueue.cli import operators, queues, tail, watching, workers
 from taskqueue.cli import top as top_module
 from taskqueue.cli.dashboard import Sight, dashboard
 from taskqueue.cli.main import cli
-from taskqueue.cli.output import Output, Shown
+from taskqueue.cli.output import Output, Rows, Shown
 from taskqueue.cli.running import with_client
 from taskqueue.errors import CannotConnect
 from tests.cli.visiting import VisitCase
 from tests.client.broker import flow
+
+
+class Tables(SynchronousTestCase):
+    def drawn(self, width: int) -> str:
+        console = Console(width=width, color_system=None)
+        rows = Rows("T", ("name", "one", "two", "three"), [("x" * 20, 1, 2, 3)], ("two", "one"))
+        with console.capture() as capture:
+            console.print(rows)
+        return capture.get()
+
+    def test_what_matters_less_is_left_out_of_a_narrow_table(self) -> None:
+        for width, columns in (
+            (80, ["name", "one", "two", "three"]),
+            (46, ["name", "one", "two", "three"]),
+            (42, ["name", "one", "three"]),
+            (36, ["name", "three"]),
+        ):
+            shown = self.drawn(width)
+            heads = [word for word in ("name", "one", "two", "three") if f" {word} " in shown]
+            self.assertEqual(heads, columns, shown)
+            self.assertLessEqual(max(map(len, shown.splitlines())), width)
+            self.assertEqual("wider" in shown, width < 46, shown)
 
 
 class Watching(VisitCase):
