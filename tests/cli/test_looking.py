@@ -206,6 +206,18 @@ class Operators(VisitCase):
         await self.until(lambda: "1 to go" in self.err.getvalue())
         self.assertFalse(draining.called)
         (delivery,) = await client.claim(["q"], wait_s=5)
+        looks = 0
+        pause_for = queues.pause_for
+
+        def counted(*given: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return pause_for(*given)
+
+        self.patch(queues, "pause_for", counted)
+        # What is in progress is still to go.
+        await self.until(lambda: looks >= 3 or draining.called)
+        self.assertFalse(draining.called)
         await client.complete(delivery.holding, b"")
         self.assertEqual(await draining, 0)
         self.assertIn("bound q none", self.printed())
