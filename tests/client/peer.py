@@ -67,10 +67,14 @@ class Peer:
 class World:
     """A client without a network."""
 
-    def __init__(self, timeout_s: float = 10.0, patient: bool = True) -> None:
+    def __init__(
+        self, timeout_s: float = 10.0, patient: bool = True, max_in_flight: int | None = None
+    ) -> None:
         self.clock = Clock()
         self.framework = TwistedFramework(self.clock)
-        self.session = Session(self.framework, "test", timeout_s, patient=patient)
+        self.session = Session(
+            self.framework, "test", timeout_s, patient=patient, max_in_flight=max_in_flight
+        )
         self.calls = AllCalls(self.session)
 
     def connect(self) -> Peer:

@@ -14,9 +14,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import errors
-from taskqueue.client import Client, Report, Search, TaskHandle, aio
+from taskqueue.client import Client, Report, Search, TaskHandle, aio, aio_link
 from taskqueue.client.aio import AsyncClient
 from taskqueue.client.futures import AsyncioFramework
+from taskqueue.client.session import Session
 from taskqueue.core.task import State
 from tests.client.broker import BrokerCase, flow
 
@@ -136,6 +137,18 @@ class Talking(BrokerCase):
 
         return elsewhere(main)
 
+    def test_following_can_be_given_up(self) -> None:
+        async def main() -> None:
+            async with aio.connect(self.address()) as client:
+                some, other = await client.submit("t"), await client.submit("t")
+                await some.cancel()
+                ended = client.as_completed([some, other])
+                self.assertEqual((await anext(ended)).task, some)
+                await ended.aclose()
+                await until(lambda: len(client.calls._outcomes) == 0)
+
+        return elsewhere(main)
+
     def test_a_closed_client(self) -> Deferred[None]:
         async def main() -> None:
             client = await aio.connect(self.address())
@@ -210,6 +223,48 @@ class Connecting(BrokerCase):
         self.assertGreater(await elsewhere(main), 0)
 
     @flow
+    async def test_one_that_has_no_room_is_passed_over(self) -> None:
+        full = self.start_broker(max_connections=1)
+        await self.connect(self.address(full))
+
+        async def main() -> float:
+            async with AsyncClient(f"{self.address(full)},{self.address()}") as client:
+                return await client.ping()
+
+        self.assertGreater(await elsewhere(main), 0)
+
+    @flow
+    async def test_pauses_grow_while_nobody_is_there(self) -> None:
+        attempts: list[int] = []
+
+        def pause_s(attempt: int) -> float:
+            attempts.append(attempt)
+            return 0.0
+
+        self.patch(aio_link, "pause_s", pause_s)
+        address = self.address()
+        await self.broker.stopService()
+
+        async def main() -> None:
+            async with AsyncClient(address):
+                await until(lambda: len(attempts) > 2)
+
+        await elsewhere(main)
+        self.assertEqual(attempts[:3], [1, 2, 3])
+
+    @flow
+    async def test_nothing_is_left_of_an_attempt(self) -> None:
+        address = self.address()
+        await self.broker.stopService()
+
+        async def main() -> set[Any]:
+            with self.assertRaises(errors.CannotConnect):
+                await aio.connect(address)
+            return asyncio.all_tasks() - {asyncio.current_task()}
+
+        self.assertEqual(await deferToThread(lambda: asyncio.run(main())), set())
+
+    @flow
     async def test_the_broker_restarts(self) -> None:
         """What was asked, watched and waited for goes on with the broker that comes back."""
         path = self.mktemp()
@@ -248,6 +303,21 @@ class Faces(SynchronousTestCase):
 
     def test_it_belongs_to_a_loop(self) -> None:
         self.assertRaises(RuntimeError, AsyncClient)
+
+
+class Carrying(SynchronousTestCase):
+    def test_the_session_waits_while_the_broker_does_not_read(self) -> None:
+        async def main() -> list[bool]:
+            loop = asyncio.get_running_loop()
+            session = Session(AsyncioFramework(loop), "test", 5)
+            connection = aio_link.Connection(session, loop)
+            held = []
+            connection.pause_writing()
+            held.append(session._held_back)
+            connection.resume_writing()
+            return [*held, session._held_back]
+
+        self.assertEqual(asyncio.run(main()), [True, False])
 
 
 class Futures(SynchronousTestCase):

@@ -20,6 +20,7 @@ from taskqueue.client import Client, Report, Search, TaskHandle
 from taskqueue.client.blocking import BlockingClient, connect
 from taskqueue.core.task import State
 from tests.client.broker import BrokerCase, flow
+from tests.process.children import environment
 
 
 def in_thread(test: Callable[[Any], None]) -> Callable[[Any], Deferred[None]]:
@@ -243,6 +244,7 @@ class Processes(BlockingCase):
                 [sys.executable, "-c", script, self.address()],
                 capture_output=True,
                 check=False,
+                env=environment(),
                 text=True,
                 timeout=15,
             )
@@ -273,6 +275,24 @@ class Processes(BlockingCase):
             "print('done')\n"
         )
         self.assertEqual(said, "done\n")
+
+    @flow
+    async def test_who_is_interrupted_waits_no_more(self) -> None:
+        """The claim that was interrupted takes no task from those that follow."""
+        said = await self.child(
+            "import os, signal, sys, threading\n"
+            "from taskqueue.client.blocking import connect\n"
+            "client = connect(sys.argv[1])\n"
+            "client.ping()\n"
+            "interrupt = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])\n"
+            "interrupt.start()\n"
+            "try:\n"
+            "    client.claim(wait_s=30)\n"
+            "except KeyboardInterrupt:\n"
+            "    client.submit('t')\n"
+            "    print(len(client.claim(wait_s=5)))\n"
+        )
+        self.assertEqual(said, "1\n")
 
     @flow
     async def test_a_forked_process_has_a_connection_of_its_own(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import CancelledError
@@ -124,6 +126,11 @@ class Submitting(CallCase):
         self.assertTrue(self.submitted(id=A).existing)
         self.assertFalse(self.submitted().existing)
 
+    def test_a_copy_is_the_id_alone(self) -> None:
+        task = self.submitted()
+        for other in (copy.deepcopy(task), pickle.loads(pickle.dumps(task))):
+            self.assertEqual((type(other), other), (str, task))
+
     def test_a_broker_that_stops_is_asked_again(self) -> None:
         call = self.start(self.calls.submit("mail"))
         first = self.peer.expect(M.SUBMIT_TASK)
@@ -224,6 +231,26 @@ class SubmittingMany(CallCase):
         self.assertEqual((self.answer(), self.answer()), (1, 1))
         answers = self.successResultOf(call)
         self.assertEqual((answers[0], answers[3]), (A, B))
+
+    def test_but_not_what_depends_on_what_was_refused_for_good(self) -> None:
+        tasks = [{"type": "t", "id": A}, {"type": "t"}, {"type": "t"}]
+        tasks.append({"type": "t", "depends_on": [A]})
+        call = self.start(self.calls.submit_many(tasks))
+        self.answer([0])
+        self.clock.advance(0.1)
+        header = self.peer.take()[1]
+        refused = {"item": 0, "code": "UNKNOWN_DEPENDENCY", "message": "no"}
+        self.peer.ack(header, tasks=[None], errors=[refused])
+        again = self.peer.take()[1]
+        bad = {"item": 0, "code": "BAD_REQUEST", "message": "no"}
+        self.peer.ack(again, tasks=[None], errors=[bad])
+        self.clock.advance(0.1)
+        self.peer.ack(self.peer.take()[1], tasks=[None], errors=[refused])
+        self.clock.advance(0.1)
+        self.assertEqual(self.peer.got, [])
+        answers = self.successResultOf(call)
+        self.assertIsInstance(answers[0], errors.BadRequest)
+        self.assertIsInstance(answers[3], errors.UnknownDependency)
 
     def test_a_dependency_that_is_unknown_is_not(self) -> None:
         call = self.start(self.calls.submit_many([{"type": "t", "depends_on": [A]}]))

@@ -78,6 +78,16 @@ class Asking(SessionCase):
         self.assertIn("no connection", str(error))
         self.assertEqual(self.world.welcome().got, [])
 
+    def test_a_window_of_ones_own(self) -> None:
+        """The smaller one of it and the broker's holds."""
+        for own, brokers, sent in ((1, 2, 1), (3, 2, 2)):
+            self.world = World(max_in_flight=own)
+            self.session = self.world.session
+            for _ in range(4):
+                self.ask()
+            peer = self.world.welcome(max_inflight_requests=brokers)
+            self.assertEqual(len(peer.got), sent)
+
     def test_the_window_is_kept(self) -> None:
         peer = self.world.welcome(max_inflight_requests=2)
         asked = [self.ask() for _ in range(3)]
