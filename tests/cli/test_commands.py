@@ -224,3 +224,24 @@ class Processes(BrokerCase):
         self.assertEqual(status, 0)
         client = await self.connect()
         self.assertEqual(await client.payload(out.strip()), b"\x00\xff")
+
+    @flow
+    async def test_an_import_that_is_killed_goes_on(self) -> None:
+        count = 20_000
+        lines = (f'{{"type": "t", "payload": {n}}}\n' for n in range(count))
+        (self.folder / "tasks.jsonl").write_text("".join(lines))
+        command = self.command("submit", "--from-file", "tasks.jsonl", "--resume", "journal")
+        ended = Ended()
+        process = reactor.spawnProcess(
+            ended, command[0], command, env=self.environ, path=str(self.folder)
+        )
+        client = await self.connect()
+        while (await client.stats())["depth"] < 2000:
+            self.assertFalse(ended.ended.called, ended.said)
+        process.signalProcess("KILL")
+        await ended.ended
+        self.assertLess((await client.stats())["depth"], count)
+        out, err, status = await self.run_command(*command[3:])
+        self.assertIn(f"{count:,} tasks of {count:,} lines submitted", out)
+        self.assertEqual((err, status), ("", 0))
+        self.assertEqual((await client.stats())["totals"]["submitted"], count)
