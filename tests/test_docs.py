@@ -25,7 +25,9 @@ class SiteTests(SynchronousTestCase):
         for page in PAGES:
             made = site / page.relative_to(ROOT / "docs").with_suffix(".html")
             self.assertTrue(made.is_file(), made)
-        self.assertIn("Submit", (site / "api" / "taskqueue.client.html").read_text())
+        self.assertIn(
+            "Submit", (site / "api" / "taskqueue.client.submitting.SubmitCalls.html").read_text()
+        )
 
 
 class ComplaintTests(SynchronousTestCase):
