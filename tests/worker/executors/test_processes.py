@@ -12,6 +12,7 @@ import psutil
 from twisted.logger import globalLogPublisher
 
 from taskqueue.errors import BadRequest
+from taskqueue.worker.pipes import CONTROL_FD, Kind, encode
 from tests.client.broker import flow
 from tests.process.children import until
 from tests.worker.executors.deliveries import ROOT, TASKS, ChildrenCase, delivery
@@ -254,13 +255,13 @@ class Stopping(ChildrenCase):
         pool.stop_task(given.lease, "timeout")
         await running
         (self.folder / "blocked").unlink()
-        after, second, _ = await self.begun(pool, "blocked")
-        pool.stop_task(given.lease, "timeout")
-        pool._children[0].tell(given.lease, "timeout", strike=True)
-        await self.until(lambda: not pool._timers or not pool._timers[given.lease].active())
-        self.assertFalse(second.called)
+        after, second, path = await self.begun(pool, "blocked")
+        pool.stop_task(given.lease, "cancel")
+        late = encode(Kind.STOP, given.lease, ["cancel", True])
+        pool._children[0]._write(CONTROL_FD, late)
         pool.stop_task(after.lease, "timeout")
         await second
+        self.assertEqual(path.read_text(), "TaskTimedOut")
 
     @flow
     async def test_children_heed_no_signals_that_are_for_the_worker(self) -> None:
