@@ -272,9 +272,11 @@ class Processes(BlockingCase):
             "client = connect(sys.argv[1])\n"
             "client.watch_queue('q', print)\n"
             "client.submit('t')\n"
+            "close = client.close\n"
+            "client.close = lambda: (close(), print('closed'))\n"
             "print('done')\n"
         )
-        self.assertEqual(said, "done\n")
+        self.assertEqual(said, "done\nclosed\n")
 
     @flow
     async def test_who_is_interrupted_waits_no_more(self) -> None:
@@ -324,6 +326,27 @@ class Processes(BlockingCase):
             "print(client.stats()['connections'])\n"
         )
         self.assertEqual(said, "0\n[b'[2]'] cancelled\n1\n")
+
+    @flow
+    async def test_a_forked_process_does_not_keep_its_parents_connection(self) -> None:
+        """What the parent closes is closed, whatever the child has inherited."""
+        said = await self.child(
+            "import os, sys, warnings\n"
+            "warnings.simplefilter('ignore', DeprecationWarning)\n"
+            "from taskqueue.client.blocking import connect\n"
+            "from tests.process.children import until\n"
+            "client = connect(sys.argv[1])\n"
+            "reader, writer = os.pipe()\n"
+            "if not os.fork():\n"
+            "    os.close(writer)\n"
+            "    os.read(reader, 1)\n"
+            "    os._exit(0)\n"
+            "client.close()\n"
+            "other = connect(sys.argv[1])\n"
+            "until('it is closed', lambda: other.stats()['connections'] == 1, 5)\n"
+            "print('closed')\n"
+        )
+        self.assertEqual(said, "closed\n")
 
 
 class Faces(SynchronousTestCase):
