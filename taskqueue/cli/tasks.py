@@ -73,6 +73,15 @@ _TASK_OPTIONS = (
     click.option("--expires-in", "expires_in_s", type=click.FloatRange(0), metavar="SECONDS"),
     click.option("--max-retries", type=click.IntRange(0, 1000)),
     click.option("--depends-on", multiple=True, metavar="UUID", help="May be repeated."),
+    click.option(
+        "--unique", metavar="KEY", help="Give the task that holds this key instead, if one does."
+    ),
+    click.option(
+        "--unique-until",
+        type=click.Choice(("success", "start", "window")),
+        help="How long it holds the key: to its end, its first claim, or for --unique-for.",
+    ),
+    click.option("--unique-for", "unique_for_s", type=click.FloatRange(0), metavar="SECONDS"),
     click.option("--header", "headers", multiple=True, metavar="NAME=VALUE"),
     click.option("--wait", "--watch", "wait", is_flag=True, help="Wait, and print the result."),
     click.option("--wait-timeout", "wait_s", type=click.FloatRange(0), metavar="SECONDS"),
@@ -142,12 +151,14 @@ def submit(
     """
     fields = _fields(options)
     if source is not None:
-        if wait or fields["id"] or fields["payload"]:
-            raise click.UsageError("--from-file goes without --wait, --id and --payload")
+        if wait or fields["id"] or fields["payload"] or fields["unique"]:
+            raise click.UsageError("--from-file goes without --wait, --id, --payload and --unique")
         defaults = {**fields, "type": type}
         plan = Import(source, journal, rejects, run_name, defaults)
         setting.ask(lambda visit: import_tasks(visit, plan))
         return
+    if not fields["unique"] and (fields["unique_until"] or fields["unique_for_s"]):
+        raise click.UsageError("--unique-until and --unique-for go with --unique")
     if type is None:
         raise click.UsageError("name the TYPE of the task, or a file with --from-file")
     if journal or rejects or run_name:

@@ -76,6 +76,8 @@ class Arguments(SynchronousTestCase):
             ("submit", "--from-file", "x", "--wait"),
             ("submit", "--from-file", "x", "--payload", "y"),
             ("submit", "t", "--resume", "x"),
+            ("submit", "t", "--unique-for", "3"),
+            ("submit", "--from-file", "x", "--unique", "k"),
             ("cancel",),
             ("cancel", "an-id", "--queue", "q"),
             ("cancel", "--state", "completed"),

@@ -218,6 +218,17 @@ class Processes(BrokerCase):
         self.assertIn("cannot connect to tq://127.0.0.1:1", err)
 
     @flow
+    async def test_a_key_is_held_once(self) -> None:
+        unique = ("submit", "t", "--unique", "k", "--unique-until", "start")
+        one, _, _ = await self.run_command(*unique)
+        two, _, status = await self.run_command(*unique, "--unique-for", "60")
+        self.assertEqual((one, status), (two, 0))
+        client = await self.connect()
+        await client.claim(wait_s=0)
+        three, _, _ = await self.run_command(*unique)
+        self.assertNotEqual(one, three)
+
+    @flow
     async def test_payload_from_a_file(self) -> None:
         (self.folder / "data").write_bytes(b"\x00\xff")
         out, _, status = await self.run_command("submit", "t", "--payload", "@data")
