@@ -40,7 +40,7 @@ def reference(folder: Path, package: Path) -> list[str]:
         *("--project-name=taskqueue", f"--project-base-dir={package.parent}"),
         # What starts with an underscore is nobody's business, nor are the pages slowed by it.
         *("--privacy=HIDDEN:**._*", "--privacy=PUBLIC:**.__init__"),
-        *("--html-viewsource-base=", f"--html-output={folder}", str(package)),
+        *(f"--html-output={folder}", str(package)),
     ]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
