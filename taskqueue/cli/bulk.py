@@ -127,7 +127,9 @@ async def to_these(visit: Visit, ids: Sequence[str], action: Action, how: How) -
 
 async def to_selected(visit: Visit, selection: Selection, action: Action, how: How) -> int:
     """Do it to all tasks that match, once somebody has agreed."""
-    count, sample = await survey(visit.client, selection)
+    # What comes up while somebody reads the question was not part of it.
+    now = await visit.client.ping()
+    count, sample = await survey(visit.client, selection, now)
     if how.dry_run:
         _show_plan(visit, action, count, sample)
         return OK
@@ -136,17 +138,17 @@ async def to_selected(visit: Visit, selection: Selection, action: Action, how: H
         if status != OK:
             return status
     tally = Tally()
-    async for page in pages(visit.client, selection, size=BATCH):
+    async for page in pages(visit.client, selection, size=BATCH, now=now):
         ids = [view["id"] for view in page]
         if ids:
             tally.count(ids, await action.deed(visit.client, ids), may_move=True)
     return _tell(visit, action, tally)
 
 
-async def survey(client: Client, selection: Selection) -> tuple[int, list[Json]]:
-    """How many tasks match, and the first of them."""
+async def survey(client: Client, selection: Selection, now: float) -> tuple[int, list[Json]]:
+    """How many tasks match at C{now}, and the first of them."""
     count, sample = 0, list[Json]()
-    async for page in pages(client, selection):
+    async for page in pages(client, selection, now=now):
         count += len(page)
         sample += page[: SAMPLE - len(sample)]
     return count, sample

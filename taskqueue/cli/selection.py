@@ -76,10 +76,19 @@ class Selection:
 
 
 async def pages(
-    client: Client, selection: Selection, *, order: str = "oldest", size: int = PAGE
+    client: Client,
+    selection: Selection,
+    *,
+    order: str = "oldest",
+    size: int = PAGE,
+    now: float | None = None,
 ) -> AsyncIterator[list[Json]]:
-    """The matching tasks, a page at a time; an empty page may come in between."""
-    fields = selection.search(await client.ping(), order)
+    """
+    The matching tasks, a page at a time; an empty page may come in between.
+
+    @param now: as of when, by the broker's clock; C{None}: as of now.
+    """
+    fields = selection.search(await client.ping() if now is None else now, order)
     after: int | None = None
     while True:
         try:

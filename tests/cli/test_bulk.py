@@ -184,9 +184,17 @@ class Bulk(VisitCase):
         self.assertEqual(await to_selected(visit, wanted, canceller(), ASK), 1)
         self.assertEqual(asked, ["Cancel 1 task?"])
         self.assertEqual(await self.states([task]), ["pending"])
-        self.patch(bulk, "confirmed", lambda question: True)
+        # What is submitted while the question stands there is not touched.
+        later: list[Any] = []
+
+        def yes(question: str) -> bool:
+            later.append(visit.client.submit("t"))
+            return True
+
+        self.patch(bulk, "confirmed", yes)
         self.assertEqual(await to_selected(visit, wanted, canceller(), ASK), 0)
-        self.assertEqual(await self.states([task]), ["cancelled"])
+        late = str(await later[0])
+        self.assertEqual(await self.states([task, late]), ["cancelled", "pending"])
 
     @flow
     async def test_pages_shrink_where_errors_are_long(self) -> None:
