@@ -19,6 +19,15 @@ from tools.docs_site import API_FOLDER, ROOT
 ELSEWHERE = "(you can link to external docs with --intersphinx)"
 
 
+def environment(**more: str) -> dict[str, str]:
+    """
+    That of the tools.  Nothing of this package runs in them: where its coverage
+    is measured, they are left out, which would be slow.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {**kept, **more}
+
+
 def complaints(printed: str) -> list[str]:
     """Pydoctor's warnings about this package, of all that it said."""
     return [
@@ -43,7 +52,12 @@ def reference(folder: Path, package: Path) -> list[str]:
         *(f"--html-output={folder}", str(package)),
     ]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     found = complaints(done.stdout)
     if done.returncode and not found:
@@ -64,7 +78,7 @@ def site(folder: Path, api: Path, config: Path) -> list[str]:
             f"--config-file={config}",
             f"--site-dir={folder}",
         ],
-        env={**os.environ, API_FOLDER: str(api), "PYTHONPATH": str(ROOT)},
+        env=environment(**{API_FOLDER: str(api), "PYTHONPATH": str(ROOT)}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
