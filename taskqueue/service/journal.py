@@ -43,6 +43,10 @@ LONGEST_RETRY_S = 5.0
 GROUP_SPACING_S = 0.002
 GROUP_FACTS = 100
 
+#: For how long after a group with several answers groups are spaced, seconds.
+#: A program that waits for each answer before it asks again gains nothing by it.
+CROWDED_S = 1.0
+
 #: After how many stored rows the store is asked whether it wants to compact.
 CHECKPOINT_ROWS = 200
 
@@ -103,6 +107,7 @@ class Journal:
         self.error: Exception | None = None
         self._paced = False
         self._began = 0.0
+        self._crowded_until = 0.0
         self._rows_since = 0
         self.commits = 0
         self.rows = Histogram(BUCKETS_ROWS)
@@ -151,7 +156,10 @@ class Journal:
 
     def _spacing_s(self) -> float:
         """How long the next group may still collect, seconds."""
-        since_s = self._reactor.seconds() - self._began
+        now = self._reactor.seconds()
+        since_s = now - self._began
+        if now >= self._crowded_until:
+            return 0.0
         if 0 <= since_s < GROUP_SPACING_S and len(self._ledger.changes) < GROUP_FACTS:
             return GROUP_SPACING_S - since_s
         return 0.0
@@ -222,6 +230,8 @@ class Journal:
         ended_told, self._ended_told = self._ended_told, []
         self._writing = batch, ended + ended_told
         self._held, self._next_held = self._next_held, []
+        if len(self._held) > 1:
+            self._crowded_until = self._reactor.seconds() + CROWDED_S
         self._try()
 
     def _try(self) -> None:

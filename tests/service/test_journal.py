@@ -15,6 +15,7 @@ from taskqueue.errors import ShuttingDown, StoreUnavailable
 from taskqueue.service.journal import (
     ANSWER_WITHIN_S,
     CHECKPOINT_ROWS,
+    CROWDED_S,
     FIRST_RETRY_S,
     GROUP_FACTS,
     GROUP_SPACING_S,
@@ -106,6 +107,7 @@ class GroupCommitTests(JournalTestCase):
     def test_groups_are_spaced_under_load(self):
         """A group that comes right after another collects for a moment, so that it is worth it."""
         self.change()
+        self.change()
         self.clock.advance(0)
         self.assertEqual(self.store.count("commit"), 1)
         self.change()
@@ -113,9 +115,28 @@ class GroupCommitTests(JournalTestCase):
         self.change()
         self.assertEqual(self.store.count("commit"), 1)
         self.clock.advance(GROUP_SPACING_S / 2)
-        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 2])
+        self.assertEqual([len(batch.inserts) for batch in self.store.batches], [2, 2])
+
+    def test_who_waits_for_each_answer_is_not_kept_waiting(self):
+        for count in range(1, 5):
+            self.change()
+            self.clock.advance(0)
+            self.assertEqual(self.store.count("commit"), count)
+
+    def test_groups_are_spaced_no_longer_once_nobody_shares_them(self):
+        self.change()
+        self.change()
+        self.clock.advance(0)
+        self.change()
+        self.clock.advance(CROWDED_S)
+        self.change()
+        self.clock.advance(0)
+        self.change()
+        self.clock.advance(0)
+        self.assertEqual(self.store.count("commit"), 4)
 
     def test_large_group_does_not_wait(self):
+        self.change()
         self.change()
         self.clock.advance(0)
         self.change()
