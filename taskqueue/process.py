@@ -36,7 +36,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import IO, Any, NoReturn
@@ -107,6 +107,24 @@ def end_well_on_sigterm(reactor: Any) -> None:
     have stopped is success.
     """
     reactor.callWhenRunning(_heed_sigterm, reactor)
+
+
+def wait_with_sigterm(from_signal: Callable[[Callable[[], object]], object], stop: Any) -> None:
+    """
+    Let a SIGTERM that comes before the reactor has taken it over stop the reactor
+    when it runs: it would kill a process that has just told that it started.
+
+    @param from_signal: runs a function in the reactor's thread, once it runs.
+    @param stop: stops the reactor.
+    """
+
+    def stop_once() -> None:
+        with suppress(ReactorNotRunning):
+            stop()
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        with suppress(ValueError):  # Python lets only the main thread handle signals
+            signal.signal(signal.SIGTERM, lambda number, frame: from_signal(stop_once))
 
 
 def _heed_sigterm(reactor: Any) -> None:

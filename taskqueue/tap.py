@@ -28,6 +28,7 @@ from taskqueue.process import (
     provide_files,
     refuse_to_start,
     use_monotonic_clock,
+    wait_with_sigterm,
 )
 
 #: Absent on systems that cannot hang up.
@@ -237,12 +238,14 @@ class Root(MultiService):
 
     @param options: the parsed options.
     @param from_signal: runs a function in the reactor's thread.
+    @param stop: stops the reactor.
     """
 
-    def __init__(self, options: Options, from_signal: FromSignal) -> None:
+    def __init__(self, options: Options, from_signal: FromSignal, stop: Callable[[], None]) -> None:
         super().__init__()
         self._options = options
         self._from_signal = from_signal
+        self._stop = stop
         self._terminal: Terminal | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -272,6 +275,7 @@ class Root(MultiService):
         except TaskQueueError as error:
             refuse_to_start(error, command, self._options.log, terminal)
         terminal.leave()
+        wait_with_sigterm(self._from_signal, self._stop)
         gc.freeze()  # what was recovered stays: see the note in taskqueue.process
 
 
@@ -289,7 +293,7 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
         provide_files(config.limits.max_connections)
         options.log.set_level(config.log.level)
 
-    root = Root(options, reactor.callFromThread)
+    root = Root(options, reactor.callFromThread, reactor.stop)
     service.setServiceParent(root)
     reload: Any = ReloadOnHangup(options.config, options.load, apply, reactor.callFromThread)
     reload.setServiceParent(root)

@@ -169,3 +169,27 @@ class Terminate(SynchronousTestCase):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         process.end_well_on_sigterm(self.reactor)
         self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
+
+    def test_before_the_reactor_has_it(self) -> None:
+        """It waits for the reactor, instead of killing a process that has just started."""
+        later: list[Callable[[], None]] = []
+        stopped: list[bool] = []
+
+        def stop() -> None:
+            if stopped:
+                raise ReactorNotRunning
+            stopped.append(True)
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        process.wait_with_sigterm(later.append, stop)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual((len(later), stopped), (2, []))
+        for told in later:
+            told()
+        self.assertEqual(stopped, [True])
+
+    def test_not_taken_from_somebody_else(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        process.wait_with_sigterm(lambda stop: None, lambda: None)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)

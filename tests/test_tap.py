@@ -32,6 +32,9 @@ class FakeReactor:
     def __init__(self) -> None:
         self.calls = 0
 
+    def stop(self):
+        """Nothing runs here."""
+
     def callFromThread(self, function: Any) -> None:
         self.calls += 1
         function()
