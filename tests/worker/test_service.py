@@ -86,9 +86,13 @@ class Making(SynchronousTestCase):
 class Vitals(SynchronousTestCase):
     def test_children_count(self) -> None:
         child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", "print(flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         self.addCleanup(child.communicate)
+        assert child.stdout is not None
+        child.stdout.readline()  # it is Python by now, not a copy that has yet to become it
         process = Process()
         alone = process.vitals().rss_bytes
         self.assertGreater(process.vitals([child.pid]).rss_bytes, alone + 100_000)
