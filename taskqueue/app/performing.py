@@ -6,35 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from types import TracebackType
 from typing import Any
-
-from twisted.internet.defer import CancelledError
 
 from taskqueue.app.calls import BadCall, decode_call
 from taskqueue.app.context import Context
 from taskqueue.app.definition import TaskDefinition
-from taskqueue.app.outcomes import (
-    Discard,
-    PermanentFailure,
-    Retry,
-    Snooze,
-    TaskCancelled,
-    Verdict,
-)
+from taskqueue.app.outcomes import Verdict
+from taskqueue.app.verdicts import LONGEST_ERROR, verdict_of
 from taskqueue.client.codecs import encoded
 from taskqueue.errors import BadRequest
-
-#: Most characters of an error that are reported; of a traceback the end matters.
-LONGEST_ERROR = 16 * 1024
-
-#: Frames of these only lead to the function.
-_LEADING = ("taskqueue.app.", "twisted.")
-
-_CANCELLED = (TaskCancelled, CancelledError, asyncio.CancelledError)
 
 Definition = TaskDefinition[..., ..., Any]
 
@@ -60,7 +42,7 @@ def perform(definition: Definition, payload: bytes, context: Context) -> Verdict
                 " declare it with async def, or with in_loop=True"
             )
     except (Exception, SystemExit) as error:
-        return verdict_of(error, definition, context)
+        return _raised(error, definition, context)
     return completed(definition, value)
 
 
@@ -79,7 +61,7 @@ async def async_perform(definition: Definition, payload: bytes, context: Context
     try:
         value = await call()
     except (Exception, SystemExit, asyncio.CancelledError) as error:
-        return verdict_of(error, definition, context)
+        return _raised(error, definition, context)
     return completed(definition, value)
 
 
@@ -125,40 +107,8 @@ def completed(definition: Definition, value: Any) -> Verdict:
         return Verdict("failed", error=text[:LONGEST_ERROR], permanent=True)
 
 
-def verdict_of(error: BaseException, definition: Definition, context: Context) -> Verdict:
+def _raised(error: BaseException, definition: Definition, context: Context) -> Verdict:
     """What to tell of a function that raised C{error}."""
-    if isinstance(error, Snooze):
-        return Verdict("released", delay_s=error.in_s)
-    if isinstance(error, Retry):
-        return Verdict("failed", error=str(error)[:LONGEST_ERROR], retry_in_s=error.in_s)
-    if isinstance(error, Discard):
-        text = "discarded" if error.reason == "discarded" else f"discarded: {error.reason}"
-        return Verdict("failed", error=text[:LONGEST_ERROR], permanent=True)
     if isinstance(error, BadCall):
         return Verdict("failed", error=str(error)[:LONGEST_ERROR], permanent=True)
-    if context.cancelled and isinstance(error, _CANCELLED):
-        return Verdict("cancelled")
-    permanent = isinstance(error, (PermanentFailure, *definition.no_retry_for))
-    return Verdict("failed", error=error_text(error), permanent=permanent)
-
-
-def error_text(error: BaseException) -> str:
-    """What went wrong in one line, then the end of the traceback; bounded."""
-    summary = "".join(traceback.format_exception_only(error)).strip()
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames):
-        frames = frames.tb_next
-    if frames is None:
-        return summary[:LONGEST_ERROR]
-    lines = "".join(traceback.format_exception(type(error), error, frames)).strip()
-    summary = summary[: LONGEST_ERROR // 2]
-    room = LONGEST_ERROR - len(summary) - 2
-    if len(lines) > room:  # its end would be the end of a long message
-        lines = "".join(traceback.format_tb(frames)).strip()
-    return f"{summary}\n\n{lines[-room:]}"
-
-
-def _is_ours(frames: TracebackType) -> bool:
-    """Whether this frame only leads to the function."""
-    module = str(frames.tb_frame.f_globals.get("__name__"))
-    return module.startswith(_LEADING)
+    return verdict_of(error, cancelled=context.cancelled, permanent=definition.no_retry_for)

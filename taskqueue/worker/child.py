@@ -22,8 +22,8 @@ import psutil
 
 from taskqueue.app.context import DESCRIBED, Context
 from taskqueue.app.outcomes import TaskCancelled, Verdict
+from taskqueue.app.verdicts import LONGEST_ERROR
 from taskqueue.errors import TaskQueueError
-from taskqueue.worker.handlers import LONGEST_ERROR
 from taskqueue.worker.outbox import Outbox
 from taskqueue.worker.pipes import CONTROL_FD, REPLIES_FD, TASKS_FD, Decoder, Kind, Message
 from taskqueue.worker.stopping import CANCEL, LEASE_LOST, TIMEOUT, TaskTimedOut

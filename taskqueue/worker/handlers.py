@@ -4,35 +4,21 @@ Plain handlers, functions of a L{Task}: where they run, and what their end means
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
 from taskqueue import strictjson
 from taskqueue.app.context import Context
-from taskqueue.app.outcomes import (
-    Discard,
-    PermanentFailure,
-    Retry,
-    Snooze,
-    TaskCancelled,
-    Verdict,
-)
+from taskqueue.app.outcomes import PermanentFailure, Verdict
 from taskqueue.errors import BadRequest
 
 Handler = Callable[[Any], Any]
 _H = TypeVar("_H", bound=Callable[..., Any])
 
-#: Most characters of an error that are reported; of a traceback the end matters.
-LONGEST_ERROR = 8000
-
 _IN_REACTOR = "_taskqueue_in_reactor"
-_CANCELLED = (TaskCancelled, CancelledError, asyncio.CancelledError)
 
 
 def in_reactor(handler: _H) -> _H:
@@ -97,21 +83,6 @@ def completed(value: Any) -> Verdict:
         return Verdict("failed", error=text, permanent=True)
 
 
-def verdict_of(error: BaseException, context: Context) -> Verdict:
-    """What to tell of a handler that raised C{error}."""
-    if isinstance(error, Snooze):
-        return Verdict("released", delay_s=error.in_s)
-    if isinstance(error, Retry):
-        return Verdict("failed", error=str(error)[:LONGEST_ERROR], retry_in_s=error.in_s)
-    if isinstance(error, Discard):
-        text = f"discarded: {error.reason}"[:LONGEST_ERROR]
-        return Verdict("failed", error=text, permanent=True)
-    if context.cancelled and isinstance(error, _CANCELLED):
-        return Verdict("cancelled")
-    permanent = isinstance(error, PermanentFailure)
-    return Verdict("failed", error=error_text(error), permanent=permanent)
-
-
 def _as_bytes(value: Any) -> bytes:
     if value is None:
         return b""
@@ -120,23 +91,3 @@ def _as_bytes(value: Any) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     return strictjson.dumps(value)
-
-
-def error_text(error: BaseException) -> str:
-    """What went wrong in one line, then the end of the traceback; bounded."""
-    summary = "".join(traceback.format_exception_only(error)).strip()
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames):
-        frames = frames.tb_next
-    if frames is None:
-        return summary[:LONGEST_ERROR]
-    lines = "".join(traceback.format_exception(type(error), error, frames)).strip()
-    summary = summary[: LONGEST_ERROR // 2]
-    room = LONGEST_ERROR - len(summary) - 2
-    return f"{summary}\n\n{lines[-room:]}"
-
-
-def _is_ours(frames: TracebackType) -> bool:
-    """Whether this frame only leads to the handler."""
-    module = str(frames.tb_frame.f_globals.get("__name__"))
-    return module.startswith(("taskqueue.worker.", "twisted."))

@@ -18,6 +18,7 @@ from taskqueue.app.options import TIMEOUT_HEADER
 from taskqueue.app.outcomes import Verdict
 from taskqueue.app.performing import async_perform, perform
 from taskqueue.app.periodics import register
+from taskqueue.app.verdicts import verdict_of
 from taskqueue.client import Client
 from taskqueue.errors import BadRequest
 from taskqueue.worker.handlers import (
@@ -26,7 +27,6 @@ from taskqueue.worker.handlers import (
     completed,
     returned_in_thread,
     runs_in_reactor,
-    verdict_of,
 )
 from taskqueue.worker.task import Task
 
@@ -100,7 +100,7 @@ class HandlerWork:
         try:
             return completed(returned_in_thread(self._handler(context), context))
         except (Exception, SystemExit) as error:
-            return verdict_of(error, context)
+            return verdict_of(error, cancelled=context.cancelled)
 
     async def perform_in_loop(self, payload: bytes, context: Context) -> Verdict:
         """See L{Work}."""
@@ -110,7 +110,7 @@ class HandlerWork:
         except BaseException as error:
             if isinstance(error, (GeneratorExit, KeyboardInterrupt)):
                 raise
-            return verdict_of(error, context)
+            return verdict_of(error, cancelled=context.cancelled)
 
 
 def works_of(tasks: Any) -> dict[str, Work]:

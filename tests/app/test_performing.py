@@ -15,7 +15,8 @@ from taskqueue.app.application import App
 from taskqueue.app.calls import Parameters
 from taskqueue.app.context import Context
 from taskqueue.app.outcomes import Discard, PermanentFailure, Retry, Snooze, Verdict
-from taskqueue.app.performing import LONGEST_ERROR, async_perform, perform
+from taskqueue.app.performing import async_perform, perform
+from taskqueue.app.verdicts import LONGEST_ERROR
 from tests.app.running import Heard, context
 
 

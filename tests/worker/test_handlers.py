@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.app.context import DESCRIBED, Context
 from taskqueue.app.outcomes import Discard, Retry, Snooze, Verdict
+from taskqueue.app.verdicts import LONGEST_ERROR
 from taskqueue.client import Delivery
 from taskqueue.errors import BadRequest
 from taskqueue.worker import PermanentFailure, Task, TaskCancelled, in_reactor
-from taskqueue.worker.handlers import LONGEST_ERROR, checked, runs_in_reactor
+from taskqueue.worker.handlers import checked, runs_in_reactor
 from taskqueue.worker.work import HandlerWork
 
 DELIVERY = Delivery("id", "t", "q", 150, b"p", 1, 7, 30.0, 1.0, 0, 0, {"a": "b"})
@@ -90,7 +91,7 @@ class Verdicts(SynchronousTestCase):
         error = self.verdict(boom).error or ""
         self.assertLessEqual(len(error), LONGEST_ERROR)
         self.assertTrue(error.startswith("ValueError: broken"))
-        self.assertTrue(error.endswith("x"))
+        self.assertIn("in boom", error[-500:])
 
     def test_what_a_handler_may_raise(self) -> None:
         for error, expected in (
