@@ -80,6 +80,8 @@ def _audit_leases(ledger: Ledger) -> Iterator[str]:
             yield f"token {token} is not the current one of {lease.task!r}"
         if lease.holder.leases.get(token) is not lease:
             yield f"token {token} is unknown to its holder {lease.holder.name}"
+        if (token in lease.holder.to_cancel) is not lease.task.cancel_requested:
+            yield f"{lease.task!r} is to be cancelled or not, its holder does not know it"
     running = sum(task.state is State.IN_PROGRESS for task in ledger.tasks.values())
     if running != len(ledger.leases):
         yield f"{running} tasks are in progress, {len(ledger.leases)} leases exist"
@@ -87,6 +89,8 @@ def _audit_leases(ledger: Ledger) -> Iterator[str]:
         for token in worker.leases:
             if token not in ledger.leases.by_token:
                 yield f"worker {worker.name} has token {token}, which is over"
+        if not worker.to_cancel.keys() <= worker.leases.keys():
+            yield f"worker {worker.name} is to cancel what it does not hold"
 
 
 def _audit_dependencies(ledger: Ledger) -> Iterator[str]:

@@ -59,6 +59,7 @@ class Control:
             ledger.changes.touch(task)
             if task.lease is not None:
                 holder = task.lease.holder
+                holder.to_cancel[task.token] = task.lease
                 ledger.notices.append(
                     Notice(holder, "cancel", task.id, task.token, "cancel requested")
                 )

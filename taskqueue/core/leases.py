@@ -33,17 +33,19 @@ class Holder:
     @ivar incarnation: 0 where it never registered.
     @ivar renewed_at: monotonic moment from which all its leases run anew.
     @ivar leases: its leases by token.
+    @ivar to_cancel: those of them whose task somebody asked to cancel.
     @ivar claims: its waiting claims by arrival number.
     @ivar link: whatever the service uses to reach it, C{None} when it is away.
     """
 
-    __slots__ = ("claims", "incarnation", "leases", "link", "name", "renewed_at")
+    __slots__ = ("claims", "incarnation", "leases", "link", "name", "renewed_at", "to_cancel")
 
     def __init__(self, name: str, incarnation: int = 0) -> None:
         self.name = name
         self.incarnation = incarnation
         self.renewed_at = -inf
         self.leases: dict[int, Lease] = {}
+        self.to_cancel: dict[int, Lease] = {}
         self.claims: dict[int, Claim] = {}
         self.link: Any = None
 
@@ -94,6 +96,8 @@ class Leases:
         """Give C{holder} the lease named C{token} on C{task}."""
         lease = Lease(task, token, holder, lease_s, deadline)
         task.lease = self.by_token[token] = holder.leases[token] = lease
+        if task.cancel_requested:  # before a restart
+            holder.to_cancel[token] = lease
         self._watch(lease)
         return lease
 
@@ -117,6 +121,8 @@ class Leases:
         """The lease is over, for whatever reason."""
         del self.by_token[lease.token]
         del lease.holder.leases[lease.token]
+        if lease.task.cancel_requested:
+            del lease.holder.to_cancel[lease.token]
         lease.task.lease = None
 
     def next_expired(self, mono: float) -> Lease | None:

@@ -267,11 +267,12 @@ def heartbeat(caller: Caller, values: Header) -> Deferred[Header]:
     def answer(worker: Worker) -> Header:
         caller.become(worker)
         held = worker.leases
-        stop = [t for t, lease in held.items() if lease.task.cancel_requested]
         return {
             "leases": len(held),
             "lost": [token for token in values.get("leases", ()) if token not in held],
-            "cancel": [{"task": held[t].task.id, "lease": t} for t in stop],
+            "cancel": [
+                {"task": lease.task.id, "lease": token} for token, lease in worker.to_cancel.items()
+            ],
             "order": worker.order,
         }
 

@@ -146,6 +146,14 @@ class RestoreTests(CoreTestCase):
         self.world.tick(4.9)
         self.assertIs(self.world.state("t"), State.IN_PROGRESS)
 
+    def test_a_worker_that_comes_back_is_still_asked_to_cancel(self) -> None:
+        self.world.submit("t")
+        delivery = self.world.take(self.world.register("w", 7))
+        self.world.cancel("t", running=True)
+        self.commit()
+        self.restart()
+        self.assertEqual(list(self.world.beat("w", 7).to_cancel), [delivery.lease])
+
     def test_a_worker_that_does_not_come_back_is_evicted(self) -> None:
         self.world.submit("t")
         self.world.claim(holder=self.world.register(), lease_s=5.0)
