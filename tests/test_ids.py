@@ -1,0 +1,81 @@
+"""
+Tests of L{taskqueue.ids}.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import RFC_4122, UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue import ids
+from taskqueue.ids import new_task_id
+
+
+def in_child(count: int) -> list[str]:
+    """So many ids, made by a forked process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, " ".join(new_task_id() for _ in range(count)).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        made = answer.read().split()
+    os.waitpid(child, 0)
+    return made
+
+
+class NewTaskIdTests(SynchronousTestCase):
+    """L{new_task_id}."""
+
+    def test_isAVersion7UUIDInCanonicalForm(self) -> None:
+        for _ in range(1000):
+            task_id = new_task_id()
+            parsed = UUID(task_id)
+            self.assertEqual((str(parsed), parsed.version, parsed.variant), (task_id, 7, RFC_4122))
+
+    def test_beginsWithTheMilliseconds(self) -> None:
+        before = int(time.time() * 1000)
+        made = UUID(new_task_id()).int >> 80
+        self.assertTrue(before <= made <= int(time.time() * 1000))
+
+    def test_allDifferInOrder(self) -> None:
+        made = [new_task_id() for _ in range(50_000)]
+        self.assertEqual(len(set(made)), len(made))
+        in_one_millisecond = [i for i in made if i[:13] == made[100][:13]]
+        self.assertEqual(in_one_millisecond, sorted(in_one_millisecond))
+
+    def test_countingUpNeverRunsOver(self) -> None:
+        self.patch(os, "urandom", lambda size: b"\xff" * size)
+        self.patch(time, "time", lambda: 1_767_225_600.0)
+        ids._forget()
+        made = [new_task_id() for _ in range(3)]
+        self.assertEqual(
+            made,
+            [
+                "019b76da-a800-7fff-bfff-7fffffffffff",
+                "019b76da-a800-7fff-bfff-800000000000",
+                "019b76da-a800-7fff-bfff-800000000001",
+            ],
+        )
+        ids._forget()
+
+    def test_threadsNeverMakeTheSame(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: [new_task_id() for _ in range(2000)], range(16)))
+        every = [task_id for some in made for task_id in some]
+        self.assertEqual(len(set(every)), 32_000)
+
+    def test_aForkedProcessMakesOthers(self) -> None:
+        # In the same millisecond as far as both can see.
+        now = time.time()
+        self.patch(time, "time", lambda: now)
+        first = new_task_id()
+        theirs = in_child(3)
+        ours = [first, *(new_task_id() for _ in range(3))]
+        self.assertEqual(len({*theirs, *ours}), 7)
+        ids._forget()
