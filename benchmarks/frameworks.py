@@ -1,15 +1,15 @@
 """
-Tasks that do nothing, through the worker runtimes of taskqueue, Celery and
-dramatiq: two child processes each, results kept.
+Tasks that do nothing, through the worker runtimes of taskqueue, Celery, dramatiq,
+RQ, Huey and Procrastinate: two child processes each, results kept.
 
-Rounds are interleaved; the table shows medians.  Celery and dramatiq are
-installed into an environment of their own (build/peers); Redis is the system's,
-with its append-only file on: synced once a second, as its makers recommend, and
-in rows of their own before each answer.  The latter is what taskqueue does unless
-it is told otherwise; told so, it syncs ten times a second.
+Rounds are interleaved; the table shows medians.  The others are installed into an
+environment of their own (build/peers); Redis and PostgreSQL are the system's.  Redis
+has its append-only file on: synced once a second, as its makers recommend, and in
+rows of their own before each answer.  So has PostgreSQL: C{synchronous_commit} off,
+which writes up to 0.6 s later, and on.  taskqueue syncs before each answer unless it
+is told otherwise; told so, ten times a second.
 
-The other two fetch tasks ahead of their processes by themselves; taskqueue does
-so where it is told to, which is a row of its own.
+Everybody submits task by task, and in bulk where there is a way.
 """
 
 from __future__ import annotations
@@ -17,40 +17,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-import venv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.brokers import BrokerProcess
+from benchmarks.framework_servers import ROOT, own_folder, peers_python, postgresql, redis, running
 from benchmarks.run import machine
 
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT / "build" / "peers"
-PINNED = ROOT / "requirements" / "peers.txt"
-
-#: How long Redis may take to start, seconds.
-START_S = 10.0
-
-#: Of taskqueue's worker, in one row.
-PREFETCH = 100
-
-NO_REDIS = (
-    "redis-server is not installed: Celery and dramatiq are measured with it."
-    " On Debian and Ubuntu: apt-get install redis-server"
-)
+#: Of one round, which includes those that need a second for thirty tasks, seconds.
+PATIENCE_S = 900.0
 
 
 class Load(NamedTuple):
@@ -72,93 +56,91 @@ class Contender(NamedTuple):
     One row of the table.
 
     @ivar synced: when what it keeps is synced to the disk.
+    @ivar durable: whether that is before each answer.
     @ivar run: one round of it.
+    @ivar share: of the round's tasks that it gets, where it takes too long for all.
     """
 
     title: str
     synced: str
+    durable: bool
     run: Callable[[Load], Measured]
+    share: float = 1.0
 
 
-def peers_python() -> Path:
-    """The interpreter of the peers' environment, which is made where it is not up to date."""
-    stamp = PEERS / "installed.txt"
-    python = PEERS / "bin" / "python"
-    if not stamp.exists() or stamp.read_text() != PINNED.read_text():
-        venv.create(PEERS, with_pip=True, clear=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "-r", str(PINNED)], check=True, cwd=ROOT
-        )
-        stamp.write_text(PINNED.read_text())
-    return python
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def answers(port: int) -> bool:
-    """Whether Redis there is ready."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-@contextmanager
-def running(
-    command: list[str], folder: Path, name: str, **more: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for as long as the block runs; what it says goes to a file in C{folder}."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def redis(folder: Path, sync: str) -> Iterator[int]:
+class Peer(NamedTuple):
     """
-    A Redis of its own; its port.
+    Another framework.
 
-    @param sync: when it syncs its file: C{"everysec"} or C{"always"}.
+    @ivar module: of its producer.
+    @ivar workers: the commands of its workers; C{{url}} in them is its server's address.
+    @ivar styles: how it submits, and what that is called.
+    @ivar before: a command that is run once the server is there.
     """
-    port = free_port()
-    command = [
-        "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
-        "--save", "", "--appendonly", "yes", "--appendfsync", sync,
-    ]  # fmt: skip
-    with running(command, folder, "redis") as process:
-        deadline = time.monotonic() + START_S
-        while not answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"Redis did not start:\n{(folder / 'redis.log').read_text()}")
-            time.sleep(0.01)
-        yield port
+
+    title: str
+    module: str
+    workers: list[list[str]]
+    styles: dict[str, str]
+    server: Callable[..., Any] = redis
+    before: list[str] | None = None
+    share: float = 1.0
 
 
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder that goes when the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="taskqueue-frameworks-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+_NOOP = "benchmarks.peers."
+_QUIET_CELERY = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
+
+PEERS = {
+    "celery": Peer(
+        "Celery",
+        _NOOP + "celery_noop",
+        [["celery", "-A", _NOOP + "celery_noop", "worker", "--pool", "prefork",
+          "--concurrency", "2", *_QUIET_CELERY]],
+        {"one": "one by one", "many": "with one producer"},
+    ),
+    "dramatiq": Peer(
+        "dramatiq",
+        _NOOP + "dramatiq_noop",
+        [["dramatiq", _NOOP + "dramatiq_noop", "--processes", "2"]],
+        {"one": "one by one"},
+    ),
+    "rq": Peer(
+        "RQ, a process per task",
+        _NOOP + "rq_noop",
+        [["rq", "worker", "--quiet", "--url", "{url}"]] * 2,
+        {"one": "one by one"},
+        share=0.05,
+    ),
+    "rq-simple": Peer(
+        "RQ, SimpleWorker",
+        _NOOP + "rq_noop",
+        [["rq", "worker", "--quiet", "--url", "{url}", "-w", "rq.worker.SimpleWorker"]] * 2,
+        {"one": "one by one", "many": "enqueue_many"},
+    ),
+    "huey": Peer(
+        "Huey",
+        _NOOP + "huey_noop",
+        [["huey_consumer", _NOOP + "huey_tasks.huey", "--worker-type", "process", "--workers", "2",
+          "--quiet"]],
+        {"one": "one by one"},
+    ),
+    "procrastinate": Peer(
+        "Procrastinate",
+        _NOOP + "procrastinate_noop",
+        [["procrastinate", "--app", _NOOP + "procrastinate_noop.app", "worker",
+          "--concurrency", "20"]] * 2,
+        {"one": "one by one", "many": "batch_defer"},
+        server=postgresql,
+        before=["procrastinate", "--app", _NOOP + "procrastinate_noop.app", "schema", "--apply"],
+    ),
+}  # fmt: skip
+
+#: For each kind of server: its setting, what that means, the suffix of the row's
+#: name, and whether each answer waits for the disk.
+SYNCS = {
+    redis: (("everysec", "every second", "", False), ("always", "each answer", "-synced", True)),
+    postgresql: (("off", "every 0.6 s", "", False), ("on", "each answer", "-synced", True)),
+}
 
 
 def produce(command: list[str], folder: Path, **more: str) -> Measured:
@@ -170,7 +152,7 @@ def produce(command: list[str], folder: Path, **more: str) -> Measured:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=PATIENCE_S,
     )
     if done.returncode:
         logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
@@ -178,36 +160,32 @@ def produce(command: list[str], folder: Path, **more: str) -> Measured:
     return Measured(**json.loads(done.stdout))
 
 
-def measure_peer(module: str, worker: list[str], sync: str, load: Load) -> Measured:
-    """One round of another framework; C{worker} is its command and what it is told."""
+def measure_peer(peer: Peer, how: str, sync: str, load: Load) -> Measured:
+    """One round of another framework."""
     python = peers_python()
-    program, *arguments = worker
-    with own_folder() as folder, redis(folder, sync) as port:
-        places = {
-            "PEER_BROKER": f"redis://127.0.0.1:{port}/0",
-            "PEER_RESULTS": f"redis://127.0.0.1:{port}/1",
-        }
-        with running([str(python.with_name(program)), *arguments], folder, "worker", **places):
-            numbers = list(map(str, load))
-            return produce([str(python), "-m", module, *numbers], folder, **places)
+
+    def program(command: list[str]) -> list[str]:
+        name, *arguments = (word.replace("{url}", url) for word in command)
+        return [str(python.with_name(name)), *arguments]
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(own_folder())
+        server = stack.enter_context(peer.server(folder, sync))
+        url = server if peer.server is postgresql else f"{server}/0"
+        places = {"PEER_BROKER": url, "PEER_RESULTS": f"{server}/1"}
+        if peer.before is not None:
+            with running(program(peer.before), folder, "before", **places) as before:
+                before.wait(60)
+        for number, command in enumerate(peer.workers):
+            worker = running(program(command), folder, f"worker{number}", **places)
+            stack.enter_context(worker)
+        command = [str(python), "-m", peer.module, how, *map(str, load)]
+        return produce(command, folder, **places)
 
 
-def measure_celery(sync: str, load: Load) -> Measured:
-    """One round of Celery."""
-    module = "benchmarks.peers.celery_noop"
-    told = ["-A", module, "worker", "--pool", "prefork", "--concurrency", "2", "-l", "WARNING"]
-    return measure_peer(module, ["celery", *told], sync, load)
-
-
-def measure_dramatiq(sync: str, load: Load) -> Measured:
-    """One round of dramatiq, with as many threads in a process as it has by itself."""
-    module = "benchmarks.peers.dramatiq_noop"
-    return measure_peer(module, ["dramatiq", module, "--processes", "2"], sync, load)
-
-
-def measure_taskqueue(how: str, prefetch: int, durability: str, load: Load) -> Measured:
+def measure_taskqueue(how: str, durability: str, load: Load) -> Measured:
     """
-    One round of taskqueue.
+    One round of taskqueue, its worker as it comes.
 
     @param how: tasks are submitted C{"one"} by one, or C{"many"} in a request.
     @param durability: as the broker's settings name it.
@@ -216,57 +194,94 @@ def measure_taskqueue(how: str, prefetch: int, durability: str, load: Load) -> M
         place = {"TASKQUEUE_BROKER": f"tq://127.0.0.1:{broker.port}"}
         command = [
             sys.executable, "-m", "taskqueue.cli", "worker", "benchmarks.noop:app",
-            "--concurrency", "2", "--executor", "processes", "--prefetch", str(prefetch),
+            "--concurrency", "2", "--executor", "processes",
         ]  # fmt: skip
         with running(command, folder, "worker", **place):
-            numbers = list(map(str, load))
-            return produce(
-                [sys.executable, "-m", "benchmarks.noop", how, *numbers], folder, **place
-            )
+            producer = [sys.executable, "-m", "benchmarks.noop", how, *map(str, load)]
+            return produce(producer, folder, **place)
 
 
 def contenders() -> dict[str, Contender]:
     """Who is measured, by the word that names it on the command line."""
-    return {
-        "celery": Contender("Celery", "every second", partial(measure_celery, "everysec")),
-        "celery-synced": Contender("Celery", "each answer", partial(measure_celery, "always")),
-        "dramatiq": Contender("dramatiq", "every second", partial(measure_dramatiq, "everysec")),
-        "dramatiq-synced": Contender(
-            "dramatiq", "each answer", partial(measure_dramatiq, "always")
-        ),
-        **{
-            f"taskqueue-{how}{'-prefetch' if prefetch else ''}{suffix}": Contender(
-                f"taskqueue, {words}",
-                synced,
-                partial(measure_taskqueue, how, prefetch, durability),
-            )
-            for how, prefetch, words in (
-                ("one", 0, "one by one"),
-                ("many", 0, "submitted in batches"),
-                ("many", PREFETCH, f"in batches, --prefetch {PREFETCH}"),
-            )
-            for durability, synced, suffix in (
-                ("interval", "every 0.1 s", ""),
-                ("fsync", "each answer", "-synced"),
-            )
-        },
-    }
+    found = {}
+    for name, peer in PEERS.items():
+        for how, words in peer.styles.items():
+            for sync, synced, suffix, durable in SYNCS[peer.server]:
+                key = f"{name}{'-bulk' if how == 'many' else ''}{suffix}"
+                run = partial(measure_peer, peer, how, sync)
+                title = f"{peer.title}, {words}"
+                found[key] = Contender(title, synced, durable, run, peer.share)
+    for how, words in (("one", "one by one"), ("many", "submit_many")):
+        for durability, synced, suffix, durable in (
+            ("interval", "every 0.1 s", "", False),
+            ("fsync", "each answer", "-synced", True),
+        ):
+            key = f"taskqueue{'-bulk' if how == 'many' else ''}{suffix}"
+            run = partial(measure_taskqueue, how, durability)
+            found[key] = Contender(f"taskqueue, {words}", synced, durable, run)
+    return found
 
 
-def show(rows: list[tuple[Contender, list[Measured]]], count: int) -> None:
-    """The table, and the machine."""
-    table = Table(title=f"{count:,} tasks; {machine()}")
-    for column in ("", "disk synced", "submitted", "end to end", "range"):
+def measured(
+    names: list[str], rounds: int, load: Load, say: Callable[[str], None]
+) -> dict[str, list[dict[str, float]]]:
+    """
+    Rounds of those named, interleaved.
+
+    @param say: told what begins.
+    @return: for each name, the numbers of each round: C{submits_per_s} and
+        C{tasks_per_s}, or none where it could not be run (C{say} is told why).
+    """
+    known = contenders()
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names:
+            say(f"round {number + 1}: {name}")
+            its = load._replace(tasks=max(50, int(load.tasks * known[name].share)))
+            try:
+                took = known[name].run(its)
+            except (SystemExit, OSError, subprocess.SubprocessError) as error:
+                say(f"{name} could not be measured: {error}")
+                continue
+            rows[name].append(
+                {
+                    "submits_per_s": its.tasks / took.submit_s,
+                    "tasks_per_s": its.tasks / took.total_s,
+                }
+            )
+    return rows
+
+
+def show(rows: dict[str, list[dict[str, float]]]) -> None:
+    """The table, with each one's distance to taskqueue at the same durability, and the machine."""
+    known = contenders()
+    table = Table(title=machine())
+    for column in ("", "disk synced", "submitted", "end to end", "range", "taskqueue's best"):
         table.add_column(column, justify="right" if column else "left")
-    for one, rounds in rows:
-        whole = [count / took.total_s for took in rounds]
-        submitted = statistics.median(count / took.submit_s for took in rounds)
+    best = {
+        durable: max(
+            (
+                statistics.median(took["tasks_per_s"] for took in rounds)
+                for name, rounds in rows.items()
+                if rounds and name.startswith("taskqueue") and known[name].durable == durable
+            ),
+            default=0.0,
+        )
+        for durable in (False, True)
+    }
+    for name, rounds in rows.items():
+        one = known[name]
+        if not rounds:
+            table.add_row(one.title, one.synced, "", "not measured")
+            continue
+        whole = [took["tasks_per_s"] for took in rounds]
         table.add_row(
             one.title,
             one.synced,
-            f"{submitted:,.0f} /s",
+            f"{statistics.median(took['submits_per_s'] for took in rounds):,.0f} /s",
             f"{statistics.median(whole):,.0f} /s",
             f"{min(whole):,.0f} - {max(whole):,.0f}",
+            f"{best[one.durable] / statistics.median(whole):,.1f} x",
         )
     Console(width=140).print(table)
 
@@ -276,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=", ".join(contenders()))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--count", type=int, default=5_000, help="tasks a round")
+    parser.add_argument("--count", type=int, default=10_000, help="tasks a round")
     parser.add_argument("--warm-up", type=int, default=200, help="tasks before, not measured")
     options = parser.parse_args()
     known = contenders()
@@ -284,17 +299,8 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     names = options.names or list(known)
-    if any(not name.startswith("taskqueue") for name in names):
-        if shutil.which("redis-server") is None:
-            raise SystemExit(NO_REDIS)
-        peers_python()
     load = Load(options.warm_up, options.count)
-    rows: dict[str, list[Measured]] = {name: [] for name in names}
-    for number in range(options.rounds):
-        for name in names:
-            print(f"round {number + 1}: {name}", flush=True)
-            rows[name].append(known[name].run(load))
-    show([(known[name], rounds) for name, rounds in rows.items()], options.count)
+    show(measured(names, options.rounds, load, lambda text: print(text, flush=True)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def noop() -> None:
 
 
 #: Between two looks at how many results there are, seconds.
-LOOK_S = 0.01
+LOOK_S = 0.02
 
 #: Of one request, where many are submitted in one.
 CHUNK = 100

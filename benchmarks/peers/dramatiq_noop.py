@@ -1,4 +1,4 @@
-"""dramatiq, as it comes, with its middleware for results: both in Redis."""
+"""dramatiq, with its middleware for results: both in Redis.  It has no bulk submission."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def noop() -> None:
 
 
 if __name__ == "__main__":
-    from benchmarks.peers.producing import produce
+    import redis
 
-    produce(noop.send, RESULTS)
+    from benchmarks.peers.producing import one_by_one, produce
+
+    results = redis.Redis.from_url(RESULTS)
+    produce(results.dbsize, one=one_by_one(noop.send))
