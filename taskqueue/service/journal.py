@@ -13,7 +13,7 @@ the outcome is not known, which is the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -24,11 +24,12 @@ from taskqueue.core.changes import Batch
 from taskqueue.core.counters import BUCKETS_S, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import Task
-from taskqueue.errors import ShuttingDown, StoreUnavailable
+from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
 from taskqueue.service.runner import Runner
 from taskqueue.store.interface import IStore
 
 _T = TypeVar("_T")
+_U = TypeVar("_U", contravariant=True)
 
 #: Upper bounds of the buckets for the number of rows in a group.
 BUCKETS_ROWS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -55,6 +56,16 @@ HANGING_S = 15.0
 
 #: How long an answer is held while the store fails, seconds.
 ANSWER_WITHIN_S = 5.0
+
+
+class Answer(Protocol[_U]):
+    """Whatever waits until something is stored: a Deferred, or what costs less."""
+
+    def callback(self, result: _U, /) -> None:
+        """It is stored."""
+
+    def errback(self, fail: Exception, /) -> None:
+        """Nobody knows whether it is."""
 
 
 class Journal:
@@ -98,8 +109,8 @@ class Journal:
         self._call: IDelayedCall | None = None
         self._give_up: IDelayedCall | None = None
         self._writing: tuple[Batch, list[Task]] | None = None
-        self._held: list[tuple[Deferred[Any], Any]] = []
-        self._next_held: list[tuple[Deferred[Any], Any]] = []
+        self._held: list[tuple[Answer[Any], Any]] = []
+        self._next_held: list[tuple[Answer[Any], Any]] = []
         self._ended_told: list[Task] = []
         self._retry_s = FIRST_RETRY_S
         self._idle: list[Deferred[None]] = []
@@ -172,21 +183,34 @@ class Journal:
         Fails with L{StoreUnavailable} when the store fails for long, and with
         L{ShuttingDown} when nothing is stored any more.
         """
-        if self._closed:
-            return fail(ShuttingDown(retry_after_s=1.0))
-        if not self.waits:
-            return succeed(value)
-        if self.error is not None and self._give_up is None:
-            return fail(self._not_known())
-        if self._ledger.changes:
-            held = self._next_held
-        elif self._writing is not None:
-            held = self._held
-        else:
-            return succeed(value)
         answer: Deferred[_T] = Deferred()
-        held.append((answer, value))
-        return answer
+        try:
+            return answer if self.hold(answer, value) else succeed(value)
+        except TaskQueueError as error:
+            return fail(error)
+
+    def hold(self, answer: Answer[_T], value: _T) -> bool:
+        """
+        Tell C{answer} when all that has changed so far is stored: C{value}, or the
+        error with which L{barrier} fails.
+
+        @return: whether it will be told; not where all is stored already, or need not be.
+        @raises ShuttingDown: nothing is stored any more.
+        @raises StoreUnavailable: the store has failed for long.
+        """
+        if self._closed:
+            raise ShuttingDown(retry_after_s=1.0)
+        if not self.waits:
+            return False
+        if self.error is not None and self._give_up is None:
+            raise self._not_known()
+        if self._ledger.changes:
+            self._next_held.append((answer, value))
+        elif self._writing is not None:
+            self._held.append((answer, value))
+        else:
+            return False
+        return True
 
     def exclusive(self, function: Callable[..., _T], *args: Any) -> Deferred[_T]:
         """Fires with what C{function} returns, run between two commits."""

@@ -58,7 +58,7 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(many, few)
 
     def test_names_what_is_to_be_cancelled(self):
-        first, second, third = self.take(3)
+        first, _, third = self.take(3)
         self.assertEqual(self.beat()["cancel"], [])
         self.cancel(third, first)
         self.assertEqual(self.beat()["cancel"], [third, first])

@@ -77,6 +77,27 @@ class GroupCommitTests(JournalTestCase):
         self.assertEqual(self.successResultOf(answer), "0")
         self.assertEqual([row.id for row in self.store.batches[0].inserts], ["0"])
 
+    def test_an_answer_that_is_no_deferred(self):
+        class Answer:
+            def __init__(self):
+                self.told = []
+                self.callback = self.errback = self.told.append
+
+        stored, lost, late = Answer(), Answer(), Answer()
+        self.assertFalse(self.journal.hold(stored, "nothing has changed"))
+        self.runner.holding = True
+        self.change()
+        self.assertTrue(self.journal.hold(stored, "stored"))
+        self.clock.advance(TURN_S)
+        self.assertEqual(stored.told, [])
+        self.runner.run_next()
+        self.assertEqual(stored.told, ["stored"])
+        self.change()
+        self.assertTrue(self.journal.hold(lost, "stored"))
+        self.journal.close()
+        self.assertEqual([type(error) for error in lost.told], [StoreUnavailable])
+        self.assertRaises(ShuttingDown, self.journal.hold, late, "stored")
+
     def test_many_requests_share_a_commit(self):
         answers = [self.change() for _ in range(50)]
         self.clock.advance(TURN_S)
