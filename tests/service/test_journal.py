@@ -92,9 +92,10 @@ class GroupCommitTests(JournalTestCase):
         self.assertEqual(stored.told, [])
         self.runner.run_next()
         self.assertEqual(stored.told, ["stored"])
-        self.change()
+        change = self.change()
         self.assertTrue(self.journal.hold(lost, "stored"))
         self.journal.close()
+        self.failureResultOf(change, StoreUnavailable)
         self.assertEqual([type(error) for error in lost.told], [StoreUnavailable])
         self.assertRaises(ShuttingDown, self.journal.hold, late, "stored")
 
