@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import count
+from itertools import count, islice
 from typing import NamedTuple
 
 
@@ -36,12 +36,22 @@ _series = _Series(-1, "", count())
 
 def new_task_id() -> str:
     """A UUID of version 7; those made one after another sort almost in that order."""
+    series = _current()
+    return f"{series.head}{next(series.tails):012x}"
+
+
+def new_task_ids(count: int) -> list[str]:
+    """So many ids like those of L{new_task_id}, at a third of the cost."""
+    series = _current()
+    head = series.head
+    return [f"{head}{tail:012x}" for tail in islice(series.tails, count)]
+
+
+def _current() -> _Series:
     at_ms = int(time.time() * 1000)
     series = _series
     # Whoever comes in between from another thread begins a series too, which harms nobody.
-    if series.at_ms != at_ms:
-        series = _begin(at_ms)
-    return f"{series.head}{next(series.tails):012x}"
+    return series if series.at_ms == at_ms else _begin(at_ms)
 
 
 def _begin(at_ms: int) -> _Series:

@@ -12,7 +12,7 @@ from uuid import RFC_4122, UUID
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import ids
-from taskqueue.ids import new_task_id
+from taskqueue.ids import new_task_id, new_task_ids
 
 
 def in_child(count: int) -> list[str]:
@@ -69,6 +69,13 @@ class NewTaskIdTests(SynchronousTestCase):
             made = list(pool.map(lambda _: [new_task_id() for _ in range(2000)], range(16)))
         every = [task_id for some in made for task_id in some]
         self.assertEqual(len(set(every)), 32_000)
+
+    def test_manyAtATimeAreLikeThoseMadeOneByOne(self) -> None:
+        self.patch(time, "time", lambda: 1_767_225_600.0)
+        made = [new_task_id(), *new_task_ids(3), new_task_id(), *new_task_ids(0), new_task_id()]
+        first = UUID(made[0]).int
+        self.assertEqual([UUID(i).int - first for i in made], list(range(6)))
+        ids._forget()
 
     def test_aForkedProcessMakesOthers(self) -> None:
         # In the same millisecond as far as both can see.
