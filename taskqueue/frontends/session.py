@@ -27,6 +27,7 @@ from taskqueue.errors import (
     TaskQueueError,
     UnknownWorker,
 )
+from taskqueue.operations.answers import Pending, WhenStored
 from taskqueue.operations.fields import LARGEST_INTEGER
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.operations.views import view_error, view_notice, view_outcome
@@ -38,6 +39,9 @@ LONGEST_REQUEST_ID = 64
 
 #: How large a message with several events may grow, about.
 MOST_EVENT_BYTES = 1024 * 1024
+
+#: What numbers and logs call a message.
+_NAMES = {kind: kind.name.lower() for kind in MessageType}
 
 #: Sends one message to the peer.
 Send = Callable[[MessageType, Header], None]
@@ -155,7 +159,7 @@ class Session:
             return
         if not self.greeted and message_type is not MessageType.HELLO:
             raise HelloRequired
-        self.service.traffic.requests[message_type.name.lower()] += 1
+        self.service.traffic.requests[_NAMES[message_type]] += 1
         operation = OPERATIONS.get(message_type)
         if operation is None:
             problem = f"{message_type.name} is sent by the broker only"
@@ -165,27 +169,47 @@ class Session:
             answer = operation.run(self, operation.form.parse(header))
         except FatalClientError:
             raise
-        except Exception:
-            self._failed(Failure(), request_id)
+        except Exception as error:
+            self._failed(error, request_id)
             return
-        if isinstance(answer, Deferred):
-            self.unanswered += 1
+        if isinstance(answer, dict):
+            self._acknowledge(answer, request_id)
+        else:
+            self._wait_for(answer, request_id)
+
+    def _wait_for(self, answer: WhenStored | Pending | Deferred[Header], request_id: Any) -> None:
+        """See to it that a request is answered when that can be."""
+        self.unanswered += 1
+        if isinstance(answer, WhenStored):
+            pending = Pending(self, request_id)
+            try:
+                if not self.service.journal.hold(pending, answer.header):
+                    pending.callback(answer.header)
+            except TaskQueueError as error:
+                pending.errback(error)
+        elif isinstance(answer, Pending):
+            answer.asker = self
+            answer.request_id = request_id
+        else:
             answer.addCallbacks(
-                self._answered,
-                self._refused,
+                self.answered,
+                self.refused,
                 callbackArgs=(request_id,),
                 errbackArgs=(request_id,),
-            ).addErrback(self._failed, request_id)
-        else:
+            )
+
+    def answered(self, answer: Header, request_id: Any) -> None:
+        """Send an answer that a request has waited for."""
+        self.unanswered -= 1
+        try:
             self._acknowledge(answer, request_id)
+        except Exception as error:
+            self._failed(error, request_id)
 
-    def _answered(self, answer: Header, request_id: Any) -> None:
+    def refused(self, error: Failure | Exception, request_id: Any) -> None:
+        """Say why a request that has waited gets no answer."""
         self.unanswered -= 1
-        self._acknowledge(answer, request_id)
-
-    def _refused(self, failure: Failure, request_id: Any) -> None:
-        self.unanswered -= 1
-        self._failed(failure, request_id)
+        self._failed(error.value if isinstance(error, Failure) else error, request_id)
 
     def _acknowledge(self, answer: Header, request_id: Any) -> None:
         errors = answer.get("errors")
@@ -200,9 +224,8 @@ class Session:
         except ClientError as error:  # it is too long for a message
             self.refuse(request_id, error)
 
-    def _failed(self, failure: Failure, request_id: Any) -> None:
+    def _failed(self, error: BaseException | None, request_id: Any) -> None:
         """Turn whatever went wrong into a NACK; only what nobody foresaw is logged."""
-        error = failure.value
         if isinstance(error, FatalClientError):
             self._fatal(error)
         elif isinstance(error, ClientError):
@@ -212,7 +235,7 @@ class Session:
                 request_id, StoreUnavailable(f"the store failed: {error}", retry_after_s=1.0)
             )
         else:
-            self._log.failure("a request of {peer} failed", failure, peer=self.peer)
+            self._log.failure("a request of {peer} failed", Failure(error), peer=self.peer)
             self.refuse(request_id, InternalError())
 
     def refuse(self, request_id: Any, error: TaskQueueError) -> None:

@@ -5,16 +5,18 @@ The dispatch table: every operation, by its message type.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
 from taskqueue.operations import administration, periodics, tasks, work
+from taskqueue.operations.answers import Header, Pending, WhenStored
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import Form
 from taskqueue.wire import MessageType
 
-Header = dict[str, Any]
+#: The fields of an answer; or what fires with them, or fails with one of L{taskqueue.errors}.
+Answer = Header | WhenStored | Pending | Deferred[Header]
 
 
 class Operation(NamedTuple):
@@ -22,12 +24,11 @@ class Operation(NamedTuple):
     One thing that can be asked of the broker.
 
     @ivar form: the fields of the request, but for its C{id}.
-    @ivar run: carries it out; returns the fields of the answer, or a Deferred
-        that fires with them or fails with one of L{taskqueue.errors}.
+    @ivar run: carries it out, and returns the answer.
     """
 
     form: Form
-    run: Callable[[Caller, Header], Header | Deferred[Header]]
+    run: Callable[[Caller, Header], Answer]
 
 
 OPERATIONS: Mapping[MessageType, Operation] = {

@@ -24,6 +24,7 @@ from taskqueue.core.task import (
     TaskOptions,
 )
 from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.batches import Batch, either
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
@@ -156,7 +157,7 @@ class _SubmissionReader:
         )
 
 
-def submit(caller: Caller, values: Header) -> Deferred[Header]:
+def submit(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
     """SUBMIT_TASK."""
     service = caller.service
     config = service.config
@@ -167,6 +168,10 @@ def submit(caller: Caller, values: Header) -> Deferred[Header]:
     watch = values.get("watch", False)
     if watch:
         _check_watched(caller, len(batch.items))
+    else:
+        found = service.submit_new(batch.items)
+        if found is not None:
+            return WhenStored(_view_accepted(batch.merge(found)))
     answers = service.submit(batch.items, caller if watch else None)
     if watch:
         answers.addBoth(_forget_if_gone, caller)

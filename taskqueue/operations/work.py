@@ -12,6 +12,7 @@ from taskqueue.core.delivery import Delivery, Outcome
 from taskqueue.core.task import STATES_BY_WORD, State
 from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.operations.answers import Pending, WhenStored
 from taskqueue.operations.batches import Batch, read_with
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
@@ -59,7 +60,34 @@ CLAIM = Form(
 )
 
 
-def claim(caller: Caller, values: Header) -> Deferred[Header]:
+class _WaitingClaim(Pending):
+    """
+    A claim that waits.
+
+    @ivar found: what it was given before it had begun to wait, C{None} for nothing.
+    """
+
+    __slots__ = ("_caller", "found")
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__()
+        self._caller = caller
+        self.found: list[Delivery] | None = None
+
+    def callback(self, result: list[Delivery]) -> None:
+        if self.asker is None:
+            self.found = result
+            return
+        self._caller.claims_waiting -= 1
+        try:
+            view = _view_claimed(result)
+        except Exception as error:
+            self.errback(error)
+        else:
+            super().callback(view)
+
+
+def claim(caller: Caller, values: Header) -> Header | Pending:
     """CLAIM_TASK."""
     broker = caller.service.config.broker
     limit = values.get("limit", 1)
@@ -71,24 +99,24 @@ def claim(caller: Caller, values: Header) -> Deferred[Header]:
     worker = caller.worker
     queues = values.get("queues", ("default",) if worker is None else worker.info.queues)
     types = values.get("types", None if worker is None else worker.info.types)
-    found = caller.service.claim(
-        caller.holder,
-        queues,
-        types,
-        limit,
+    service = caller.service
+    reply = _WaitingClaim(caller)
+    found = service.take(
+        service.new_claim(
+            caller.holder,
+            queues,
+            types,
+            limit,
+            values.get("lease_s"),
+            max_bytes=service.config.limits.max_frame_bytes // 2,
+        ),
         wait_s,
-        values.get("lease_s"),
-        max_bytes=caller.service.config.limits.max_frame_bytes // 2,
+        reply,
     )
-    if found.called:
-        return found.addCallback(_view_claimed)
-    caller.claims_waiting += 1
-
-    def no_longer_waiting(result: Any) -> Any:
-        caller.claims_waiting -= 1
-        return result
-
-    return found.addBoth(no_longer_waiting).addCallback(_view_claimed)
+    if found is None and reply.found is None:
+        caller.claims_waiting += 1
+        return reply
+    return _view_claimed(found or reply.found or [])
 
 
 def _view_claimed(deliveries: list[Delivery]) -> Header:
@@ -114,7 +142,7 @@ RESULT = Form(
 RESULTS = Form({"results": raw_list}, required=("results",))
 
 
-def report(caller: Caller, values: Header) -> Deferred[Header]:
+def report(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
     """TASK_RESULT."""
     config = caller.service.config
     most_bytes = config.limits.max_payload_bytes
@@ -146,8 +174,11 @@ def report(caller: Caller, values: Header) -> Deferred[Header]:
         read_with(RESULT, build, "the result"),
         "results",
     )
-    answers = caller.service.report(batch.items)
-    return answers.addCallback(lambda found: view_states(batch.merge(found)))
+    answers, unclear = caller.service.report_now(batch.items)
+    if not unclear:
+        return WhenStored(view_states(batch.merge(answers)))
+    explained = caller.service.explain_lost(unclear, batch.items, answers)
+    return explained.addCallback(lambda found: view_states(batch.merge(found)))
 
 
 EXTENSION = Form(

@@ -21,7 +21,7 @@ from taskqueue.core.moments import Now
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import LeaseLost, ShuttingDown, TaskQueueError
 from taskqueue.service.clock import Moments
-from taskqueue.service.journal import Journal
+from taskqueue.service.journal import Answer, Journal
 from taskqueue.service.reader import Reader
 from taskqueue.service.sampling import Samples
 from taskqueue.service.traffic import Traffic
@@ -86,7 +86,7 @@ class Commands:
     def after(self, now: Now) -> None:
         """What follows every command."""
         ledger = self.broker.ledger
-        while True:
+        while ledger.touched:
             served = self.broker.desk.serve(now)
             for claim, deliveries in served:
                 self._hand_over(claim, deliveries, now)
@@ -103,7 +103,7 @@ class Commands:
         self.journal.changed()
 
     def _hand_over(self, claim: Claim, deliveries: list[Delivery], now: Now) -> None:
-        reply: Deferred[list[Delivery]] | None = claim.reply
+        reply: Answer[list[Delivery]] | None = claim.reply
         claim.reply = None
         if reply is not None:
             reply.callback(deliveries)

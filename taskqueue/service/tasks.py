@@ -43,6 +43,24 @@ class TaskCommands(Commands):
             return self.reader.records(unknown).addCallback(self._submit, items, listener)
         return self._submit({}, items, listener)
 
+    def submit_new(self, items: Sequence[Submission]) -> list[Accepted | TaskQueueError] | None:
+        """
+        As L{submit}, where nothing has to be looked up in the store.
+
+        @return: what became of each item; it may be told when all that has changed
+            so far is stored.  C{None}: something must be looked up, and nothing was done.
+        @raises ShuttingDown: the broker stops.
+        @raises StoreUnavailable: the store fails.
+        """
+        self.check_open()
+        intake = self.broker.intake
+        if intake.unknown_ids(items):
+            return None
+        now = self.moments()
+        answers = intake.submit(items, now, {})
+        self.after(now)
+        return answers
+
     def _submit(
         self, stored: dict[str, TaskRow], items: Sequence[Submission], listener: Listener | None
     ) -> Deferred[list[Accepted | TaskQueueError]]:

@@ -17,6 +17,7 @@ from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import LeaseLost, TaskQueueError
 from taskqueue.service.commands import Commands, answered
+from taskqueue.service.journal import Answer
 
 
 class WorkCommands(Commands):
@@ -44,20 +45,48 @@ class WorkCommands(Commands):
         @return: fires with the deliveries, none when the time is over; it may
             be cancelled.
         """
+        claim = self.new_claim(holder, queues, types, limit, lease_s, max_bytes)
+        reply: Deferred[list[Delivery]] = Deferred(lambda _: self._cancel_claim(claim))
+        found = self.take(claim, wait_s, reply)
+        return reply if found is None else succeed(found)
+
+    def new_claim(
+        self,
+        holder: Holder,
+        queues: Iterable[str],
+        types: Iterable[str] | None,
+        limit: int,
+        lease_s: float | None,
+        max_bytes: int | None,
+    ) -> Claim:
+        """A claim as L{claim} makes it, for L{take}."""
+        wanted = None if types is None else frozenset(types)
+        return Claim(
+            holder, tuple(dict.fromkeys(queues)), wanted, limit, lease_s, max_bytes=max_bytes
+        )
+
+    def take(
+        self, claim: Claim, wait_s: float, reply: Answer[list[Delivery]]
+    ) -> list[Delivery] | None:
+        """
+        Give a claim what is there, or let it wait.
+
+        @param reply: told the deliveries, none when the time is over, of a claim
+            that waits; it may be before this returns.
+        @return: the deliveries; C{None} where C{reply} is told.
+        @raises TaskQueueError: as L{claim} fails.
+        """
         self.check_open()
         now = self.moments()
-        wanted = None if types is None else frozenset(types)
-        order = tuple(dict.fromkeys(queues))
-        claim = Claim(holder, order, wanted, limit, lease_s, now.mono + wait_s, max_bytes)
         found = self.broker.desk.claim(claim, now)
-        if not found and wait_s > 0:
-            claim.reply = Deferred(lambda _: self._cancel_claim(claim))
-            self.broker.ledger.claims.add(claim)
-            reply: Deferred[list[Delivery]] = claim.reply
+        if found or wait_s <= 0:
             self.after(now)
-            return reply
+            return found
+        claim.deadline = now.mono + wait_s
+        claim.reply = reply
+        self.broker.ledger.claims.add(claim)
         self.after(now)
-        return succeed(found)
+        return None
 
     def _cancel_claim(self, claim: Claim) -> None:
         claim.reply = None
@@ -72,18 +101,48 @@ class WorkCommands(Commands):
 
         @return: fires with each task's state, or L{LeaseLost} or L{Conflict}.
         """
+        answers, unclear = self.report_now(outcomes)
+        if unclear:
+            return self.explain_lost(unclear, outcomes, answers)
+        return self.journal.barrier(answers)
+
+    def report_now(
+        self, outcomes: Sequence[Outcome]
+    ) -> tuple[list[State | TaskQueueError], list[str]]:
+        """
+        As L{report}, without waiting.
+
+        @return: each task's state, L{LeaseLost} or L{Conflict}, to be told when all
+            that has changed so far is stored; and the tasks for which a C{LeaseLost}
+            may not be the answer yet: see L{explain_lost}.
+        @raises ShuttingDown: the broker stops.
+        @raises StoreUnavailable: the store fails.
+        """
         self.check_open()
         answers = self.each(self.broker.desk.report, outcomes)
-        lost = [
+        find = self.broker.ledger.find
+        unclear = [
             outcome.task
             for outcome, answer in zip(outcomes, answers, strict=True)
-            if isinstance(answer, LeaseLost) and self.broker.ledger.find(outcome.task) is None
+            if type(answer) is LeaseLost and find(outcome.task) is None
         ]
+        return answers, unclear
+
+    def explain_lost(
+        self,
+        unclear: list[str],
+        outcomes: Sequence[Outcome],
+        answers: list[State | TaskQueueError],
+    ) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Look up how tasks ended that are in the store only.
+
+        @param unclear: their ids, of L{report_now} as C{answers} is.
+        @return: fires with the answers, when all is stored.
+        """
         told = self.journal.barrier(answers)
-        if not lost:
-            return told
         return told.addCallback(
-            lambda _: self.reader.records(lost).addCallback(self._repeated, outcomes, answers)
+            lambda _: self.reader.records(unclear).addCallback(self._repeated, outcomes, answers)
         )
 
     def _repeated(

@@ -12,8 +12,10 @@ from taskqueue.errors import (
 )
 from taskqueue.frontends import session as session_module
 from taskqueue.frontends.session import Session, nack
+from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.fields import Form
 from taskqueue.operations.table import Operation
+from taskqueue.service.journal import ANSWER_WITHIN_S
 from taskqueue.wire import MessageType
 from tests.service.running import ServiceTestCase
 
@@ -97,12 +99,13 @@ class SessionTests(ServiceTestCase):
     def test_answer_that_cannot_be_sent(self):
         """One that the wire cannot carry is a failure of this request only."""
         send = self.session._send
-        self.session._send = self.raising_once(send)
-        self.answer_with(lambda: succeed({"a": 1}))
-        kind, header = self.ping(3)
-        self.assertEqual((kind, header["code"], header["id"]), (NACK, "INTERNAL_ERROR", 3))
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.session.unanswered, 0)
+        for answer in (succeed({"a": 1}), WhenStored({"a": 1})):
+            self.session._send = self.raising_once(send)
+            self.answer_with(lambda answer=answer: answer)
+            kind, header = self.ping(3)
+            self.assertEqual((kind, header["code"], header["id"]), (NACK, "INTERNAL_ERROR", 3))
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertEqual(self.session.unanswered, 0)
 
     def raising_once(self, send):
         def first(kind, header):
@@ -129,6 +132,27 @@ class SessionTests(ServiceTestCase):
         second.errback(Conflict())
         self.assertEqual((self.session.unanswered, self.session.busy), (0, False))
         self.assertEqual([kind for kind, _ in self.sent], [ACK, NACK])
+
+    def test_an_answer_that_waits_for_the_store(self):
+        self.answer_with(lambda: WhenStored({"a": 1}))
+        self.assertEqual(self.ping(1), (ACK, {"a": 1, "id": 1}))
+        self.submitting("t")
+        self.assertIsNone(self.ping(2))
+        self.assertEqual(self.session.unanswered, 1)
+        self.turn()
+        self.assertEqual(self.sent, [(ACK, {"a": 1, "id": 2})])
+        self.assertEqual(self.session.unanswered, 0)
+
+    def test_an_answer_that_waits_for_a_store_that_fails(self):
+        self.answer_with(lambda: WhenStored({}))
+        self.store.fail("commit")
+        self.submitting("t").addErrback(lambda _: None)
+        self.assertIsNone(self.ping(2))
+        self.pass_time(ANSWER_WITHIN_S + 1)
+        [(kind, header)] = self.sent
+        self.assertEqual((kind, header["code"], header["id"]), (NACK, "STORE_UNAVAILABLE", 2))
+        self.assertEqual(self.ping(3)[1]["code"], "STORE_UNAVAILABLE")
+        self.assertEqual(self.session.unanswered, 0)
 
     def test_nothing_is_sent_after_the_end(self):
         answer = Deferred()
