@@ -15,6 +15,7 @@ from typing import Any
 
 from taskqueue import strictjson
 from taskqueue.errors import BadRequest, BatchTooLarge
+from taskqueue.operations.schemas import described, or_null, schema_of
 
 Check = Callable[[Any, str], Any]
 
@@ -71,7 +72,7 @@ def integer(low: int = 0, high: int = LARGEST_INTEGER) -> Check:
             raise wrong(name, value, f"an integer from {low} to {highest}")
         return value
 
-    return check
+    return described(check, type="integer", minimum=low, maximum=high)
 
 
 def number(low: float = 0.0, high: float = LONGEST_S) -> Check:
@@ -82,7 +83,7 @@ def number(low: float = 0.0, high: float = LONGEST_S) -> Check:
             raise wrong(name, value, f"a number from {low:g} to {high:.15g}")
         return float(value)
 
-    return check
+    return described(check, type="number", minimum=low, maximum=high)
 
 
 def moment(value: Any, name: str) -> float:
@@ -113,7 +114,8 @@ def text(longest: int, least: int = 0) -> Check:
             raise wrong(name, value, f"text of {least} to {longest} characters")
         return value
 
-    return check
+    bounds = {"minLength": least, "maxLength": longest} if least else {"maxLength": longest}
+    return described(check, type="string", **bounds)
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> Check:
@@ -124,7 +126,7 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Check:
             raise wrong(name, value, expected)
         return value
 
-    return check
+    return described(check, type="string", pattern=f"^{pattern.pattern}$")
 
 
 #: The name of a queue, a type or a worker.
@@ -155,7 +157,7 @@ def one_of(*words: str) -> Check:
             raise wrong(name, value, expected)
         return value
 
-    return check
+    return described(check, type="string", enum=list(words))
 
 
 def list_of(check: Check, most: int, least: int = 0) -> Check:
@@ -174,7 +176,8 @@ def list_of(check: Check, most: int, least: int = 0) -> Check:
             raise wrong(name, value, f"a list of at least {least}")
         return tuple([check(item, f"{name}[{i}]") for i, item in enumerate(value)])
 
-    return check_list
+    bounds = {"minItems": least, "maxItems": most} if least else {"maxItems": most}
+    return described(check_list, type="array", items=schema_of(check), **bounds)
 
 
 def nullable(check: Check) -> Check:
@@ -183,7 +186,7 @@ def nullable(check: Check) -> Check:
     def check_or_null(value: Any, name: str) -> Any:
         return None if value is None else check(value, name)
 
-    return check_or_null
+    return described(check_or_null, **or_null(schema_of(check)))
 
 
 def raw_list(value: Any, name: str) -> list[Any]:
@@ -251,7 +254,14 @@ def headers(longest: int) -> Check:
             )
         return encoded.decode()
 
-    return check
+    return described(check, type="object", additionalProperties={"type": "string"})
+
+
+described(moment, type="number", minimum=0, maximum=LATEST_MOMENT)
+described(boolean, type="boolean")
+described(task_id, type="string", format="uuid")
+described(raw_list, type="array")
+described(raw_object, type="object")
 
 
 class Form:
