@@ -25,7 +25,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -176,14 +175,14 @@ class Echo:
         holder = broker.connection.session.holder
         self._deliveries = broker.service.claim(holder, limit=batch).result
 
-    def submit(self, items: Any, listener: Any = None) -> Any:
-        return succeed([self._accepted for _ in items])
+    def submit_new(self, items: Any) -> Any:
+        return [self._accepted] * len(items)
 
-    def claim(self, *arguments: Any, **more: Any) -> Any:
-        return succeed(list(self._deliveries))
+    def take(self, claim: Any, wait_s: float, reply: Any) -> Any:
+        return self._deliveries
 
-    def report(self, outcomes: Any) -> Any:
-        return succeed([State.COMPLETED for _ in outcomes])
+    def report_now(self, outcomes: Any) -> Any:
+        return [State.COMPLETED] * len(outcomes), []
 
 
 def costs(batch: int, rounds: int, *, wire_alone: bool) -> dict[str, Cost]:
@@ -191,7 +190,7 @@ def costs(batch: int, rounds: int, *, wire_alone: bool) -> dict[str, Cost]:
     broker = Broker()
     if wire_alone:
         echo = Echo(broker, batch)
-        for name in ("submit", "claim", "report"):
+        for name in ("submit_new", "take", "report_now"):
             setattr(broker.service, name, getattr(echo, name))
     found = [round_of(broker, batch, cpu_us) for _ in range(rounds)]
     counted = round_of(broker, batch, calls)

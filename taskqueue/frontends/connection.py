@@ -39,6 +39,7 @@ from taskqueue.wire import (
     encode,
     encode_line,
 )
+from taskqueue.wire.typed import Message, Reply, encode_reply
 
 #: Why parsing is paused while too many requests wait for their answers.
 TOO_MANY_UNANSWERED = "too many unanswered requests"
@@ -58,6 +59,9 @@ class Connection(Receiver):
     factory: BrokerFactory
     session: Session
     hello_required = True
+
+    #: Whether messages are frames, so that some can be read, and answered, as typed values.
+    typed = False
 
     host = ""
     _admitted = False
@@ -188,12 +192,13 @@ class Connection(Receiver):
     def request_received(self, message: bytes) -> None:
         """Take one request, as bytes."""
         session = self.session
-        try:
-            message_type, header = self.decode(message)
-        except ClientError as error:
-            session.refuse(error.fields.get("id"), error)
-            return
-        session.handle(message_type, header)
+        if not (self.typed and session.handle_typed(message)):
+            try:
+                message_type, header = self.decode(message)
+            except ClientError as error:
+                session.refuse(error.fields.get("id"), error)
+                return
+            session.handle(message_type, header)
         if self._heard_all:
             session.withdraw_claims()
         if session.unanswered >= self.factory.limits.max_inflight_requests:
@@ -201,9 +206,12 @@ class Connection(Receiver):
 
     # --- sending --------------------------------------------------------------------
 
-    def send(self, message_type: MessageType, header: Header) -> None:
+    def send(self, message_type: MessageType, message: Message) -> None:
         """Send one message."""
-        data = self.encode(message_type, header)
+        if isinstance(message, Reply):
+            data = encode_reply(message_type, message, MAX_HEADER_BYTES)
+        else:
+            data = self.encode(message_type, message)
         self.factory.service.traffic.bytes_out += len(data)
         self.send_frame(data)
         if self._unread_since is not None:
@@ -271,6 +279,8 @@ class Connection(Receiver):
 
 class FramedConnection(Connection, FramedReceiver):
     """A connection of a program: frames, beginning with HELLO."""
+
+    typed = True
 
     def __init__(self, max_frame_bytes: int) -> None:
         FramedReceiver.__init__(self, max_frame_bytes)

@@ -29,13 +29,12 @@ from taskqueue.errors import (
 )
 from taskqueue.operations.answers import Pending, WhenStored
 from taskqueue.operations.fields import LARGEST_INTEGER
-from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.table import OPERATIONS, Answer
+from taskqueue.operations.typed import PREPARE
 from taskqueue.operations.views import view_error, view_notice, view_outcome
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import Header, MessageType
-
-#: The longest id of a request, if it is a text.
-LONGEST_REQUEST_ID = 64
+from taskqueue.wire.typed import LONGEST_REQUEST_ID, Message, Reply
 
 #: How large a message with several events may grow, about.
 MOST_EVENT_BYTES = 1024 * 1024
@@ -43,8 +42,11 @@ MOST_EVENT_BYTES = 1024 * 1024
 #: What numbers and logs call a message.
 _NAMES = {kind: kind.name.lower() for kind in MessageType}
 
+#: The messages that have no typed reader.
+_UNTYPED = ("", None)
+
 #: Sends one message to the peer.
-Send = Callable[[MessageType, Header], None]
+Send = Callable[[MessageType, Message], None]
 
 
 class Session:
@@ -171,13 +173,44 @@ class Session:
             raise
         except Exception as error:
             self._failed(error, request_id)
-            return
-        if isinstance(answer, dict):
+        else:
+            self._give(answer, request_id)
+
+    def handle_typed(self, body: bytes) -> bool:
+        """
+        Carry out a request whose frame can be read straight into typed values.
+
+        @param body: the frame, without its length.
+        @return: whether it could; if not, nothing has happened, and the request is to
+            be decoded for L{handle}.
+        """
+        name, prepare = PREPARE.get(body[0], _UNTYPED)
+        if prepare is None or not self.greeted:
+            return False
+        prepared = prepare(self, body)
+        if prepared is None:
+            return False
+        self.service.traffic.requests[name] += 1
+        try:
+            answer = prepared.run(self, *prepared.arguments)
+        except Exception as error:
+            self._failed(error, prepared.id)
+        else:
+            self._give(answer, prepared.id)
+        return True
+
+    def _give(self, answer: Answer, request_id: Any) -> None:
+        """Answer a request, at once or when that can be."""
+        if isinstance(answer, (dict, Reply)):
             self._acknowledge(answer, request_id)
         else:
             self._wait_for(answer, request_id)
 
-    def _wait_for(self, answer: WhenStored | Pending | Deferred[Header], request_id: Any) -> None:
+    def _wait_for(
+        self,
+        answer: WhenStored | Pending | Deferred[Header] | Deferred[Message],
+        request_id: Any,
+    ) -> None:
         """See to it that a request is answered when that can be."""
         self.unanswered += 1
         if isinstance(answer, WhenStored):
@@ -198,7 +231,7 @@ class Session:
                 errbackArgs=(request_id,),
             )
 
-    def answered(self, answer: Header, request_id: Any) -> None:
+    def answered(self, answer: Message, request_id: Any) -> None:
         """Send an answer that a request has waited for."""
         self.unanswered -= 1
         try:
@@ -211,12 +244,16 @@ class Session:
         self.unanswered -= 1
         self._failed(error.value if isinstance(error, Failure) else error, request_id)
 
-    def _acknowledge(self, answer: Header, request_id: Any) -> None:
-        errors = answer.get("errors")
-        if errors:
-            self.service.traffic.nacks.update(error["code"] for error in errors)
-        if request_id is not None:
-            answer["id"] = request_id
+    def _acknowledge(self, answer: Message, request_id: Any) -> None:
+        if isinstance(answer, Reply):
+            if request_id is not None:
+                answer.header.id = request_id
+        else:
+            errors = answer.get("errors")
+            if errors:
+                self.service.traffic.nacks.update(error["code"] for error in errors)
+            if request_id is not None:
+                answer["id"] = request_id
         if not self.open:
             return
         try:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.python.failure import Failure
 
+from taskqueue.wire.typed import Message
+
 Header = dict[str, Any]
 
 
@@ -16,13 +18,13 @@ class WhenStored(NamedTuple):
     An answer that is known, and is given when all that has changed so far is stored.
     """
 
-    header: Header
+    header: Message
 
 
 class Asker(Protocol):
     """Whoever sends the answers of a connection."""
 
-    def answered(self, answer: Header, request_id: Any) -> None:
+    def answered(self, answer: Message, request_id: Any) -> None:
         """Send an answer that a request has waited for."""
 
     def refused(self, error: Failure | Exception, request_id: Any) -> None:

@@ -11,21 +11,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from taskqueue import strictjson
 from taskqueue.errors import BadRequest, BatchTooLarge
 from taskqueue.operations.schemas import described, or_null, schema_of
+from taskqueue.wire.typed import LARGEST_INTEGER as LARGEST_INTEGER
 
 Check = Callable[[Any, str], Any]
 
+#: The longest name of a queue, a type or a worker, characters.
+LONGEST_NAME = 128
+
 #: Names of queues and task types: safe in logs, labels, paths and shells.
-_NAME = re.compile(r"[A-Za-z0-9_\-.:/]{1,128}")
+_NAME = re.compile(rf"[A-Za-z0-9_\-.:/]{{1,{LONGEST_NAME}}}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_\-.]{0,127}")
-
-#: The largest integer that every JSON reader keeps exactly.
-LARGEST_INTEGER = 2**53 - 1
 
 #: The last second of the year 9999: later moments cannot be written as a date.
 LATEST_MOMENT = 253_402_300_799.0
@@ -131,6 +133,13 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Check:
 
 #: The name of a queue, a type or a worker.
 name_text = _matching(_NAME, "1 to 128 characters out of letters, digits and _ - . : /")
+
+
+@lru_cache(maxsize=4096)
+def is_name(value: str) -> bool:
+    """Whether C{name_text} takes a text that is no longer than L{LONGEST_NAME}."""
+    return _NAME.fullmatch(value) is not None
+
 
 #: The name of a file, without a path.
 file_name = _matching(_FILE, "a file name of 1 to 128 letters, digits, _ - and ., without a path")

@@ -14,9 +14,10 @@ from taskqueue.operations.answers import Header, Pending, WhenStored
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import Form
 from taskqueue.wire import MessageType
+from taskqueue.wire.typed import Message
 
 #: The fields of an answer; or what fires with them, or fails with one of L{taskqueue.errors}.
-Answer = Header | WhenStored | Pending | Deferred[Header]
+Answer = Message | WhenStored | Pending | Deferred[Header] | Deferred[Message]
 
 
 class Operation(NamedTuple):

@@ -4,7 +4,7 @@ Operations on tasks: submit them, follow them, change their fate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ from taskqueue.operations.views import (
     view_task,
 )
 from taskqueue.store.interface import Filter, Page
+from taskqueue.wire.typed import Message
 
 Header = dict[str, Any]
 
@@ -140,24 +141,34 @@ class _SubmissionReader:
                 f"(max_payload_bytes) are accepted",
                 limit=self._max_payload_bytes,
             )
-        return Submission(
-            values["type"],
-            content,
-            values.get("queue", "default"),
-            values.get("priority", DEFAULT_PRIORITY),
-            values.get("id"),
-            either(values, "run_at", "run_in_s", self._now),
-            either(values, "expires_at", "expires_in_s", self._now),
-            options_of(values),
-            values.get("headers"),
-            values.get("depends_on", ()),
-            values.get("unique"),
-            UNTIL_BY_WORD[values.get("unique_until", "success")],
-            values.get("unique_for_s"),
-        )
+        return submission_of(values, self._now)
 
 
-def submit(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
+def submission_of(values: Header, now: float) -> Submission:
+    """
+    The task that checked fields describe.
+
+    @param now: the wall-clock moment from which distances are counted.
+    @raises BadRequest: a moment is given in two ways.
+    """
+    return Submission(
+        values["type"],
+        values.get("payload", b""),
+        values.get("queue", "default"),
+        values.get("priority", DEFAULT_PRIORITY),
+        values.get("id"),
+        either(values, "run_at", "run_in_s", now),
+        either(values, "expires_at", "expires_in_s", now),
+        options_of(values),
+        values.get("headers"),
+        values.get("depends_on", ()),
+        values.get("unique"),
+        UNTIL_BY_WORD[values.get("unique_until", "success")],
+        values.get("unique_for_s"),
+    )
+
+
+def submit(caller: Caller, values: Header) -> WhenStored | Deferred[Message]:
     """SUBMIT_TASK."""
     service = caller.service
     config = service.config
@@ -165,17 +176,37 @@ def submit(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
         values.get("common", {}), config.limits.max_payload_bytes, service.moments().wall
     )
     batch = Batch(values["tasks"], config.broker.max_batch_submit, read, "tasks")
-    watch = values.get("watch", False)
+    return submit_items(
+        caller,
+        batch.items,
+        values.get("watch", False),
+        lambda found: view_accepted(batch.merge(found)),
+    )
+
+
+def submit_items(
+    caller: Caller,
+    items: Sequence[Submission],
+    watch: bool,
+    view: Callable[[list[Accepted | TaskQueueError]], Message],
+) -> WhenStored | Deferred[Message]:
+    """
+    Submit for C{caller}, who, with C{watch}, is told how the tasks end.
+
+    @param view: makes the answer of what became of each item.
+    @raises BadRequest: it watches too many tasks.
+    """
+    service = caller.service
     if watch:
-        _check_watched(caller, len(batch.items))
+        _check_watched(caller, len(items))
     else:
-        found = service.submit_new(batch.items)
+        found = service.submit_new(items)
         if found is not None:
-            return WhenStored(_view_accepted(batch.merge(found)))
-    answers = service.submit(batch.items, caller if watch else None)
+            return WhenStored(view(found))
+    answers = service.submit(items, caller if watch else None)
     if watch:
         answers.addBoth(_forget_if_gone, caller)
-    return answers.addCallback(lambda found: _view_accepted(batch.merge(found)))
+    return answers.addCallback(view)
 
 
 def _forget_if_gone(result: _T, caller: Caller) -> _T:
@@ -185,7 +216,8 @@ def _forget_if_gone(result: _T, caller: Caller) -> _T:
     return result
 
 
-def _view_accepted(answers: list[Accepted | TaskQueueError]) -> Header:
+def view_accepted(answers: list[Accepted | TaskQueueError]) -> Header:
+    """What became of the submitted tasks."""
     view: Header = {"tasks": [a.id if isinstance(a, Accepted) else None for a in answers]}
     accepted = [(i, a) for i, a in enumerate(answers) if isinstance(a, Accepted)]
     states = {str(i): STATE_WORDS[a.state] for i, a in accepted if a.state is not State.PENDING}

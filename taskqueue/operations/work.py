@@ -4,6 +4,7 @@ Operations of those who do the work: claims, results, leases, heartbeats.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -33,6 +34,7 @@ from taskqueue.operations.fields import (
     wrong,
 )
 from taskqueue.operations.views import view_delivery, view_errors, view_states
+from taskqueue.wire.typed import Message
 
 Header = dict[str, Any]
 
@@ -67,11 +69,12 @@ class _WaitingClaim(Pending):
     @ivar found: what it was given before it had begun to wait, C{None} for nothing.
     """
 
-    __slots__ = ("_caller", "found")
+    __slots__ = ("_caller", "_view", "found")
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, view: Callable[[list[Delivery]], Message]) -> None:
         super().__init__()
         self._caller = caller
+        self._view = view
         self.found: list[Delivery] | None = None
 
     def callback(self, result: list[Delivery]) -> None:
@@ -80,15 +83,29 @@ class _WaitingClaim(Pending):
             return
         self._caller.claims_waiting -= 1
         try:
-            view = _view_claimed(result)
+            view = self._view(result)
         except Exception as error:
             self.errback(error)
         else:
             super().callback(view)
 
 
-def claim(caller: Caller, values: Header) -> Header | Pending:
+def claim(caller: Caller, values: Header) -> Message | Pending:
     """CLAIM_TASK."""
+    return claim_tasks(caller, values, _view_claimed)
+
+
+def claim_tasks(
+    caller: Caller, values: Header, view: Callable[[list[Delivery]], Message]
+) -> Message | Pending:
+    """
+    Claim for C{caller}.
+
+    @param values: the fields of CLAIM_TASK that were given, checked.
+    @param view: makes the answer of the deliveries.
+    @raises BadRequest: a bound that the operator set is passed.
+    @raises UnknownWorker: the caller's worker was struck out.
+    """
     broker = caller.service.config.broker
     limit = values.get("limit", 1)
     if limit > broker.max_batch_claim:
@@ -100,7 +117,7 @@ def claim(caller: Caller, values: Header) -> Header | Pending:
     queues = values.get("queues", ("default",) if worker is None else worker.info.queues)
     types = values.get("types", None if worker is None else worker.info.types)
     service = caller.service
-    reply = _WaitingClaim(caller)
+    reply = _WaitingClaim(caller, view)
     found = service.take(
         service.new_claim(
             caller.holder,
@@ -116,7 +133,7 @@ def claim(caller: Caller, values: Header) -> Header | Pending:
     if found is None and reply.found is None:
         caller.claims_waiting += 1
         return reply
-    return _view_claimed(found or reply.found or [])
+    return view(found or reply.found or [])
 
 
 def _view_claimed(deliveries: list[Delivery]) -> Header:
@@ -142,7 +159,7 @@ RESULT = Form(
 RESULTS = Form({"results": raw_list}, required=("results",))
 
 
-def report(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
+def report(caller: Caller, values: Header) -> WhenStored | Deferred[Message]:
     """TASK_RESULT."""
     config = caller.service.config
     most_bytes = config.limits.max_payload_bytes
@@ -174,11 +191,24 @@ def report(caller: Caller, values: Header) -> WhenStored | Deferred[Header]:
         read_with(RESULT, build, "the result"),
         "results",
     )
-    answers, unclear = caller.service.report_now(batch.items)
+    return report_outcomes(caller, batch.items, lambda found: view_states(batch.merge(found)))
+
+
+def report_outcomes(
+    caller: Caller,
+    outcomes: Sequence[Outcome],
+    view: Callable[[list[State | TaskQueueError]], Message],
+) -> WhenStored | Deferred[Message]:
+    """
+    Hand in how deliveries ended.
+
+    @param view: makes the answer of the states of their tasks.
+    """
+    service = caller.service
+    answers, unclear = service.report_now(outcomes)
     if not unclear:
-        return WhenStored(view_states(batch.merge(answers)))
-    explained = caller.service.explain_lost(unclear, batch.items, answers)
-    return explained.addCallback(lambda found: view_states(batch.merge(found)))
+        return WhenStored(view(answers))
+    return service.explain_lost(unclear, outcomes, answers).addCallback(view)
 
 
 EXTENSION = Form(

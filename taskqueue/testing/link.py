@@ -17,6 +17,7 @@ from taskqueue.errors import AnswerTimedOut, FatalClientError
 from taskqueue.frontends.session import Session
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import Header, MessageType
+from taskqueue.wire.typed import Message
 
 #: A broker that keeps its tasks in memory and listens nowhere.
 QUIET = Config(
@@ -91,7 +92,8 @@ class InProcess:
             raise error_from(answer)
         return answer
 
-    def _take(self, kind: MessageType, header: Header) -> None:
+    def _take(self, kind: MessageType, header: Message) -> None:
+        assert isinstance(header, dict)  # as the request was
         if kind is MessageType.EVENT:
             for event in header["events"]:
                 self.on_event(event)

@@ -4,6 +4,7 @@ Messages as frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from struct import Struct
 
@@ -34,7 +35,23 @@ def encode(message_type: MessageType, header: Header, max_header_bytes: int | No
     """
     attachments: list[bytes] = []
     header = with_converted_parts(message_type, header, partial(_detach, attachments))
-    text = strictjson.dumps(header)
+    return frame(message_type, strictjson.dumps(header), attachments, max_header_bytes)
+
+
+def frame(
+    message_type: MessageType,
+    text: bytes,
+    attachments: Sequence[bytes],
+    max_header_bytes: int | None = None,
+) -> bytes:
+    """
+    Put a whole frame together.
+
+    @param text: the header.
+    @param attachments: what follows it.
+    @raises BadRequest: the header is longer than C{max_header_bytes}.
+    @raises FrameTooLarge: the message is longer than any frame can be.
+    """
     if max_header_bytes is not None and len(text) > max_header_bytes:
         raise BadRequest(
             f"The header would have {len(text)} bytes, and may have {max_header_bytes}: "

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.operations import work as work_module
+from taskqueue.operations import typed
 from taskqueue.wire import MessageType
 from tests.operations.world import FIRST, SECOND, World
 
@@ -45,14 +45,14 @@ class ClaimTests(SynchronousTestCase):
     def test_a_task_that_cannot_be_shown(self):
         """Whoever submitted it does not notice; the claimer hears that it is the broker's fault."""
 
-        def fail(delivery):
+        def fail(*fields):
             raise ZeroDivisionError
 
         claimer = self.world.connect()
         claimer.send(MessageType.CLAIM_TASK, {"id": 7, "wait_s": 30})
         session = claimer.connection.session
         self.assertEqual((session.claims_waiting, session.unanswered), (1, 1))
-        self.patch(work_module, "view_delivery", fail)
+        self.patch(typed, "_ClaimedTask", fail)
         self.submit({})
         kind, answer = claimer.answer(7)
         self.assertEqual((kind, answer["code"]), (NACK, "INTERNAL_ERROR"))

@@ -1,0 +1,454 @@
+"""
+Tests of L{taskqueue.operations.typed}: what is read straight into typed values means what
+the untyped operations read, and all else is left to them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.config import BrokerConfig, Config, LimitsConfig
+from taskqueue.core.delivery import Delivery
+from taskqueue.core.intake import Accepted
+from taskqueue.core.leases import Holder
+from taskqueue.core.moments import Now
+from taskqueue.core.task import State
+from taskqueue.errors import TaskQueueError
+from taskqueue.operations import typed
+from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.views import view_delivery
+from taskqueue.wire import MessageType, decode, encode
+from taskqueue.wire.typed import Reply, encode_reply
+
+SUBMIT, CLAIM, RESULT = (
+    MessageType.SUBMIT_TASK,
+    MessageType.CLAIM_TASK,
+    MessageType.TASK_RESULT,
+)
+
+UUID = "019b74ff-0000-7000-8000-00000000000a"
+
+#: Few enough for a generated request to pass them.
+CONFIG = Config(
+    broker=BrokerConfig(max_batch_submit=4, max_batch_results=4),
+    limits=LimitsConfig(max_payload_bytes=100),
+)
+
+
+class Service:
+    """Notes what it is asked to do."""
+
+    config = CONFIG
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def moments(self) -> Now:
+        return Now(1_767_225_600.0, 0.0)
+
+    def submit_new(self, items: Any) -> list[Any]:
+        self.asked.append(("submit", *items))
+        return [Accepted(UUID, State.PENDING) for _ in items]
+
+    def submit(self, items: Any, listener: Any) -> Any:
+        self.asked.append(("submit and watch", *items))
+        raise TaskQueueError
+
+    def new_claim(self, *values: Any, **more: Any) -> Any:
+        return (values, more)
+
+    def take(self, claim: Any, wait_s: float, reply: Any) -> list[Any]:
+        self.asked.append(("claim", claim, wait_s))
+        return []
+
+    def report_now(self, outcomes: Any) -> tuple[list[Any], list[str]]:
+        self.asked.append(("report", *outcomes))
+        return [State.COMPLETED for _ in outcomes], []
+
+    @property
+    def watches(self) -> Any:
+        return self
+
+    def count(self, listener: Any) -> int:
+        return 0
+
+
+class Caller:
+    """A connection without a worker."""
+
+    worker = None
+    holder = Holder("caller")
+    claims_waiting = 0
+    open = True
+
+    def __init__(self) -> None:
+        self.service = Service()
+
+
+def read_typed(body: bytes) -> tuple[Any, list[Any]] | None:
+    """
+    What the typed operation makes of a request.
+
+    @return: its id, and what the service is asked to do; C{None} where it is left to
+        the untyped one.
+    """
+    caller: Any = Caller()
+    prepared = typed.PREPARE[body[0]][1](caller, body)
+    if prepared is None:
+        return None
+    _, error = run(prepared.run, caller, *prepared.arguments)
+    return prepared.id, [*caller.service.asked, error]
+
+
+def read_untyped(body: bytes) -> tuple[Any, list[Any]]:
+    """What the untyped one makes of it, each item accepted."""
+    caller: Any = Caller()
+    kind, header = decode(body)
+    request_id = header.pop("id", None)
+    operation = OPERATIONS[kind]
+    answer, error = run(operation.run, caller, operation.form.parse(header))
+    refused = getattr(answer, "header", {}).get("errors")
+    if refused:
+        raise AssertionError(refused)
+    return request_id, [*caller.service.asked, error]
+
+
+def run(command: Any, *arguments: Any) -> tuple[Any, str | None]:
+    """What a command returns, and why the request as a whole is refused."""
+    try:
+        return command(*arguments), None
+    except TaskQueueError as error:
+        return None, f"{error.code} {error} {error.fields}"
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two values are equal down to their types and signs."""
+    return repr(left) == repr(right)
+
+
+def body_of(kind: MessageType, header: bytes, attached: bytes = b"") -> bytes:
+    return bytes([kind]) + header + (b"\n" + attached if attached else b"")
+
+
+# --- requests, right and wrong --------------------------------------------------------
+
+#: Values that one reader might take and another not, or not for the same.
+ODD = [
+    *("null", "true", "false", "0", "1", "-0", "-0.0", "-1", "0.5", "1.0", "1e0", "1e3", "01"),
+    "1.",
+    *("9007199254740991", "9007199254740992", "18446744073709551616", "1" * 400),
+    *("1e400", "-1e400", "1e-400", "NaN", "Infinity", "-Infinity", "-", "3155760000"),
+    *("3155760000.0000005", "3155760001", "2.5e-324", "0.1e1", "1E5", "+1"),
+    *('""', '"a"', '"a b"', '"a,b"', '"a\\n"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"'),
+    *('"\\udc00\\ud800"', '"\\u0000"', '"é"', '"a\tb"', '"\\x"', '"' + "a" * 129 + '"'),
+    *(f'"{UUID}"', f'"{UUID.upper()}"', f'"{UUID[:-1]}"', f'"{UUID},{UUID}"', f'"{UUID}a"'),
+    *("[]", "{}", "[[]]", '["a"]', '[""]', '[1,"a"]', '{"a":1}', '{"type":"t"}', "", "nul"),
+]
+
+names = st.sampled_from(['"t"', '"resize"', '"a.b:c/d-e_f"', '"' + "a" * 128 + '"'])
+ids = st.sampled_from([f'"{UUID}"', f'"{UUID[:-1]}b"', "null"])
+counts = st.sampled_from(["0", "1", "5", "100", "101"])
+seconds = st.sampled_from(["0", "1.5", "30", "3155760000", "null"])
+flags = st.sampled_from(["true", "false"])
+
+
+def lists(items: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
+    return st.lists(items, max_size=most).map(lambda texts: f"[{','.join(texts)}]")
+
+
+@st.composite
+def objects(
+    draw: st.DrawFn, fields: dict[str, st.SearchStrategy[str]], always: tuple[str, ...] = ()
+) -> str:
+    """
+    The text of an object that mostly has what it may have, each field mostly as it may
+    be; now and then one twice, or one that nobody knows.
+    """
+    chosen = [*always, *draw(st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True))]
+    if not draw(st.integers(0, 15)):
+        chosen.append(draw(st.sampled_from([*sorted(fields), "nobody", "payload", "result", "Id"])))
+    pairs = []
+    for name in dict.fromkeys(chosen) if draw(st.booleans()) else chosen:
+        odd = not draw(st.integers(0, 15))
+        value = draw(st.sampled_from(ODD) if odd else fields.get(name, names))
+        pairs.append(f'"{name}":{value}')
+    space = draw(st.sampled_from(["", "", "", " ", "\t\r", "\v", "\x00"]))
+    return "{" + f",{space}".join(pairs) + space + "}"
+
+
+shared = {
+    "type": names,
+    "queue": names,
+    "priority": st.sampled_from(["0", "255", "256", "7"]),
+    "run_at": seconds,
+    "run_in_s": seconds,
+    "expires_at": seconds,
+    "headers": st.just('{"a":"b"}'),
+    "depends_on": lists(ids, 2),
+    "unique_until": st.just('"start"'),
+    "unique_for_s": seconds,
+    "max_retries": counts,
+    "lease_s": seconds,
+    "on_dependency_failure": st.just('"run"'),
+}
+usual = {"size": counts, "id": ids, "type": names, "queue": names, "priority": shared["priority"]}
+items = st.one_of(objects(usual, ("type",)), objects(usual), objects({**shared, **usual}))
+request_ids = st.sampled_from(["1", "0", '"one"', "null", "9007199254740991"])
+HEADERS = {
+    SUBMIT: objects(
+        {"id": request_ids, "tasks": lists(items, 5), "common": objects(shared), "watch": flags},
+        ("tasks",),
+    ),
+    CLAIM: objects(
+        {
+            "id": request_ids,
+            "queues": lists(names, 3),
+            "types": st.one_of(lists(names, 3), st.just("null")),
+            "limit": st.sampled_from(["1", "1000", "50"]),
+            "wait_s": st.sampled_from(["0", "5.0", "300", "0.001"]),
+            "lease_s": seconds,
+        }
+    ),
+    RESULT: objects(
+        {
+            "id": request_ids,
+            "results": lists(
+                objects(
+                    {
+                        "task": ids,
+                        "lease": st.sampled_from(["1", "9007199254740991"]),
+                        "status": st.sampled_from(['"completed"', '"failed"', '"cancelled"']),
+                        "result_size": counts,
+                        "error": st.sampled_from(['"no"', "null", '"' + "é" * 65_537 + '"']),
+                        "permanent": flags,
+                        "retry_in_s": seconds,
+                    },
+                    ("task", "lease", "status"),
+                ),
+                5,
+            ),
+        },
+        ("results",),
+    ),
+}
+
+
+def attached_to(header: bytes, slack: int) -> bytes:
+    """As many bytes as the sizes of the items ask for, and C{slack} more or fewer."""
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError):
+        return b""
+    listed = [found.get(name) for name in ("tasks", "results")] if type(found) is dict else []
+    sizes = [
+        item.get(name)
+        for some in listed
+        if type(some) is list
+        for item in some
+        if type(item) is dict
+        for name in ("size", "result_size")
+    ]
+    total = sum(size for size in sizes if type(size) is int and 0 <= size < 10_000)
+    return bytes(index % 251 for index in range(max(0, total + slack)))
+
+
+class MeansTheSame(SynchronousTestCase):
+    """Whatever is taken is taken as the untyped operations take it."""
+
+    def check(self, kind: MessageType, text: str, slack: int = 0) -> bool:
+        header = text.encode("utf-8", "surrogatepass")
+        body = body_of(kind, header, attached_to(header, slack))
+        found = read_typed(body)
+        if found is not None:
+            expected = read_untyped(body)
+            self.assertTrue(same(found, expected), f"{body!r}: {found} is not {expected}")
+        return found is not None
+
+    @given(HEADERS[SUBMIT], st.sampled_from([0, 0, 0, 0, 1, -1]))
+    @settings(derandomize=True, deadline=None, max_examples=600)
+    def test_submissions(self, text: str, slack: int) -> None:
+        self.check(SUBMIT, text, slack)
+
+    @given(HEADERS[CLAIM], st.sampled_from([0, 0, 0, 0, 1]))
+    @settings(derandomize=True, deadline=None, max_examples=600)
+    def test_claims(self, text: str, slack: int) -> None:
+        self.check(CLAIM, text, slack)
+
+    @given(HEADERS[RESULT], st.sampled_from([0, 0, 0, 0, 1, -1]))
+    @settings(derandomize=True, deadline=None, max_examples=600)
+    def test_results(self, text: str, slack: int) -> None:
+        self.check(RESULT, text, slack)
+
+    def test_everyOddValueOfEveryField(self) -> None:
+        task = f'"task":"{UUID}","lease":1,"status":"completed"'
+        frames = {
+            SUBMIT: [
+                '{{"tasks":{}}}',
+                '{{"tasks":[{}]}}',
+                '{{"id":{},"tasks":[]}}',
+                '{{"tasks":[],"watch":{}}}',
+                '{{"tasks":[{{"type":"t"}}],"common":{}}}',
+                '{{"tasks":[{{}}],"common":{{"type":{}}}}}',
+                '{{"tasks":[{{}}],"common":{{"type":"t","queue":{}}}}}',
+                '{{"tasks":[{{}}],"common":{{"type":"t","lease_s":{}}}}}',
+                '{{"tasks":[{{}}],"common":{{"type":"t","run_at":{}}}}}',
+                *(f'{{{{"tasks":[{{{{"type":"t","{name}":{{}}}}}}]}}}}' for name in usual),
+                '{{"tasks":[{{"type":"t"}}]}}{}',
+                '{{"tasks":[{{"type":"t"}}]{}',
+                '{{"tasks":[{{"type":"t"}}],"tasks":{}}}',
+            ],
+            CLAIM: [
+                *(
+                    f'{{{{"{name}":{{}}}}}}'
+                    for name in ("id", "queues", "types", "limit", "wait_s", "lease_s")
+                ),
+                '{{"queues":["t",{}]}}',
+                '{{"types":["t",{}]}}',
+            ],
+            RESULT: [
+                '{{"results":{}}}',
+                '{{"results":[{}]}}',
+                *(
+                    f'{{{{"results":[{{{{{task},"{name}":{{}}}}}}]}}}}'
+                    for name in (
+                        *("task", "lease", "status", "result_size"),
+                        *("error", "permanent", "retry_in_s"),
+                    )
+                ),
+            ],
+        }
+        taken = sum(
+            self.check(kind, frame.format(value))
+            for kind, some in frames.items()
+            for frame in some
+            for value in ODD
+        )
+        self.assertTrue(taken > 100, taken)
+
+
+class TakesTheUsual(SynchronousTestCase):
+    """What clients send all day is read straight."""
+
+    def assertTaken(self, kind: MessageType, header: dict[str, Any]) -> None:
+        body = encode(kind, header)[4:]
+        found = read_typed(body)
+        self.assertIsNotNone(found, header)
+        self.assertTrue(same(found, read_untyped(body)))
+
+    def test_aBatchThatSharesATypeAndOptions(self) -> None:
+        items = [{"payload": b"one"}, {"payload": b""}, {"payload": b"three"}]
+        common = {"type": "t", "queue": "q", "max_retries": 1, "run_at": 5, "headers": {"a": "b"}}
+        self.assertTaken(SUBMIT, {"id": 5, "tasks": items, "common": common})
+        self.assertTaken(SUBMIT, {"tasks": [{"id": UUID, **items[0]}], "common": common})
+        self.assertTaken(SUBMIT, {"tasks": items, "common": {"type": "t"}, "watch": True})
+
+    def test_itemsThatDiffer(self) -> None:
+        items = [
+            {"type": "t", "payload": b"one"},
+            {"type": "u", "queue": "q", "priority": 0, "id": UUID, "payload": b"two"},
+        ]
+        self.assertTaken(SUBMIT, {"tasks": items})
+        self.assertTaken(SUBMIT, {"tasks": items, "common": {"type": "v", "priority": 255}})
+
+    def test_nothingAtAll(self) -> None:
+        self.assertTaken(SUBMIT, {"tasks": []})
+        self.assertTaken(CLAIM, {})
+        self.assertTaken(RESULT, {"results": []})
+
+    def test_claims(self) -> None:
+        wanted = {"id": "a", "queues": ["a", "b"], "types": ["t"], "limit": 50, "wait_s": 5}
+        self.assertTaken(CLAIM, wanted)
+        self.assertTaken(CLAIM, {"types": None, "lease_s": 30.5, "wait_s": 0})
+
+    def test_results(self) -> None:
+        delivery = {"task": UUID, "lease": 3}
+        told = [
+            {**delivery, "status": "completed", "result": b"done"},
+            {**delivery, "status": "completed"},
+            {**delivery, "status": "failed", "error": "no", "permanent": True},
+            {**delivery, "status": "failed", "retry_in_s": 5},
+        ]
+        self.assertTaken(RESULT, {"id": 1, "results": told})
+        self.assertTaken(RESULT, {"results": [{**delivery, "status": "cancelled"}]})
+
+
+class Ids(SynchronousTestCase):
+    """L{typed.are_task_ids}."""
+
+    def test_none(self) -> None:
+        self.assertTrue(typed.are_task_ids([]))
+
+    def test_twoThatAreRightTogetherOnly(self) -> None:
+        for cut in (0, 1, 18, 35, 37, 72):
+            both = f"{UUID},{UUID}"
+            self.assertFalse(typed.are_task_ids([both[:cut], both[cut + 1 :]]), cut)
+        self.assertTrue(typed.are_task_ids([UUID, UUID]))
+
+    def test_wrongOnes(self) -> None:
+        for wrong in ("", UUID.upper(), UUID[1:], UUID + "a", UUID.replace("-", ","), "\ud800"):
+            self.assertFalse(typed.are_task_ids([UUID, wrong]), wrong)
+            self.assertFalse(typed.are_task_ids([wrong]), wrong)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+tokens = st.integers(0, 2**53 - 1)
+floats = st.floats(min_value=0, max_value=1e12)
+deliveries = st.builds(
+    Delivery,
+    id=st.just(UUID),
+    type=texts,
+    queue=texts,
+    priority=st.integers(0, 255),
+    payload=st.binary(max_size=10),
+    attempt=tokens,
+    lease=tokens,
+    lease_s=floats,
+    headers=st.none() | st.just('{"a":"b\\"é"}'),
+    submitted_at=floats,
+    failures=tokens,
+    losses=tokens,
+)
+
+
+class Answers(SynchronousTestCase):
+    """Typed answers say what untyped ones say."""
+
+    def assertSays(self, reply: Any, header: dict[str, Any]) -> None:
+        self.assertIsInstance(reply, Reply)
+        reply.header.id = header["id"] = 7
+        expected = encode(MessageType.ACK, header)
+        written = encode_reply(MessageType.ACK, reply)
+        self.assertEqual(decode(written[4:]), decode(expected[4:]))
+        names = json.loads(expected[5:].partition(b"\n")[0])
+        self.assertEqual(json.dumps(json.loads(written[5:].partition(b"\n")[0])), json.dumps(names))
+
+    @given(st.lists(deliveries, max_size=3))
+    @settings(derandomize=True, deadline=None)
+    def test_claimed(self, some: list[Delivery]) -> None:
+        self.assertSays(typed._reply_claimed(some), {"tasks": [view_delivery(d) for d in some]})
+
+    def test_accepted(self) -> None:
+        answers: list[Any] = [Accepted(UUID, State.PENDING), Accepted(UUID, State.PENDING)]
+        self.assertSays(typed._reply_accepted(answers), {"tasks": [UUID, UUID]})
+
+    def test_states(self) -> None:
+        answers: list[Any] = [State.COMPLETED, State.DEAD_LETTER]
+        self.assertSays(typed._reply_states(answers), {"states": ["completed", "dead_letter"]})
+
+    def test_whatIsUnusualIsLeftToTheUntypedViews(self) -> None:
+        error = TaskQueueError("no")
+        new = Accepted(UUID, State.PENDING)
+        for odd in (error, Accepted(UUID, State.SCHEDULED), Accepted(UUID, State.PENDING, True)):
+            self.assertIs(type(typed._reply_accepted([new, odd])), dict)
+        self.assertEqual(
+            typed._reply_states([State.COMPLETED, error]),
+            {
+                "states": ["completed", None],
+                "errors": [{"item": 1, "code": "ERROR", "message": "no"}],
+            },
+        )
