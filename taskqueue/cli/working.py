@@ -172,10 +172,8 @@ def _broker_of(context: click.Context, setting: Setting) -> str | None:
 @click.option(
     "--prefetch",
     type=click.IntRange(0, 10_000),
-    default=0,
-    show_default=True,
     metavar="N",
-    help="Claim so many tasks more, to have them at hand; for many tiny ones.",
+    help="Claim so many tasks more, to have them at hand; as many as are over in 20 ms if absent.",
 )
 @click.option(
     "--recycle-after",

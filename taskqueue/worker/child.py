@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from types import FrameType
@@ -48,6 +49,9 @@ class Child:
 
     The task that runs, and what it was told to do, belong to the main thread; the
     thread that listens only notes a wish and sends the main thread a signal.
+
+    Both ends number the deliveries on the pipe, from 1.  Which of them begins is
+    decided under a lock, for the worker may recall those that have not.
     """
 
     def __init__(self, tasks_fd: int, replies_fd: int, control_fd: int) -> None:
@@ -57,6 +61,9 @@ class Child:
         self._main = threading.main_thread().ident or 0
         self._wishes: dict[int, str] = {}
         self._running: Context | None = None
+        self._turn = threading.Lock()
+        self._number = 0
+        self._recalled_to = 0
         self._struck = False
         self._works: dict[str, Work] = {}
         self._process: psutil.Process | None = None
@@ -99,11 +106,19 @@ class Child:
     # --- a task ---------------------------------------------------------------------------
 
     def _perform(self, message: Message) -> None:
+        with self._turn:
+            self._number += 1
+            if self._number <= self._recalled_to:
+                return
+        began = time.perf_counter()
         verdict = self._verdict(message)
+        took_s = time.perf_counter() - began
         rss_bytes = self._process.memory_info().rss if self._process else None
         status, result, *rest = verdict
         _flush()
-        self._outbox.send(Kind.DONE, message.token, [status, rest, rss_bytes], result)
+        # Each by itself, although several could go in one message: what a crash leaves
+        # without an answer has not ended.
+        self._outbox.send(Kind.DONE, message.token, (status, rest, rss_bytes, took_s), result)
 
     def _verdict(self, message: Message) -> Verdict:
         described = dict(zip(DESCRIBED, message.header, strict=True))
@@ -132,9 +147,17 @@ class Child:
         """In a thread of its own: pass on what the worker wants of the running task."""
         try:
             for message in self._messages(self._control_fd):
-                self._stop(message.token, *message.header)
+                if message.kind is Kind.RECALL:
+                    self._recall(message.header)
+                else:
+                    self._stop(message.token, *message.header)
         finally:
             os._exit(1)  # the worker has gone, and nobody waits for what is running
+
+    def _recall(self, last: int) -> None:
+        with self._turn:
+            first, self._recalled_to = self._number + 1, last
+        self._outbox.send(Kind.RECALLED, header=(first, last))
 
     def _stop(self, token: int, reason: str, strike: bool) -> None:
         running = self._running

@@ -5,6 +5,7 @@ The tasks that a worker holds: those that run, and those that wait for a slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,40 +13,15 @@ from twisted.logger import Logger
 
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Client, Delivery, Report
-from taskqueue.core.task import State
-from taskqueue.worker.executors import Executor
+from taskqueue.worker.executors import NOT_BEGUN, Executor
+from taskqueue.worker.job import Job, Line, as_told, report_of
 from taskqueue.worker.returning import Holding
 from taskqueue.worker.stopping import CANCEL, LEASE_LOST, TIMEOUT, Reason
 from taskqueue.worker.telling import Progress
 from taskqueue.worker.work import Work
 
-_STATES = {
-    "completed": State.COMPLETED,
-    "failed": State.FAILED,
-    "cancelled": State.CANCELLED,
-}
-
-
-class Job:
-    """
-    A delivery that the worker holds.
-
-    @ivar executor: runs it; C{None} while it waits for a slot.
-    @ivar wanted: its end is to be reported.
-    @ivar reason: why it was told to stop, the first time.
-    @ivar timer: runs out with its time-out.
-    """
-
-    __slots__ = ("delivery", "executor", "progress", "reason", "timeout_s", "timer", "wanted")
-
-    def __init__(self, delivery: Delivery, timeout_s: float | None) -> None:
-        self.delivery = delivery
-        self.timeout_s = timeout_s
-        self.executor: Executor | None = None
-        self.progress: Progress | None = None
-        self.reason: Reason | None = None
-        self.timer: Any = None
-        self.wanted = True
+#: Of how many tasks the mean time counts.
+REMEMBERED = 16
 
 
 class Jobs:
@@ -84,15 +60,22 @@ class Jobs:
         self._reactor = reactor
         self._most = most
         self._loop, self._pool = loop, pool
-        self.executors = [e for e in (loop, pool) if self._needed(e)]
+        places = sorted({work.in_loop for work in works.values()}, reverse=True)
+        self._line_at = {in_loop: Line(loop if in_loop else pool) for in_loop in places}
+        self._lines = list(self._line_at.values())
         for executor in self.executors:
             executor.listener = self
         self._jobs: dict[int, Job] = {}
-        self._waiting: dict[int, Job] = {}
-        self._running = {id(loop): 0, id(pool): 0}
+        self._places = count(1)
+        self._running = 0
+        self._quiet = False
+        self._ended_count = 0
+        self._mean_s = 0.0
 
-    def _needed(self, executor: Executor) -> bool:
-        return any((executor is self._loop) == work.in_loop for work in self._works.values())
+    @property
+    def executors(self) -> list[Executor]:
+        """Those that have something to run."""
+        return [line.executor for line in self._lines]
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -104,13 +87,18 @@ class Jobs:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
-        return len(self._waiting)
+        """How many have not begun."""
+        return len(self._jobs) - self._running
+
+    @property
+    def mean_s(self) -> float | None:
+        """How long a task takes, on average of the newest; C{None} before some have ended."""
+        return self._mean_s if self._ended_count >= REMEMBERED else None
 
     @property
     def is_running(self) -> bool:
         """Whether anything runs."""
-        return len(self._jobs) > len(self._waiting)
+        return self._running > 0
 
     def tokens(self) -> list[int]:
         """The leases of what it holds."""
@@ -149,54 +137,100 @@ class Jobs:
         work = self._works.get(delivery.type)
         if work is None:
             text = f"this worker has no task {delivery.type!r}"
-            self.on_report(_report(delivery, Verdict("failed", error=text)))
+            self.on_report(report_of(delivery, Verdict("failed", error=text)))
             return
-        job = Job(delivery, work.timeout_for(delivery.headers))
-        self._jobs[delivery.lease] = self._waiting[delivery.lease] = job
-        self._run_if_free(job, work)
+        line = self._line_at[work.in_loop]
+        job = Job(delivery, work.timeout_for(delivery.headers), line, next(self._places))
+        self._jobs[delivery.lease] = line.waiting[delivery.lease] = job
+        self._fill()
 
-    def _run_if_free(self, job: Job, work: Work) -> None:
-        executor = self._loop if work.in_loop else self._pool
-        running = self._running[id(executor)]
-        if len(self._jobs) - len(self._waiting) < self._most and running < executor.capacity:
-            self._run(job, executor)
+    def _fill(self) -> None:
+        """Have executors begin what waits, the oldest first, and hand them some more ahead."""
+        while self._running < self._most and (line := self._next_line()) is not None:
+            job = line.waiting.popitem(last=False)[1]
+            self._count_begun(job)
+            self._run(job)
+        for line in self._lines:
+            if line.waiting and not self._others_wait(line):
+                self._hand_over(line)
 
-    def _run(self, job: Job, executor: Executor) -> None:
-        token = job.delivery.lease
-        del self._waiting[token]
-        job.executor = executor
-        self._running[id(executor)] += 1
+    def _next_line(self) -> Line | None:
+        """The one whose turn it is to begin something, where any can."""
+        able = [line for line in self._lines if line.waiting and line.can_begin]
+        if len(able) > 1:
+            return min(able, key=lambda line: next(iter(line.waiting.values())).place)
+        return able[0] if able else None
+
+    def _hand_over(self, line: Line) -> None:
+        for _ in range(min(line.executor.ahead, len(line.waiting))):
+            line.handed += 1
+            self._run(line.waiting.popitem(last=False)[1])
+
+    def _others_wait(self, line: Line) -> bool:
+        """What is handed over ahead takes the next slot, which should be theirs."""
+        return any(other.waiting for other in self._lines if other is not line)
+
+    def _run(self, job: Job) -> None:
+        job.executor = job.line.executor
+        job.executor.run(job.delivery).addCallback(self._ended, job).addErrback(self._broken)
+
+    def _count_begun(self, job: Job) -> None:
+        self._running += 1
+        job.line.running += 1
+        job.began_at = self._reactor.seconds()
         if job.timeout_s is not None:
             job.timer = self._reactor.callLater(job.timeout_s, self._timed_out, job)
-        executor.run(job.delivery).addCallback(self._ended, job).addErrback(self._broken)
 
     def _broken(self, failure: Any) -> None:
         self._log.failure("the end of a task could not be told", failure)
 
-    def _run_waiting(self) -> None:
-        for job in list(self._waiting.values()):
-            if len(self._jobs) - len(self._waiting) >= self._most:
-                break
-            self._run_if_free(job, self._works[job.delivery.type])
-
     def _ended(self, verdict: Verdict, job: Job) -> None:
-        token = job.delivery.lease
-        self._jobs.pop(token, None)
-        self._running[id(job.executor)] -= 1
+        if verdict is NOT_BEGUN:
+            self._came_back(job)
+            return
+        self._count_ended(job)
+        self._jobs.pop(job.delivery.lease, None)
         if job.timer is not None and job.timer.active():
             job.timer.cancel()
         if job.progress is not None:
             job.progress.stop()
         if job.wanted:
-            self._tell(job, _as_told(job, verdict))
-        self._run_waiting()
+            self._tell(job, as_told(job, verdict))
+        if self._running < self._most:
+            self._fill()
+        self.on_free()
+
+    def _count_ended(self, job: Job) -> None:
+        if job.began_at is None:
+            job.line.handed -= 1
+            return
+        self._running -= 1
+        job.line.running -= 1
+        self._ended_count += 1
+        took_s = self._reactor.seconds() - job.began_at
+        self._mean_s += (took_s - self._mean_s) / min(self._ended_count, REMEMBERED)
+
+    def _came_back(self, job: Job) -> None:
+        """It was handed over ahead, and has not begun."""
+        token = job.delivery.lease
+        job.line.handed -= 1
+        job.executor = None
+        if job.wanted and job.reason is None and not self._quiet:
+            job.line.waiting[token] = job
+            job.line.waiting.move_to_end(token, last=False)
+            return
+        del self._jobs[token]
+        if job.wanted and job.reason is not None:
+            self.on_report(report_of(job.delivery, Verdict("cancelled")))
+        elif job.wanted:
+            self.on_return(job.delivery.holding, 0.0)
         self.on_free()
 
     def _tell(self, job: Job, verdict: Verdict) -> None:
         if verdict.status == "released":
             self.on_return(job.delivery.holding, verdict.delay_s)
         else:
-            self.on_report(_report(job.delivery, verdict))
+            self.on_report(report_of(job.delivery, verdict))
 
     # --- what tasks say; see L{Listener} ----------------------------------------------------
 
@@ -219,9 +253,19 @@ class Jobs:
             "task {task}: {message}{more}", task=task, message=message, more=more, fields=fields
         )
 
+    def began(self, token: int) -> None:
+        """What was handed over ahead begins."""
+        job = self._jobs.get(token)
+        if job is None or job.began_at is not None:
+            return
+        job.line.handed -= 1
+        self._count_begun(job)
+        if job.reason is not None and job.executor is not None:  # it was to be recalled
+            job.executor.stop_task(token, job.reason)
+
     def capacity_changed(self) -> None:
-        """An executor can run more, or fewer."""
-        self._run_waiting()
+        """An executor can run more, or fewer, or be handed some ahead."""
+        self._fill()
         self.on_free()
 
     # --- stopping -----------------------------------------------------------------------
@@ -231,9 +275,9 @@ class Jobs:
         job = self._jobs.get(token)
         if job is None:
             return
-        if self._waiting.pop(token, None) is not None:
+        if job.line.waiting.pop(token, None) is not None:
             del self._jobs[token]
-            self.on_report(_report(job.delivery, Verdict("cancelled")))
+            self.on_report(report_of(job.delivery, Verdict("cancelled")))
             self.on_free()
         else:
             self._stop(job, CANCEL)
@@ -246,7 +290,7 @@ class Jobs:
                 continue
             job.wanted = False
             self._log.warn("task {task} was lost to this worker", task=job.delivery.id)
-            if self._waiting.pop(token, None) is not None:
+            if job.line.waiting.pop(token, None) is not None:
                 del self._jobs[token]
                 self.on_free()
             else:
@@ -265,17 +309,21 @@ class Jobs:
                 job.progress.stop()
             if job.timer is not None and job.timer.active():
                 job.timer.cancel()
-        for token in self._waiting:
-            del self._jobs[token]
-        self._waiting.clear()
+        for line in self._lines:
+            for token in line.waiting:
+                del self._jobs[token]
+            line.waiting.clear()
         return holdings
 
     def give_back_waiting(self) -> None:
-        """Let others have what has not begun."""
-        waiting, self._waiting = self._waiting, {}
-        for token, job in waiting.items():
-            del self._jobs[token]
-            self.on_return(job.delivery.holding, 0.0)
+        """Let others have what has not begun, and what comes from now on."""
+        self._quiet = True
+        for line in self._lines:
+            while line.waiting:
+                token, job = line.waiting.popitem(last=False)
+                del self._jobs[token]
+                self.on_return(job.delivery.holding, 0.0)
+            line.executor.recall()
 
     def _timed_out(self, job: Job) -> None:
         self._log.warn(
@@ -288,7 +336,10 @@ class Jobs:
     def _stop(self, job: Job, reason: Reason) -> None:
         if job.reason is None and job.executor is not None:
             job.reason = reason
-            job.executor.stop_task(job.delivery.lease, reason)
+            if job.began_at is None:
+                job.executor.recall()
+            else:
+                job.executor.stop_task(job.delivery.lease, reason)
 
     def stop_running(self) -> None:
         """Have everything stop that is still running."""
@@ -298,25 +349,3 @@ class Jobs:
     def shut_down(self, within_s: float) -> Deferred[Any]:
         """Let the executors go."""
         return DeferredList([executor.shut_down(within_s) for executor in self.executors])
-
-
-def _as_told(job: Job, verdict: Verdict) -> Verdict:
-    """C{verdict}, which says so where the time-out is the cause."""
-    if job.reason != TIMEOUT or verdict.status not in ("failed", "cancelled"):
-        return verdict
-    if verdict.retry_in_s is not None or verdict.permanent:
-        return verdict
-    text = f"the task exceeded its time-out of {job.timeout_s:g} s"
-    return Verdict("failed", error=f"{text}\n\n{verdict.error}" if verdict.error else text)
-
-
-def _report(delivery: Delivery, verdict: Verdict) -> Report:
-    return Report(
-        delivery.id,
-        delivery.lease,
-        _STATES[verdict.status],
-        verdict.result,
-        verdict.error,
-        verdict.permanent,
-        verdict.retry_in_s,
-    )

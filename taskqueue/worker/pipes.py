@@ -1,8 +1,10 @@
 """
 What a worker and its child processes say to each other, as bytes.
 
-A message is a head, a header as JSON, and bytes as they are.  Both ends are of
-one version and trust each other; nothing here leaves the machine.
+A message is a head, a header, and bytes as they are.  What is said for every task
+has a header in MessagePack, which costs least; what holds a value of a task's own
+has JSON, which refuses what the broker would refuse.  Both ends are of one version
+and trust each other; nothing here leaves the machine.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
+
+import msgspec
 
 from taskqueue import strictjson
 from taskqueue.errors import BadFrame
@@ -44,6 +48,17 @@ class Kind(IntEnum):
     PROGRESS = 7
     #: To the worker: a task has something for the log.
     LOG = 8
+    #: To the child, on the pipe for control: leave alone what has not begun, up to the
+    #: delivery with the number that the header is.
+    RECALL = 9
+    #: To the worker: the numbers of the first and the last delivery left alone.
+    RECALLED = 10
+
+
+_PACKED = frozenset({Kind.RUN, Kind.DONE, Kind.RECALL, Kind.RECALLED})
+_KINDS = {kind.value: kind for kind in Kind}
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
 
 
 class Message(NamedTuple):
@@ -64,8 +79,15 @@ def encode(kind: Kind, token: int = 0, header: Any = None, body: bytes = b"") ->
 
     @raises BadRequest: JSON has no form for C{header}.
     """
-    text = strictjson.dumps(header)
+    text = _packed(header) if kind in _PACKED else strictjson.dumps(header)
     return b"".join((_HEAD.pack(kind, token, len(text), len(body)), text, body))
+
+
+def _packed(header: Any) -> bytes:
+    try:
+        return _pack(header)
+    except UnicodeEncodeError:  # an error's text may hold half a character: JSON has it replaced
+        return _pack(strictjson.loads(strictjson.dumps(header)))
 
 
 class Decoder:
@@ -73,6 +95,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._needed = _HEAD.size
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """
@@ -80,26 +103,31 @@ class Decoder:
 
         @raises BadFrame: what arrives is no message; the pipe is of no use any more.
         """
-        self._held += data
-        start = 0
+        if self._held:
+            self._held += data
+            if len(self._held) < self._needed:
+                return
+            data = bytes(self._held)
+        start, size, self._needed = 0, len(data), _HEAD.size
         try:
-            while len(self._held) - start >= _HEAD.size:
-                kind, token, header_bytes, body_bytes = _HEAD.unpack_from(self._held, start)
+            while size - start >= _HEAD.size:
+                kind, token, header_bytes, body_bytes = _HEAD.unpack_from(data, start)
                 header_at = start + _HEAD.size
                 body_at = header_at + header_bytes
                 end = body_at + body_bytes
-                if len(self._held) < end:
+                if size < end:
+                    self._needed = end - start
                     break
-                header = bytes(self._held[header_at:body_at])
-                body = bytes(self._held[body_at:end])
                 start = end
-                yield _message(kind, token, header, body)
+                yield _message(kind, token, data[header_at:body_at], data[body_at:end])
         finally:
-            del self._held[:start]
+            self._held = bytearray(data[start:])
 
 
 def _message(kind: int, token: int, header: bytes, body: bytes) -> Message:
     try:
-        return Message(Kind(kind), token, strictjson.loads(header), body)
-    except ValueError:
+        known = _KINDS[kind]
+        value = _unpack(header) if known in _PACKED else strictjson.loads(header)
+    except (KeyError, ValueError):
         raise BadFrame(f"there is no message of kind {kind} on this pipe") from None
+    return Message(known, token, value, body)

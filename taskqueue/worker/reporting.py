@@ -25,6 +25,12 @@ from taskqueue.errors import (
 #: Requests under way at a time: what ends meanwhile goes with the next one.
 FLIGHTS = 2
 
+#: How long results wait for others, where more end soon, seconds.
+GATHER_S = 0.002
+
+#: So many wait for no others.
+ENOUGH = 50
+
 #: The pause after a refusal that names none, seconds.
 PAUSE_S = 1.0
 
@@ -42,6 +48,7 @@ class Reporter:
     What the broker cannot take now is said again; what it never will is turned
     into a failure that it can take.
 
+    @ivar more_soon: whether it pays to wait L{GATHER_S} for what ends meanwhile.
     @ivar on_taken: called whenever some have been handed in.
     """
 
@@ -52,13 +59,14 @@ class Reporter:
         @param most: reports in one request.
         """
         self.most = most
+        self.more_soon: Callable[[], bool] = lambda: False
         self.on_taken: Callable[[], None] = lambda: None
         self._client = client
         self._reactor = reactor
         self._waiting: list[Report] = []
         self._flying: dict[int, Report] = {}
         self._flights = 0
-        self._scheduled = False
+        self._taking_off: Any = None
         self._drained: list[Deferred[None]] = []
 
     def __len__(self) -> int:
@@ -69,7 +77,7 @@ class Reporter:
         return [report.lease for report in self._waiting] + list(self._flying)
 
     def add(self, report: Report) -> None:
-        """Hand this in, with everything else that ends in this turn of the reactor."""
+        """Hand this in, with everything else that ends about now."""
         self._waiting.append(report)
         self._schedule()
 
@@ -90,12 +98,15 @@ class Reporter:
                 done.callback(None)
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._flights < FLIGHTS and self._waiting:
-            self._scheduled = True
-            self._reactor.callLater(0, self._take_off)
+        if self._taking_off is None:
+            if self._flights < FLIGHTS and self._waiting:
+                delay_s = GATHER_S if len(self._waiting) < ENOUGH and self.more_soon() else 0.0
+                self._taking_off = self._reactor.callLater(delay_s, self._take_off)
+        elif len(self._waiting) == ENOUGH:
+            self._taking_off.reset(0)
 
     def _take_off(self) -> None:
-        self._scheduled = False
+        self._taking_off = None
         batch = self._next_batch()
         if batch:
             self._flights += 1

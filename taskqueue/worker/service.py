@@ -37,7 +37,7 @@ class WorkerService(Worker):
         recycle_after: int | None = None,
         recycle_mb: float | None = None,
         queues: Sequence[str] = ("default",),
-        prefetch: int = 0,
+        prefetch: int | None = None,
         worker_id: str | None = None,
         incarnation: int | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,

@@ -19,12 +19,13 @@ from twisted.python.failure import Failure
 from taskqueue.client import Client, Delivery, Lost
 from taskqueue.errors import BadRequest, TaskQueueError, UnknownWorker
 from taskqueue.worker.asking import FATAL, Asking
+from taskqueue.worker.credit import Credit
 from taskqueue.worker.executors import Executor
 from taskqueue.worker.executors.inloop import InLoop
 from taskqueue.worker.executors.threads import Threads
 from taskqueue.worker.heartbeats import Heartbeats
 from taskqueue.worker.jobs import Jobs
-from taskqueue.worker.reporting import Reporter
+from taskqueue.worker.reporting import GATHER_S, Reporter
 from taskqueue.worker.returning import Returns
 from taskqueue.worker.vitals import Process, make_worker_id
 from taskqueue.worker.work import preparation_for, works_of
@@ -70,7 +71,7 @@ class Worker(Service):
         queues: Sequence[str] = ("default",),
         concurrency: int = 1,
         pool: Executor | None = None,
-        prefetch: int = 0,
+        prefetch: int | None = None,
         worker_id: str | None = None,
         incarnation: int | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
@@ -84,7 +85,8 @@ class Worker(Service):
         @param pool: runs what does not belong on the event loop; threads where
             not given.
         @param prefetch: how many more tasks it claims, to have them at hand; a
-            task that is more urgent does not overtake those.
+            task that is more urgent does not overtake those.  Where not given, as
+            many as are over in L{HORIZON_S<taskqueue.worker.credit.HORIZON_S>}.
         @param worker_id: unique among live workers; made up where not given.
         @param incarnation: larger at every start; milliseconds since the epoch
             where not given.
@@ -95,7 +97,7 @@ class Worker(Service):
         """
         if concurrency < 1 or not queues:
             raise BadRequest("a worker needs at least one queue, and a concurrency of 1 or more")
-        if prefetch < 0:
+        if prefetch is not None and prefetch < 0:
             raise BadRequest(f"prefetch is {prefetch}, expected 0 or more")
         works = works_of(tasks)
         self.client = client
@@ -103,6 +105,7 @@ class Worker(Service):
         self.queues = list(queues)
         self.concurrency = concurrency
         self.prefetch = prefetch
+        self._credit = Credit(prefetch)
         self.most_unreported = max(concurrency, MOST_UNREPORTED)
         self.worker_id = worker_id or make_worker_id()
         self.incarnation = incarnation or int(time.time() * 1000)
@@ -128,6 +131,7 @@ class Worker(Service):
         self._jobs.on_return = self._returns.add
         self._jobs.on_free = self._job_ended
         self._reporter.on_taken = self._wake
+        self._reporter.more_soon = self._more_ends_soon
         self._heartbeats = Heartbeats(self._beat, lambda: self._jobs.shortest_lease_s, reactor)
         client.on_lost("cancel", lambda lost: self._jobs.cancel(lost.lease))
         client.on_lost("lease_lost", self._lease_lost)
@@ -168,11 +172,17 @@ class Worker(Service):
                 await self._asking.pause_after("the worker could not prepare", error)
 
     def _free_slots(self) -> int:
-        if self._jobs.waiting > self.prefetch // 2:
+        slots = self._jobs.slots
+        ahead = self._credit.ahead(slots, self._jobs.mean_s)
+        if self._jobs.waiting > ahead // 2:
             return 0  # enough is at hand: many are claimed at once, not one by one
         # Results that the broker does not take must not pile up without bound.
-        unreported = max(0, len(self._reporter) - self.most_unreported)
-        return self._jobs.slots + self.prefetch - len(self._jobs) - unreported
+        unreported = max(0, len(self._reporter) - self.most_unreported - ahead)
+        return slots + ahead - len(self._jobs) - unreported
+
+    def _more_ends_soon(self) -> bool:
+        mean_s = self._jobs.mean_s
+        return mean_s is not None and mean_s < GATHER_S and self._jobs.waiting > 0
 
     async def _free_slot(self) -> None:
         self._slot = Deferred()
@@ -241,7 +251,7 @@ class Worker(Service):
                         self.incarnation,
                         queues=self.queues,
                         types=self.types,
-                        capacity=self.concurrency + self.prefetch,
+                        capacity=self.concurrency + (self.prefetch or 0),
                         host=socket.gethostname(),
                         pid=os.getpid(),
                         on_registered=self._registered_again,

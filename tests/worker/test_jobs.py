@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery, Report
 from taskqueue.core.task import State
-from taskqueue.worker.jobs import Jobs
+from taskqueue.worker.executors import NOT_BEGUN
+from taskqueue.worker.jobs import REMEMBERED, Jobs
 from tests.worker.executors.deliveries import delivery
 
 
@@ -30,20 +31,34 @@ class FakeExecutor:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.most_ahead = 0
+        self.recalls = 0
         self.running: dict[int, Deferred[Verdict]] = {}
         self.stopped: list[tuple[int, str]] = []
         self.listener: Any = None
+
+    @property
+    def ahead(self) -> int:
+        return max(0, self.capacity + self.most_ahead - max(len(self.running), self.capacity))
 
     def start(self) -> Deferred[None]:
         return succeed(None)
 
     def run(self, given: Delivery) -> Deferred[Verdict]:
-        assert len(self.running) < self.capacity
+        assert len(self.running) < self.capacity + self.most_ahead
         self.running[given.lease] = Deferred()
         return self.running[given.lease]
 
     def end(self, given: Delivery, verdict: Verdict | None = None) -> None:
         self.running.pop(given.lease).callback(verdict or Verdict("completed", b"done"))
+
+    def recall(self) -> None:
+        self.recalls += 1
+
+    def give_back(self, *given: Delivery) -> None:
+        """As recalled: the newest first."""
+        for one in reversed(given):
+            self.running.pop(one.lease).callback(NOT_BEGUN)
 
     def stop_task(self, token: int, reason: str) -> None:
         self.stopped.append((token, reason))
@@ -64,7 +79,7 @@ class FakeClient:
         return succeed(True)
 
 
-class Holding(SynchronousTestCase):
+class JobsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.client = Clock(), FakeClient()
         self.loop, self.pool = FakeExecutor(2), FakeExecutor(2)
@@ -86,6 +101,8 @@ class Holding(SynchronousTestCase):
             self.jobs.begin(one)
         return given
 
+
+class Holding(JobsCase):
     def test_no_more_at_a_time_than_it_may(self) -> None:
         first, second, third, fourth = self.begin("plain", "loop", "plain", "loop")
         self.assertEqual(
@@ -195,3 +212,92 @@ class Holding(SynchronousTestCase):
         self.begin("unknown")
         self.assertEqual(self.reports[0].status, State.FAILED)
         self.assertEqual(len(self.jobs), 0)
+
+
+class HandedOver(JobsCase):
+    """An executor that is given some before it can begin them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool.most_ahead = 3
+
+    def test_those_do_not_run_yet(self) -> None:
+        given = self.begin(*["soon"] * 6)
+        self.assertEqual(list(self.pool.running), [one.lease for one in given[:5]])
+        self.assertEqual((len(self.jobs), self.jobs.waiting), (6, 4))
+        self.clock.advance(4.9)
+        self.jobs.began(given[2].lease)
+        self.pool.end(given[0])
+        self.assertEqual((len(self.jobs), self.jobs.waiting), (5, 3))
+        self.clock.advance(0.2)
+        self.assertEqual(self.pool.stopped, [(given[1].lease, "timeout")])
+        self.clock.advance(4.8)
+        self.assertEqual(self.pool.stopped[1:], [(given[2].lease, "timeout")])
+
+    def test_what_comes_back_keeps_its_place(self) -> None:
+        given = self.begin(*["plain"] * 6)
+        self.pool.most_ahead = 0
+        self.pool.give_back(*given[2:5])
+        self.assertEqual(self.jobs.waiting, 4)
+        self.pool.most_ahead = 9
+        self.jobs.capacity_changed()
+        self.assertEqual(list(self.pool.running), [one.lease for one in given])
+        self.assertEqual((self.reports, self.returned), ([], []))
+
+    def test_a_slot_is_left_to_what_waits_elsewhere(self) -> None:
+        self.loop.capacity = 0
+        (in_loop,) = self.begin("loop")
+        given = self.begin("plain", "plain", "plain")
+        self.assertEqual(list(self.pool.running), [one.lease for one in given[:2]])
+        self.loop.capacity = 1
+        self.pool.end(given[0])
+        self.assertEqual(list(self.loop.running), [in_loop.lease])
+        self.assertEqual(list(self.pool.running), [one.lease for one in given[1:]])
+
+    def test_cancelled_before_it_begins(self) -> None:
+        given = self.begin("plain", "plain", "plain", "plain")
+        self.jobs.cancel(given[2].lease)
+        self.assertEqual((self.pool.recalls, self.pool.stopped, self.reports), (1, [], []))
+        self.pool.give_back(*given[2:])
+        (report,) = self.reports
+        self.assertEqual((report.lease, report.status), (given[2].lease, State.CANCELLED))
+        self.jobs.capacity_changed()
+        self.assertIn(given[3].lease, self.pool.running)
+
+    def test_cancelled_when_it_just_begins(self) -> None:
+        given = self.begin("plain", "plain", "plain")
+        self.jobs.cancel(given[2].lease)
+        self.jobs.began(given[2].lease)
+        self.assertEqual(self.pool.stopped, [(given[2].lease, "cancel")])
+
+    def test_lost_before_it_begins(self) -> None:
+        given = self.begin("plain", "plain", "plain")
+        self.jobs.drop([given[2].lease])
+        self.pool.give_back(given[2])
+        self.assertEqual((self.reports, self.returned, len(self.jobs)), ([], [], 2))
+
+    def test_a_quiet_worker_gives_them_back(self) -> None:
+        given = self.begin("plain", "plain", "plain", "plain")
+        self.jobs.give_back_waiting()
+        self.assertEqual((self.pool.recalls, self.returned), (1, []))
+        self.pool.give_back(*given[2:])
+        self.assertEqual(
+            [holding for holding, _ in self.returned], [given[3].holding, given[2].holding]
+        )
+        self.assertEqual(len(self.jobs), 2)
+
+    def test_it_ends_without_having_begun(self) -> None:
+        given = self.begin("plain", "plain", "plain")
+        self.pool.end(given[2], Verdict("failed", error="its process died"))
+        self.assertEqual((len(self.reports), len(self.jobs), self.jobs.waiting), (1, 2, 0))
+        self.pool.end(given[0])
+        self.pool.end(given[1])
+        self.assertEqual((len(self.jobs), self.jobs.is_running), (0, False))
+
+    def test_how_long_they_take(self) -> None:
+        for _ in range(REMEMBERED):
+            self.assertIs(self.jobs.mean_s, None)
+            (given,) = self.begin("plain")
+            self.clock.advance(0.5)
+            self.pool.end(given)
+        self.assertAlmostEqual(self.jobs.mean_s, 0.5)

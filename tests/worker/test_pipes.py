@@ -36,6 +36,18 @@ class Pipes(SynchronousTestCase):
             found += decoder.feed(piece)
         self.assertEqual(found, messages)
 
+    def test_half_a_character_is_replaced(self) -> None:
+        for kind in (Kind.DONE, Kind.LOG):
+            (message,) = Decoder().feed(encode(kind, 1, ["an error \udc80", 2]))
+            self.assertEqual(message.header, ["an error ?", 2])
+
+    def test_a_long_message_in_many_pieces(self) -> None:
+        data = encode(Kind.RUN, 1, ["x"], b"y" * 100_000) + encode(Kind.RUN, 2)
+        decoder, found = Decoder(), []
+        for start in range(0, len(data), 1000):
+            found += decoder.feed(data[start : start + 1000])
+        self.assertEqual([(m.token, len(m.body)) for m in found], [(1, 100_000), (2, 0)])
+
     def test_what_is_no_message(self) -> None:
         self.assertRaises(BadFrame, list, Decoder().feed(b"\xff" * 8 + bytes(9)))
 

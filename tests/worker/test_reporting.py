@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue import errors
 from taskqueue.client import Report
 from taskqueue.core.task import State
-from taskqueue.worker.reporting import FLIGHTS, Reporter
+from taskqueue.worker.reporting import ENOUGH, FLIGHTS, GATHER_S, Reporter
 
 
 def done(lease: int, result: bytes = b"") -> Report:
@@ -53,6 +53,23 @@ class Reporting(SynchronousTestCase):
         for lease in leases:
             self.reporter.add(done(lease))
         self.clock.advance(0)
+
+    def test_it_waits_a_little_where_more_ends_soon(self) -> None:
+        self.reporter.more_soon = lambda: True
+        self.add(1)
+        self.clock.advance(GATHER_S * 0.9)
+        self.add(2)
+        self.assertEqual(self.client.calls, [])
+        self.clock.advance(GATHER_S * 0.2)
+        self.assertEqual(self.client.leases(), [[1, 2]])
+
+    def test_it_does_not_wait_where_enough_is_there(self) -> None:
+        self.reporter.more_soon = lambda: True
+        self.reporter.most = ENOUGH + 1
+        self.add(*range(ENOUGH - 1))
+        self.assertEqual(self.client.calls, [])
+        self.add(ENOUGH)
+        self.assertEqual(len(self.client.calls), 1)
 
     def test_what_ends_in_one_turn_goes_together(self) -> None:
         self.reporter.add(done(1))

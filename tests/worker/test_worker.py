@@ -109,6 +109,28 @@ class Running(WorkerCase):
         self.assertEqual({outcome.state for outcome in ended}, {State.COMPLETED})
 
     @flow
+    async def test_many_quick_tasks_are_claimed_ahead(self) -> None:
+        client = await self.connect()
+        limits: list[int] = []
+
+        async def quick(task: Task) -> None:
+            pass
+
+        worker = await self.work({"quick": quick}, concurrency=1)
+        claim = worker.client.claim
+
+        def claimed(*args: Any, limit: int, **how: Any) -> Deferred[Any]:
+            limits.append(limit)
+            return claim(*args, limit=limit, **how)
+
+        self.patch(worker.client, "claim", claimed)
+        ended: list[Any] = []
+        await client.submit_many(({"type": "quick"} for _ in range(200)), ended.append)
+        await self.until(lambda: len(ended) == 200)
+        self.assertEqual(max(limits[:10]), 1)
+        self.assertGreater(max(limits), 5)
+
+    @flow
     async def test_results_that_are_not_taken_do_not_pile_up(self) -> None:
         ran: list[str] = []
 

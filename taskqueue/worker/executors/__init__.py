@@ -16,6 +16,9 @@ from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.worker.stopping import Reason
 
+#: What comes of a task that was given back before it began.
+NOT_BEGUN = Verdict("not begun")
+
 
 class Listener(Protocol):
     """What an executor tells while tasks run."""
@@ -26,8 +29,11 @@ class Listener(Protocol):
     def logged(self, token: int, message: str, fields: Mapping[str, Any]) -> None:
         """A task has something for the worker's log."""
 
+    def began(self, token: int) -> None:
+        """A task that was handed over ahead begins now."""
+
     def capacity_changed(self) -> None:
-        """It can run more tasks, or fewer, than a moment ago."""
+        """It can run more tasks, or fewer, than a moment ago, or be handed some ahead."""
 
 
 class Executor(Protocol):
@@ -43,6 +49,13 @@ class Executor(Protocol):
     @property
     def capacity(self) -> int: ...
 
+    @property
+    def ahead(self) -> int:
+        """
+        How many tasks beyond its capacity it may be handed just now, to begin each by
+        itself as soon as another one ends.
+        """
+
     def start(self) -> Deferred[None]:
         """
         Fires when it can run tasks; fails with L{BadRequest} where it never will,
@@ -51,10 +64,13 @@ class Executor(Protocol):
 
     def run(self, delivery: Delivery) -> Deferred[Verdict]:
         """
-        Run this at once; the caller keeps to L{capacity}.
+        Run this at once, or after others; the caller keeps to L{capacity} and L{ahead}.
 
-        @return: fires with how it ended, and never fails.
+        @return: fires with how it ended, or with L{NOT_BEGUN}, and never fails.
         """
+
+    def recall(self) -> None:
+        """Give back what was handed over ahead and has not begun, as far as possible."""
 
     def stop_task(self, token: int, reason: Reason) -> None:
         """

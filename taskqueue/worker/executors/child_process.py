@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
@@ -19,6 +21,7 @@ from taskqueue.app.context import DESCRIBED
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.errors import BadFrame, BadRequest
+from taskqueue.worker.executors import NOT_BEGUN
 from taskqueue.worker.pipes import CONTROL_FD, REPLIES_FD, TASKS_FD, Decoder, Kind, Message, encode
 from taskqueue.worker.stopping import CANCEL, TIMEOUT, Reason
 
@@ -30,45 +33,94 @@ _PIPES = {0: "w", 1: "r", 2: "r", TASKS_FD: "w", REPLIES_FD: "r", CONTROL_FD: "w
 #: started keeps its pipes open, seconds.
 LAST_WORDS_S = 1.0
 
+#: How much work is sent to a child ahead, seconds: enough to bridge the way there and
+#: back, and little to wait for where another child could begin it.
+AHEAD_S = 0.002
+
+#: How many tasks are sent ahead at most.
+MOST_AHEAD = 64
+
+#: Of how many tasks the mean time counts.
+_REMEMBERED = 16
+
+#: After output, so many tasks are sent one by one: so each line finds its task.
+_ALOUD = 32
+
+_described = attrgetter(*DESCRIBED)
+
 #: A longer line of output goes into the log in pieces, bytes.
 LONGEST_LINE = 8192
 
 
+class Sent(NamedTuple):
+    """
+    A task in a child, or on the way there.
+
+    @ivar number: it is the so manyth that this child was sent.
+    @ivar ended: fires with how it ended.
+    """
+
+    number: int
+    token: int
+    task: str
+    ended: Deferred[Verdict]
+
+
 class ChildProcess(ProcessProtocol):
     """
-    Starts a process, gives it one task at a time, and notices when it dies.
+    Starts a process, which runs one task at a time, and notices when it dies.
+
+    Tiny tasks are sent ahead: the child begins the next one without asking.  Whatever
+    has not begun can be L{recalled<recall>}.
 
     @ivar ready: fires when it has imported the tasks; fails with L{BadRequest}
         when it cannot, or ends.
     @ivar gone: fires when it has ended and everything it said has been heard.
     @ivar done: how many tasks it has run.
     @ivar rss_bytes: its memory after the newest task; 0 where nobody asked.
-    @ivar token: of the task that it runs, or C{None}.
     @ivar leaving: it gets no more tasks.
     """
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, told: Callable[[Message], None], tasks: str, *, watch_memory: bool
+        self,
+        reactor: Any,
+        told: Callable[[Message], None],
+        tasks: str,
+        *,
+        watch_memory: bool,
+        began: Callable[[int], None] = lambda token: None,
+        answered: Callable[[ChildProcess], None] = lambda child: None,
+        most: int | None = None,
     ) -> None:
         """
         @param told: given progress and log lines.
         @param tasks: C{MODULE:NAME}.
         @param watch_memory: have it say how much it takes.
+        @param began: given the token of a task sent ahead, when it begins.
+        @param answered: called when it has said something about tasks, once for all
+            that was heard together.
+        @param most: of tasks before it is replaced.
         """
         self.ready: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
         self.done = 0
         self.rss_bytes = 0
-        self.token: int | None = None
         self.leaving = False
         self._reactor = reactor
         self._told = told
         self._opening = {"tasks": tasks, "watch_memory": watch_memory, "path": sys.path}
         self._serves = False
-        self._task = ""
-        self._verdict: Deferred[Verdict] | None = None
+        self._began = began
+        self._answered = answered
+        self._most = most
+        self._sent: deque[Sent] = deque()
+        self._number = 0
+        self._recalled_at = 0
+        self._looked_at = 0
+        self._mean_s = 2 * AHEAD_S  # none is sent ahead before some have been quick
+        self._aloud = 0
         self._reason: Reason | None = None
         self._decoder = Decoder()
         self._lines = {1: b"", 2: b""}
@@ -98,7 +150,36 @@ class ChildProcess(ProcessProtocol):
     @property
     def idle(self) -> bool:
         """Whether it can be given a task."""
-        return self._serves and not self.leaving and self.token is None and not self._dead
+        return self._serves and not self.leaving and not self._sent and not self._dead
+
+    @property
+    def token(self) -> int | None:
+        """Of the task that it runs, or C{None}."""
+        return self._sent[0].token if self._sent else None
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it may be sent ahead."""
+        if not self._sent or not self._serves or self.leaving or self._dead:
+            return 0
+        if self._aloud or self._recalled_at == self._sent[0].number:
+            return 0
+        return max(0, self._depth - self.ahead)
+
+    @property
+    def _depth(self) -> int:
+        depth = min(MOST_AHEAD, int(AHEAD_S / max(self._mean_s, 1e-6)))
+        return depth if self._most is None else min(depth, self._most - self.done - 1)
+
+    @property
+    def wanted(self) -> int:
+        """How many more tasks to send ahead: none before half of what was sent has ended."""
+        return self.room if self.ahead <= self._depth // 2 else 0
+
+    @property
+    def ahead(self) -> int:
+        """How many tasks it has that have not begun."""
+        return max(0, len(self._sent) - 1)
 
     @property
     def _dead(self) -> bool:
@@ -107,13 +188,31 @@ class ChildProcess(ProcessProtocol):
     # --- tasks ----------------------------------------------------------------------------
 
     def run(self, delivery: Delivery) -> Deferred[Verdict]:
-        """Give it a task; fires with how that ended, and does not fail."""
-        self.token, self._task, self._reason = delivery.lease, delivery.id, None
-        self._verdict = Deferred()
-        header = [getattr(delivery, name) for name in DESCRIBED]
-        message = encode(Kind.RUN, delivery.lease, header, delivery.payload)
-        self._write(TASKS_FD, message)
-        return self._verdict
+        """
+        Give it a task, which it runs after those that it has; fires with how that
+        ended, or with L{NOT_BEGUN}, and does not fail.
+        """
+        if not self._sent:
+            self._reason = None
+        self._number += 1
+        ended: Deferred[Verdict] = Deferred()
+        self._sent.append(Sent(self._number, delivery.lease, delivery.id, ended))
+        header = _described(delivery)
+        self._write(TASKS_FD, encode(Kind.RUN, delivery.lease, header, delivery.payload))
+        return ended
+
+    def recall(self) -> None:
+        """Have it give back what has not begun."""
+        if len(self._sent) > 1 and self._recalled_at != self._sent[0].number:
+            self._recalled_at = self._sent[0].number
+            self._write(CONTROL_FD, encode(Kind.RECALL, header=self._sent[-1].number))
+
+    def look(self) -> None:
+        """Recall what waits for a task that ran at the last look already."""
+        if len(self._sent) > 1:
+            if self._looked_at == self._sent[0].number:
+                self.recall()
+            self._looked_at = self._sent[0].number
 
     def _write(self, fd: int, message: bytes) -> None:
         if self.transport is not None and not self._dead:
@@ -163,13 +262,18 @@ class ChildProcess(ProcessProtocol):
         except BadFrame as error:
             self._log.error("child {pid} is killed: {error}", pid=self.pid, error=error)
             self.kill()
+        self._answered(self)
 
     def _heard(self, message: Message) -> None:
         if message.kind is Kind.DONE:
-            status, rest, rss_bytes = message.header
+            status, rest, rss_bytes, took_s = message.header
             self.done += 1
             self.rss_bytes = rss_bytes or 0
+            self._mean_s += (took_s - self._mean_s) / _REMEMBERED
+            self._aloud = max(0, self._aloud - 1)
             self._ended(message.token, Verdict(status, message.body, *rest))
+        elif message.kind is Kind.RECALLED:
+            self._give_back(*message.header)
         elif message.kind is Kind.READY:
             self._serves = True
             self.ready.callback(None)
@@ -180,11 +284,26 @@ class ChildProcess(ProcessProtocol):
             self._told(message)
 
     def _ended(self, token: int, verdict: Verdict) -> None:
-        if self.token == token and self._verdict is not None:
-            ended, self._verdict, self.token = self._verdict, None, None
+        if self._sent and self._sent[0].token == token:
+            ended = self._sent.popleft().ended
+            self._reason = None
+            if self._sent:
+                self._began(self._sent[0].token)
             ended.callback(verdict)
 
+    def _give_back(self, first: int, last: int) -> None:
+        """The newest first: whoever puts each before the others has them in order."""
+        kept: list[Sent] = []
+        while self._sent and self._sent[-1].number >= first:
+            sent = self._sent.pop()
+            if sent.number > last:
+                kept.append(sent)
+            else:
+                sent.ended.callback(NOT_BEGUN)
+        self._sent.extend(reversed(kept))
+
     def _output(self, fd: int, data: bytes) -> None:
+        self._aloud = _ALOUD
         *lines, self._lines[fd] = (self._lines[fd] + data).split(b"\n")
         if len(self._lines[fd]) > LONGEST_LINE:
             lines.append(self._lines[fd])
@@ -194,12 +313,11 @@ class ChildProcess(ProcessProtocol):
 
     def _log_line(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
-        if self.token is None:
+        if not self._sent:
             self._log.info("child {pid}: {text}", pid=self.pid, text=text)
         else:
-            self._log.info(
-                "child {pid}, task {task}: {text}", pid=self.pid, task=self._task, text=text
-            )
+            task = self._sent[0].task
+            self._log.info("child {pid}, task {task}: {text}", pid=self.pid, task=task, text=text)
 
     # --- its end --------------------------------------------------------------------------
 
@@ -224,8 +342,10 @@ class ChildProcess(ProcessProtocol):
                 self._log_line(line)
         if not self.ready.called:
             self.ready.errback(BadRequest(f"a child process {self.how_it_ended()} at its start"))
-        if self.token is not None:
-            self._ended(self.token, self._verdict_of_death())
+        if self._sent:
+            # It died of the first one; the others have not begun.
+            self._give_back(self._sent[0].number + 1, self._number)
+            self._ended(self._sent[0].token, self._verdict_of_death())
         self.gone.callback(None)
 
     def how_it_ended(self) -> str:

@@ -55,6 +55,7 @@ class InLoop:
         """
         self.listener: Listener = Silence()
         self.capacity = concurrency
+        self.ahead = 0
         self._works = works
         self._loop: asyncio.AbstractEventLoop | None = getattr(reactor, "_asyncioEventloop", None)
         self._running: dict[int, tuple[Context, Deferred[Any]]] = {}
@@ -84,6 +85,9 @@ class InLoop:
     def _ended(self, verdict: Verdict, token: int) -> Verdict:
         self._running.pop(token, None)
         return verdict
+
+    def recall(self) -> None:
+        """It begins everything at once."""
 
     def stop_task(self, token: int, reason: Reason) -> None:
         """See L{Executor}."""

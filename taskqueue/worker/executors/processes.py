@@ -16,7 +16,7 @@ from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.errors import BadRequest
 from taskqueue.worker.executors import Listener
-from taskqueue.worker.executors.child_process import ChildProcess
+from taskqueue.worker.executors.child_process import AHEAD_S, ChildProcess
 from taskqueue.worker.executors.silence import Silence
 from taskqueue.worker.pipes import Kind, Message
 from taskqueue.worker.stopping import TIMEOUT, Reason
@@ -34,6 +34,9 @@ FAREWELL_S = 5.0
 #: The pauses before another child is tried, where one ended at its start, seconds.
 PAUSES_S = (0.1, 1.0, 5.0, 15.0)
 
+#: Between two looks whether one keeps others waiting, seconds.
+LOOK_S = 5 * AHEAD_S
+
 _MB = 1024 * 1024
 
 
@@ -41,6 +44,10 @@ class Processes:
     """
     An L{Executor<taskqueue.worker.executors.Executor>} that runs each task in a
     child process; there are as many as tasks at a time.
+
+    Where tasks take little time, each child is sent some ahead, about as many as are
+    over in L{AHEAD_S} seconds.  Those behind one that takes longer are recalled, for
+    other children to begin.
 
     A child that has run enough tasks, or takes too much memory, is replaced: its
     successor is ready before it goes, so that no slot is missing meanwhile.
@@ -84,6 +91,7 @@ class Processes:
         self._failed_starts = 0
         self._retry: Any = None
         self._timers: dict[int, Any] = {}
+        self._look: Any = None
         self._stopping = False
 
     @property
@@ -91,6 +99,11 @@ class Processes:
         """How many tasks it can run at a time, just now."""
         fit = sum(1 for child in self._children if child.idle or child.token is not None)
         return min(fit, self._concurrency)
+
+    @property
+    def ahead(self) -> int:
+        """See L{Executor}."""
+        return sum(child.wanted for child in self._children)
 
     def pids(self) -> list[int]:
         """The processes that it has."""
@@ -112,12 +125,19 @@ class Processes:
 
     def _spawn(self) -> ChildProcess:
         child = ChildProcess(
-            self._reactor, self._told, self._tasks, watch_memory=self._recycle_bytes is not None
+            *(self._reactor, self._told, self._tasks),
+            watch_memory=self._recycle_bytes is not None,
+            began=self._began,
+            answered=self._answered,
+            most=self._recycle_after,
         )
         self._children.append(child)
         child.gone.addCallback(lambda _: self._buried(child))
         child.start(self._folder, self._env)
         return child
+
+    def _began(self, token: int) -> None:
+        self.listener.began(token)
 
     def _told(self, message: Message) -> None:
         if message.kind is Kind.PROGRESS:
@@ -195,8 +215,29 @@ class Processes:
 
     def run(self, delivery: Delivery) -> Deferred[Verdict]:
         """See L{Executor}."""
-        child = next(child for child in self._children if child.idle)
+        child = next((child for child in self._children if child.idle), None)
+        if child is None:
+            having_room = (child for child in self._children if child.room)
+            child = min(having_room, key=lambda child: child.ahead)
+            if self._look is None:
+                self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
         return child.run(delivery).addCallback(self._ended, child, delivery.lease)
+
+    def _look_at_all(self) -> None:
+        self._look = None
+        for child in self._children:
+            child.look()
+        if any(child.ahead for child in self._children):
+            self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
+
+    def _answered(self, child: ChildProcess) -> None:
+        if child.wanted or child.idle:
+            self.listener.capacity_changed()
+
+    def recall(self) -> None:
+        """See L{Executor}."""
+        for child in self._children:
+            child.recall()
 
     def _ended(self, verdict: Verdict, child: ChildProcess, token: int) -> Verdict:
         timer = self._timers.pop(token, None)
@@ -240,7 +281,7 @@ class Processes:
     def shut_down(self, within_s: float) -> Deferred[None]:
         """See L{Executor}."""
         self._stopping = True
-        for timer in (self._retry, *self._timers.values()):
+        for timer in (self._retry, self._look, *self._timers.values()):
             if timer is not None and timer.active():
                 timer.cancel()
         left = list(self._children)

@@ -17,5 +17,8 @@ class Silence:
     def logged(self, token: int, message: str, fields: Mapping[str, Any]) -> None:
         """See L{Listener<taskqueue.worker.executors.Listener>}."""
 
+    def began(self, token: int) -> None:
+        """See L{Listener<taskqueue.worker.executors.Listener>}."""
+
     def capacity_changed(self) -> None:
         """See L{Listener<taskqueue.worker.executors.Listener>}."""

@@ -51,6 +51,7 @@ class Threads:
         """
         self.listener: Listener = Silence()
         self.capacity = concurrency
+        self.ahead = 0
         self._works = works
         self._reactor = reactor
         self._running: dict[int, Context] = {}
@@ -78,6 +79,9 @@ class Threads:
     def _ended(self, verdict: Verdict, token: int) -> Verdict:
         self._running.pop(token, None)
         return verdict
+
+    def recall(self) -> None:
+        """It begins everything at once."""
 
     def stop_task(self, token: int, reason: Reason) -> None:
         """See L{Executor}."""

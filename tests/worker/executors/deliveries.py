@@ -135,6 +135,7 @@ class Notes:
     def __init__(self) -> None:
         self.told: list[tuple[int, Any]] = []
         self.lines: list[tuple[int, str, Mapping[str, Any]]] = []
+        self.begun: list[int] = []
         self.changes = 0
 
     def progress(self, token: int, value: Any) -> None:
@@ -142,6 +143,9 @@ class Notes:
 
     def logged(self, token: int, message: str, fields: Mapping[str, Any]) -> None:
         self.lines.append((token, message, fields))
+
+    def began(self, token: int) -> None:
+        self.begun.append(token)
 
     def capacity_changed(self) -> None:
         self.changes += 1

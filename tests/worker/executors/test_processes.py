@@ -12,6 +12,8 @@ import psutil
 from twisted.logger import globalLogPublisher
 
 from taskqueue.errors import BadRequest
+from taskqueue.worker.executors import NOT_BEGUN
+from taskqueue.worker.executors.processes import Processes
 from taskqueue.worker.pipes import CONTROL_FD, Kind, encode
 from tests.client.broker import flow
 from tests.process.children import until
@@ -111,6 +113,135 @@ class Starting(ChildrenCase):
         pool.start().addErrback(lambda _: None)
         await pool.shut_down(0)
         self.assertEqual(pool.pids(), [])
+
+
+class Ahead(ChildrenCase):
+    """Tiny tasks are in the child before it is their turn."""
+
+    async def quick(self, concurrency: int = 1, **how: Any) -> Processes:
+        """A pool whose tasks have been quick so far."""
+        pool = await self.start(concurrency, **how)
+        for child in pool._children:
+            child._mean_s = 0.00005
+        return pool
+
+    async def behind_a_slow_one(self, pool: Processes) -> tuple[Any, Any, list[Any], list[int]]:
+        """A task that does not end, three that wait behind it, and what came of them by then."""
+        given, running, _ = await self.begun(pool, "blocked")
+        came: list[int] = []
+        waiting = [delivery("add", 1, n) for n in range(3)]
+        fates = [pool.run(one) for one in waiting]
+        for one, fate in zip(waiting, fates, strict=True):
+            fate.addCallback(lambda verdict, token: (came.append(token), verdict)[1], one.lease)
+        return given, running, fates, came
+
+    @flow
+    async def test_none_before_some_were_quick(self) -> None:
+        pool = await self.start()
+        self.assertEqual(pool.ahead, 0)
+        running = pool.run(delivery("add", 1, 2))
+        self.assertEqual(pool.ahead, 0)
+        await running
+        for _ in range(64):
+            running = pool.run(delivery("add", 1, 2))
+            await running
+        pool.run(delivery("add", 1, 2))
+        self.assertGreater(pool.ahead, 2)
+
+    @flow
+    async def test_each_begins_when_the_one_before_has_ended(self) -> None:
+        pool = await self.quick()
+        given = [delivery("add", 1, n) for n in range(12)]
+        fates = [pool.run(one) for one in given]
+        self.assertEqual(
+            [(await fate).result for fate in fates], [b"%d" % (n + 1) for n in range(12)]
+        )
+        self.assertEqual(self.notes.begun, [one.lease for one in given[1:]])
+        self.assertGreater(self.notes.changes, 0)
+        self.assertEqual(pool._look is not None, True)
+
+    @flow
+    async def test_to_the_child_that_has_least(self) -> None:
+        pool = await self.quick(2)
+        for _ in range(2):
+            await self.begun(pool, "patient")
+            (self.folder / "patient").unlink()
+        for _ in range(4):
+            pool.run(delivery("add", 1, 2))
+        self.assertEqual([child.ahead for child in pool._children], [2, 2])
+
+    @flow
+    async def test_more_when_half_of_it_has_ended(self) -> None:
+        pool = await self.quick()
+        await self.begun(pool, "patient")
+        self.assertEqual(pool.ahead, 40)
+        for _ in range(20):
+            pool.run(delivery("add", 1, 2))
+        self.assertEqual(pool.ahead, 20)
+        pool.run(delivery("add", 1, 2))
+        self.assertEqual(pool.ahead, 0)
+
+    @flow
+    async def test_recalled(self) -> None:
+        pool = await self.quick()
+        given, running, fates, came = await self.behind_a_slow_one(pool)
+        pool.recall()
+        self.assertEqual(pool.ahead, 0)
+        for fate in fates:
+            self.assertIs(await fate, NOT_BEGUN)
+        self.assertEqual(came, sorted(came, reverse=True))
+        self.assertFalse(running.called)
+        pool.stop_task(given.lease, "timeout")
+        await running
+        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+
+    @flow
+    async def test_behind_one_that_takes_long_they_are_recalled(self) -> None:
+        pool = await self.quick()
+        _, running, fates, _ = await self.behind_a_slow_one(pool)
+        for fate in fates:
+            self.assertIs(await fate, NOT_BEGUN)
+        self.assertFalse(running.called)
+
+    @flow
+    async def test_a_recall_that_comes_too_late(self) -> None:
+        """The child has begun what the worker still takes for waiting."""
+        pool = await self.quick()
+        fates = [pool.run(delivery("add", 1, n)) for n in range(30)]
+        pool.recall()
+        verdicts = [await fate for fate in fates]
+        kept = [verdict for verdict in verdicts if verdict is not NOT_BEGUN]
+        self.assertEqual([v.result for v in kept], [b"%d" % (n + 1) for n in range(len(kept))])
+        self.assertEqual(verdicts[len(kept) :], [NOT_BEGUN] * (30 - len(kept)))
+        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+
+    @flow
+    async def test_a_crash_costs_only_the_task_that_ran(self) -> None:
+        pool = await self.quick()
+        first = pool.run(delivery("add", 1, 2))
+        killer = pool.run(delivery("die", int(signal.SIGKILL)))
+        fates = [pool.run(delivery("add", 1, n)) for n in range(3)]
+        self.assertEqual((await first).result, b"3")
+        self.assertEqual((await killer).error, "the worker's child process died (signal 9)")
+        for fate in fates:
+            self.assertIs(await fate, NOT_BEGUN)
+
+    @flow
+    async def test_one_that_prints_is_given_one_at_a_time(self) -> None:
+        pool = await self.quick()
+        await pool.run(delivery("say", "aloud"))
+        await self.until(lambda: pool._children[0]._aloud)
+        pool.run(delivery("add", 1, 2))
+        self.assertEqual(pool.ahead, 0)
+
+    @flow
+    async def test_no_more_than_it_may_run(self) -> None:
+        pool = await self.quick(recycle_after=3)
+        fates = [pool.run(delivery("pid"))]
+        self.assertEqual(pool.ahead, 2)
+        fates += [pool.run(delivery("pid")) for _ in range(2)]
+        self.assertEqual(pool.ahead, 0)
+        self.assertEqual(len({(await fate).result for fate in fates}), 1)
 
 
 class Dying(ChildrenCase):
