@@ -19,6 +19,7 @@ from taskqueue.core.leases import Holder
 from taskqueue.core.moments import Now
 from taskqueue.core.task import State
 from taskqueue.errors import TaskQueueError
+from taskqueue.frontends.session import _is_request_id
 from taskqueue.operations import typed
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.operations.views import view_delivery
@@ -110,6 +111,8 @@ def read_untyped(body: bytes) -> tuple[Any, list[Any]]:
     caller: Any = Caller()
     kind, header = decode(body)
     request_id = header.pop("id", None)
+    if request_id is not None and not _is_request_id(request_id):
+        raise AssertionError(request_id)
     operation = OPERATIONS[kind]
     answer, error = run(operation.run, caller, operation.form.parse(header))
     refused = getattr(answer, "header", {}).get("errors")
@@ -354,6 +357,8 @@ class TakesTheUsual(SynchronousTestCase):
         ]
         self.assertTaken(SUBMIT, {"tasks": items})
         self.assertTaken(SUBMIT, {"tasks": items, "common": {"type": "v", "priority": 255}})
+        for odd in ({"type": "u"}, {"queue": "q"}, {"priority": 0}):
+            self.assertTaken(SUBMIT, {"tasks": [{}, odd], "common": {"type": "v"}})
 
     def test_nothingAtAll(self) -> None:
         self.assertTaken(SUBMIT, {"tasks": []})
@@ -375,6 +380,64 @@ class TakesTheUsual(SynchronousTestCase):
         ]
         self.assertTaken(RESULT, {"id": 1, "results": told})
         self.assertTaken(RESULT, {"results": [{**delivery, "status": "cancelled"}]})
+
+
+class LeavesTheRest(SynchronousTestCase):
+    """What needs care, or is wrong, is left to the untyped operations."""
+
+    def assertLeft(self, kind: MessageType, **header: Any) -> None:
+        self.assertIsNone(read_typed(encode(kind, header)[4:]), header)
+
+    def test_ids_of_requests(self) -> None:
+        empty: dict[MessageType, dict[str, Any]] = {
+            SUBMIT: {"tasks": []},
+            CLAIM: {},
+            RESULT: {"results": []},
+        }
+        for kind, header in empty.items():
+            for wrong in (-1, 2**53, 1.5, "a" * 65, True, []):
+                self.assertLeft(kind, id=wrong, **header)
+
+    def test_submissions(self) -> None:
+        task = {"type": "t"}
+        for items in (
+            [task] * 5,
+            [{**task, "payload": bytes(101)}],
+            [{**task, "id": UUID.upper()}],
+            [{**task, "max_retries": 1}],
+            [{**task, "type": None}],
+            [{}],
+        ):
+            self.assertLeft(SUBMIT, tasks=items)
+        for common in (
+            {"run_in_s": 1},
+            {"expires_in_s": None},
+            {"id": UUID},
+            {"headers": {"a": "b" * 1024}},
+            {"nothing": 1},
+        ):
+            self.assertLeft(SUBMIT, tasks=[task], common=common)
+
+    def test_claims(self) -> None:
+        for wrong in ({"queues": ["a b"]}, {"types": ["a\n"]}, {"limit": 0}, {"wait_s": -1}):
+            self.assertLeft(CLAIM, **wrong)
+
+    def test_results(self) -> None:
+        told = {"task": UUID, "lease": 1, "status": "completed"}
+        for results in (
+            [told] * 5,
+            [{**told, "result": bytes(101)}],
+            [{**told, "task": UUID.upper()}],
+            [{**told, "status": "failed", "result": b"a"}],
+            [{**told, "status": "pending"}],
+            [{**told, "error": "a" * 65_537}],
+        ):
+            self.assertLeft(RESULT, results=results)
+
+    def test_headers_that_are_too_long(self) -> None:
+        padded = b'\x02{"limit":1' + b" " * 4_194_304 + b"}"
+        self.assertIsNone(read_typed(padded))
+        self.assertIsNotNone(read_typed(padded.replace(b" " * 100, b"")))
 
 
 class Ids(SynchronousTestCase):
