@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
-from taskqueue.core.lanes import Queue
+from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
-from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, tier_of
+from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, Task, tier_of
 from taskqueue.core.unique import holds
 
 
@@ -49,9 +49,11 @@ def _audit_totals(ledger: Ledger) -> Iterator[str]:
 
 def _audit_places(ledger: Ledger) -> Iterator[str]:
     """Each live task stands in the one place that its state says."""
+    lanes = [lane for queue in ledger.queues.values() for lane in queue.lanes.values()]
+    ready = {(lane, task.seq) for lane in lanes for task in _standing_in(lane)}
     for task in ledger.tasks.values():
         places = {
-            State.PENDING: task.lane.ready.get(task.key) is task,
+            State.PENDING: (task.lane, task.seq) in ready,
             State.SCHEDULED: ledger.delayed.tasks.get(task.seq) is task,
             State.FAILED: ledger.delayed.tasks.get(task.seq) is task,
             State.BLOCKED: bool(ledger.dependencies.missing(task)),
@@ -61,17 +63,23 @@ def _audit_places(ledger: Ledger) -> Iterator[str]:
             yield f"{task!r} has ended but counts as live"
         elif not places[task.state]:
             yield f"{task!r} is not where its state says"
-        if task.state is not State.PENDING and task.key in task.lane.ready:
+        if task.state is not State.PENDING and (task.lane, task.seq) in ready:
             yield f"{task!r} stands in its lane"
         if task.state is not State.IN_PROGRESS and task.lease is not None:
             yield f"{task!r} has a lease"
         expires = task.state in WAITING and task.expires_at is not None
         if expires and ledger.expiring.tasks.get(task.seq) is not task:
             yield f"{task!r} will not expire"
-    ready = sum(len(ln.ready) for q in ledger.queues.values() for ln in q.lanes.values())
     pending = sum(task.state is State.PENDING for task in ledger.tasks.values())
-    if ready != pending:
-        yield f"{pending} tasks are pending, {ready} stand in lanes"
+    standing = sum(lane.size for lane in lanes)
+    if not standing == pending == len(ready):
+        yield f"{pending} tasks are pending, {len(ready)} stand in lanes, which count {standing}"
+
+
+def _standing_in(lane: Lane) -> list[Task]:
+    """The tasks in a lane, but for those that have ended."""
+    lined = [task for line in lane.lines.values() for task in line if task is not None]
+    return [*(task for task in lined if task.state < FIRST_ENDED), *lane.returned.values()]
 
 
 def _audit_leases(ledger: Ledger) -> Iterator[str]:
@@ -109,9 +117,7 @@ def _audit_dependencies(ledger: Ledger) -> Iterator[str]:
 
 def _audit_moments(ledger: Ledger) -> Iterator[str]:
     """Each moment that will come stands in its heap, not later than it comes."""
-    watched: dict[int, float] = {}
-    for deadline, token in ledger.leases._deadlines:
-        watched[token] = min(deadline, watched.get(token, deadline))
+    watched = ledger.leases.watched()
     for token, lease in ledger.leases.by_token.items():
         if token not in watched or watched[token] > lease.ends_at:
             yield f"the end of lease {token} on {lease.task!r} comes too late"
@@ -172,11 +178,34 @@ def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:
                 )
         if any(count < 0 for count in lane.counts):
             yield f"lane {queue.name}/{lane.type}: a count is negative: {lane.counts}"
-        if lane.heap and lane.heap[0] != min(lane.ready, default=None):
-            yield f"lane {queue.name}/{lane.type}: its first task is not first"
-        if bool(lane.ready) != (queue.busy.get(lane.type) is lane):
+        yield from _audit_lines(lane, f"lane {queue.name}/{lane.type}")
+        if bool(lane.size) != (queue.busy.get(lane.type) is lane):
             yield f"lane {queue.name}/{lane.type}: busy or not, the queue does not know it"
     heads = {(key, lane.type) for key, lane in queue._heads}
     for lane in queue.busy.values():
-        if (lane.heap[0], lane.type) not in heads:
+        if (lane.head, lane.type) not in heads:
             yield f"lane {queue.name}/{lane.type}: not among the lanes that are looked at"
+
+
+def _audit_lines(lane: Lane, name: str) -> Iterator[str]:
+    """Whoever is in a lane stands in order, and the first is known to be first."""
+    keys = [task.key for task in _standing_in(lane)]
+    if lane.head != min(keys, default=None):
+        yield f"{name}: its first task is not first"
+    leftovers = 0
+    for priority, line in lane.lines.items():
+        lined = [task for task in line[line.gone :] if task is not None]
+        leftovers += sum(task.state >= FIRST_ENDED for task in lined)
+        seqs = [task.seq for task in lined]
+        if seqs != sorted(seqs) or any(task.priority != priority for task in lined):
+            yield f"{name}: priority {priority} is out of order"
+        if any(line[: line.gone]) or len(lined) + line.gone != len(line):
+            yield f"{name}: priority {priority} has gaps"
+        elif not lined or lined[0].state is not State.PENDING:
+            yield f"{name}: the first of priority {priority} is not ready"
+    if leftovers != lane.leftovers:
+        yield f"{name}: {lane.leftovers} leftovers, recounted {leftovers}"
+    if not lane.lines.keys() <= {-priority for priority in lane._priorities}:
+        yield f"{name}: its priorities are {lane._priorities}"
+    if any(key != task.key or key not in lane._keys for key, task in lane.returned.items()):
+        yield f"{name}: a task that came back is not where its key says"

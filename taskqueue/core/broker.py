@@ -4,11 +4,11 @@ The broker: the ledger and its desks, put together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from taskqueue.core.control import Control
-from taskqueue.core.delivery import Desk
+from taskqueue.core.desk import Desk
 from taskqueue.core.intake import Intake
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.periodic import NextTick, Periodics, next_multiple
@@ -37,13 +37,15 @@ class Broker:
         random: Random,
         new_id: Callable[[], str],
         next_tick: NextTick = next_multiple,
+        new_ids: Callable[[int], Sequence[str]] | None = None,
     ) -> None:
         """
         @param random: the source of jitter.
         @param new_id: gives an id that no task has had.
+        @param new_ids: gives so many of them, at less cost than one by one.
         @param next_tick: when periodic tasks are due.
         """
-        self.ledger = Ledger(policy, random, new_id)
+        self.ledger = Ledger(policy, random, new_id, new_ids)
         self.intake = Intake(self.ledger)
         self.desk = Desk(self.ledger)
         self.control = Control(self.ledger, self.desk)

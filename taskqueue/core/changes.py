@@ -10,13 +10,13 @@ the stored state is always a state that the core was in between two commands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from taskqueue.core.task import NO_PAST, State, Task, TaskOptions, Unique
+
 if TYPE_CHECKING:
-    from taskqueue.core.leases import Lease
     from taskqueue.core.periodic import PeriodicRow
-    from taskqueue.core.task import State, Task, TaskOptions, Unique
 
 
 class TaskRow(NamedTuple):
@@ -192,42 +192,66 @@ def empty_batch(next_seq: int = 1) -> Batch:
 
 def row_of(task: Task) -> TaskRow:
     """The task as it stands now, with its payload as far as it is in memory."""
-    lane, lease = task.lane, task.lease
-    return TaskRow(
-        task.seq,
-        task.id,
-        lane.queue.name,
-        lane.type,
-        task.priority,
-        task.submitted_at,
-        task.expires_at,
-        task.options,
-        task.headers,
-        task.depends_on,
-        task.unique,
-        task.payload,
-        *_changing(task, lease),
+    lane, extras = task.lane, task.extras
+    return _new(
+        TaskRow,
+        (
+            task.seq,
+            task.id,
+            lane.queue.name,
+            lane.type,
+            task.priority,
+            task.submitted_at,
+            extras.expires_at,
+            task.options,
+            extras.headers,
+            extras.depends_on,
+            extras.unique,
+            task.payload,
+            *(_AT_FIRST if _is_new(task) else _changing(task)[1:]),
+        ),
     )
 
 
-def _changing(task: Task, lease: Lease | None) -> tuple[Any, ...]:
-    """The columns that L{TaskRow} and L{TaskUpdate} share, in their order."""
+def _is_new(task: Task) -> bool:
+    """Whether it waits to be claimed for the first time, at once."""
+    return task.past is NO_PAST and task.state is State.PENDING and task.extras.run_at is None
+
+
+def _update_of(task: Task) -> TaskUpdate:
+    return _new(TaskUpdate, _changing(task))
+
+
+def _changing(task: Task) -> tuple[Any, ...]:
+    """The columns of a L{TaskUpdate}; a L{TaskRow} ends with all but the first."""
+    past, lease = task.past, task.lease
     return (
-        int(task.state),
-        task.run_at,
-        task.attempt,
-        task.failures,
-        task.losses,
-        task.token,
-        task.worker,
+        task.seq,
+        _NUMBERS[task.state],
+        task.extras.run_at,
+        past.attempt,
+        past.failures,
+        past.losses,
+        past.token,
+        past.worker,
         0 if lease is None else lease.holder.incarnation,
         None if lease is None else lease.lease_s,
-        task.claimed_at,
-        task.ended_at,
-        task.cancel_requested,
-        task.error,
-        task.result,
+        past.claimed_at,
+        past.ended_at,
+        past.cancel_requested,
+        past.error,
+        past.result,
     )
+
+
+#: How the row of a task ends that L{_is_new}.
+_AT_FIRST = (int(State.PENDING), None, 0, 0, 0, 0, None, 0, None, None, None, False, None, None)
+
+#: By L{State}: an enumeration's member is no plain integer, and to convert it costs more.
+_NUMBERS = tuple(map(int, State))
+
+#: Makes a named tuple of a plain one, without a call of a Python function.
+_new = tuple.__new__
 
 
 class Changes:
@@ -239,6 +263,7 @@ class Changes:
 
     __slots__ = (
         "_history",
+        "_new",
         "_periodics",
         "_queues",
         "_removed",
@@ -248,6 +273,7 @@ class Changes:
     )
 
     def __init__(self) -> None:
+        self._new: list[Task] = []
         self._tasks: dict[int, Task] = {}
         self._history: list[HistoryRow] = []
         self._queues: dict[str, QueueRow] = {}
@@ -259,6 +285,7 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(
             self._tasks
+            or self._new
             or self._queues
             or self._periodics
             or self._removed
@@ -267,11 +294,21 @@ class Changes:
         )
 
     def __len__(self) -> int:
-        return len(self._tasks) + len(self._history) + len(self._removed)
+        return len(self._new) + len(self._tasks) + len(self._history) + len(self._removed)
+
+    def enter(self, tasks: Iterable[Task]) -> None:
+        """These tasks are new: the store has none with their C{seq}."""
+        self._new.extend(tasks)
+
+    def enter_again(self, task: Task) -> None:
+        """C{task} takes the place of one that the store has, as a whole."""
+        self._tasks.pop(task.seq, None)
+        self._new.append(task)
 
     def touch(self, task: Task) -> None:
-        """C{task} is new, or has changed."""
-        self._tasks[task.seq] = task
+        """C{task} has changed."""
+        if task.stored:
+            self._tasks[task.seq] = task
 
     def record(self, row: HistoryRow) -> None:
         """Something happened that a task's row alone does not tell."""
@@ -300,14 +337,10 @@ class Changes:
         @return: what to store, and the tasks that ended, whose outcome may be
             told once it is stored.
         """
-        inserts: list[TaskRow] = []
-        updates: list[TaskUpdate] = []
-        for task in self._tasks.values():
-            if task.stored:
-                updates.append(TaskUpdate(task.seq, *_changing(task, task.lease)))
-            else:
-                task.stored = True
-                inserts.append(row_of(task))
+        inserts = list(map(row_of, self._new))
+        for task in self._new:
+            task.stored = True
+        updates = list(map(_update_of, self._tasks.values()))
         batch = Batch(
             inserts,
             updates,

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from taskqueue.core.changes import QueueRow, TaskRow, row_of
-from taskqueue.core.delivery import Desk
+from taskqueue.core.desk import Desk
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
@@ -92,7 +92,8 @@ class Control:
         task.stored = False  # as a whole: updates carry neither options nor expiry
         task.lane.counters.revived += 1
         missing = unfinished(task, ledger)
-        ledger.enter(task, State.BLOCKED if missing else State.PENDING)
+        ledger.know(task, State.BLOCKED if missing else State.PENDING)
+        ledger.changes.enter_again(task)
         if task.unique is not None and holds(task, now.wall):
             ledger.keys.take(task)
         if missing:
@@ -196,7 +197,7 @@ class Control:
         """
         queue = self._known_queue(name)
         ledger = self._ledger
-        waiting = chain.from_iterable(lane.ready.values() for lane in queue.lanes.values())
+        waiting = chain.from_iterable(queue.lanes.values())
         doomed: list[Task] = list(islice(waiting, limit))
         if len(doomed) < limit and queue.depth > len(doomed):
             others = (

@@ -30,11 +30,11 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, amount: float) -> None:
-        """Count one amount; a negative one (the clock was set) counts as 0."""
-        self.counts[bisect_left(self.bounds, amount)] += 1
+    def observe(self, amount: float, times: int = 1) -> None:
+        """Count an amount so many times; a negative one (the clock was set) counts as 0."""
+        self.counts[bisect_left(self.bounds, amount)] += times
         if amount > 0:
-            self.total += amount
+            self.total += amount * times
 
     def add(self, other: Histogram) -> None:
         """Count all that C{other}, which has the same bounds, counted."""

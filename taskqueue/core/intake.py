@@ -80,6 +80,9 @@ class Accepted(NamedTuple):
     existing: bool = False
 
 
+_new_answer = tuple.__new__  # without a call of a Python function
+
+
 class Intake:
     """The desk at which tasks are submitted."""
 
@@ -117,6 +120,9 @@ class Intake:
             an L{UnknownDependency}, L{DependencyCycle}, L{QueueFull} or
             L{BadRequest}.
         """
+        plain = self._submit_plain(items, now, stored)
+        if plain is not None:
+            return plain
         answers: list[Accepted | TaskQueueError | None] = [None] * len(items)
         order: Sequence[int] = range(len(items))
         edges = {i: item.depends_on for i, item in enumerate(items) if item.depends_on}
@@ -140,6 +146,63 @@ class Intake:
                 instead[item.id] = answer.id
                 stored = {**stored, answer.id: answer.state}
         return answers  # type: ignore[return-value]  # every position was filled
+
+    def _submit_plain(
+        self, items: Sequence[Submission], now: Now, stored: Mapping[str, State]
+    ) -> list[Accepted | TaskQueueError] | None:
+        """
+        Submit a batch of new tasks that differ in their payloads, headers and
+        priorities only, and can run at once: all in one go.
+
+        @return: what L{submit} does; C{None}, and nothing is done, where this is
+            no such batch, or not all of it can be accepted.
+        """
+        if not items:
+            return None
+        ids = self._plain_ids(items, stored)
+        if ids is None:
+            return None
+        ledger, first = self._ledger, items[0]
+        queue = ledger.queue(first.queue)
+        try:
+            check_options(first.options, ledger.policy)
+            self._check_room(queue, sum([len(item.payload) for item in items]), len(items))
+        except TaskQueueError:
+            return None
+        lane, seq, options, wall = queue.lane(first.type), ledger.next_seq, first.options, now.wall
+        tasks: list[Task] = []
+        for task_id, item in zip(ids, items, strict=True):
+            task = Task(task_id, seq, lane, item.priority, item.payload, wall, options)
+            if item.headers is not None:
+                task.headers = item.headers
+            tasks.append(task)
+            seq += 1
+        ledger.next_seq = seq
+        lane.counters.submitted += len(tasks)
+        ledger.enter_ready(tasks)
+        return [_new_answer(Accepted, (task_id, State.PENDING, False)) for task_id in ids]
+
+    def _plain_ids(
+        self, items: Sequence[Submission], stored: Mapping[str, State]
+    ) -> Sequence[str] | None:
+        """The ids of the tasks, or C{None} where L{_submit_plain} is not for these items."""
+        ledger, ids = self._ledger, [item.id for item in items]
+        tasks, ended, none_given = ledger.tasks, ledger.ended, True
+        lane = items[0].type, items[0].queue, items[0].options
+        for task_type, _, queue, _, own_id, run_at, expires_at, options, _, on, key, _, _ in items:
+            if own_id is not None:
+                none_given = False
+                if own_id in tasks or own_id in ended or own_id in stored:
+                    return None
+            if not (run_at is None and expires_at is None and key is None) or on:
+                return None
+            if (task_type, queue, options) != lane:
+                return None
+        if none_given:
+            return ledger.new_ids(len(ids))
+        if None in ids or len(set(ids)) < len(ids):
+            return None
+        return ids  # type: ignore[return-value]  # none is None
 
     def _submit(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted:
         known = self._known(item, now, stored)
@@ -188,10 +251,14 @@ class Intake:
             item.options,
         )
         ledger.next_seq += 1
-        task.run_at = item.run_at
-        task.expires_at = item.expires_at
-        task.headers = item.headers
-        task.depends_on = item.depends_on
+        if item.run_at is not None:
+            task.run_at = item.run_at
+        if item.expires_at is not None:
+            task.expires_at = item.expires_at
+        if item.headers is not None:
+            task.headers = item.headers
+        if item.depends_on:
+            task.depends_on = item.depends_on
         if item.unique is not None:
             for_s = item.unique_for_s
             ends_at = None if for_s is None else now.wall + for_s
@@ -239,18 +306,19 @@ class Intake:
                 failed = f"dependency {dependency} ended as {state.word}"
         return missing, failed
 
-    def _check_room(self, queue: Queue, size: int) -> None:
+    def _check_room(self, queue: Queue, size: int, count: int = 1) -> None:
         """
+        @param size: payload bytes of C{count} tasks.
         @raises QueueFull: a bound would be passed.
         """
         ledger, policy = self._ledger, self._ledger.policy
-        if queue.bound is not None and queue.depth >= queue.bound:
+        if queue.bound is not None and queue.depth + count > queue.bound:
             raise QueueFull(
                 f"queue {queue.name!r} has {queue.depth} waiting tasks, its bound is {queue.bound}",
                 retry_after_s=RETRY_AFTER_S,
                 queue=queue.name,
             )
-        if ledger.depth >= policy.depth_threshold:
+        if ledger.depth + count > policy.depth_threshold:
             raise QueueFull(
                 f"the broker has {ledger.depth} waiting tasks, its bound "
                 f"(queue_depth_threshold) is {policy.depth_threshold}",

@@ -1,25 +1,67 @@
 """
 Lanes and queues: which ready task is next.
 
-A lane holds the ready tasks of one (queue, type).  Each lane is a heap of
-order keys beside a dictionary of the tasks by key: the dictionary says what is
-ready, the heap in which order, and a key in the heap without a task in the
-dictionary is a leftover to skip.  So taking a task out of the middle (cancel,
-expiry) is one dictionary removal; the heap is rebuilt only when leftovers
-outnumber tasks, which keeps every operation at amortised O(log n).
+A lane holds the ready tasks of one (queue, type): for each priority a line, in
+the order of submission.  A task that comes back (a retry, a lost lease), or
+became ready later than one that was submitted after it, does not belong at the
+end of its line: such tasks stand beside the lines, in a heap of order keys and a
+dictionary by key.  Whichever of the two has the smaller key is next.
+
+Nothing is searched: a task that ends while it waits (cancel, expiry) stays in
+its line as a leftover, which is skipped when its turn comes; where leftovers
+outnumber tasks, they are swept out.  So putting in and taking out cost the same
+however many tasks wait (but for the heap's logarithm, and for the number of
+priorities in use).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
 
 from taskqueue.core.counters import Counters
 from taskqueue.core.policy import QueuePolicy
-from taskqueue.core.task import State, Task
+from taskqueue.core.task import State, Task, order_key
 
-#: Heaps shorter than this are not worth compacting.
+#: Heaps and lines shorter than this are not worth compacting.
 _SMALL = 64
+
+_PENDING = State.PENDING
+
+
+class Line(list["Task | None"]):
+    """
+    Tasks of one priority, first come first.
+
+    @ivar gone: how many at the front were taken; C{None} stands for each.
+    """
+
+    __slots__ = ("gone",)
+
+    def __init__(self, tasks: Sequence[Task] = ()) -> None:
+        super().__init__(tasks)
+        self.gone = 0
+
+    def take(self, limit: int) -> list[Task]:
+        """Take out the first C{limit}, or all there are, leftovers among them."""
+        start, end = self.gone, min(self.gone + limit, len(self))
+        taken = self[start:end]
+        self[start:end] = [None] * (end - start)
+        if end > _SMALL and end * 2 > len(self):
+            del self[:end]
+            end = 0
+        self.gone = end
+        return taken  # type: ignore[return-value]  # only what was taken is None
+
+    @property
+    def first(self) -> Task:
+        """The first that was not taken; there must be one."""
+        return self[self.gone]  # type: ignore[return-value]  # only what was taken is None
+
+    def ready(self) -> list[Task]:
+        """Those that wait."""
+        return [task for task in self if task is not None and task.state is _PENDING]
 
 
 class Lane:
@@ -28,50 +70,193 @@ class Lane:
 
     @ivar counts: tasks of this lane by L{State}; of ended states: how many are
         still kept in the store.
-    @ivar heap: order keys; C{heap[0]} is always the key of a ready task.
+    @ivar size: how many are ready.
+    @ivar head: the order key of the first ready task, C{None} where there is none.
+    @ivar lines: by priority; the first of each is ready.
+    @ivar leftovers: tasks in C{lines} that have ended.
+    @ivar returned: the tasks beside the lines, by order key, in the order in
+        which they became ready.
     """
 
-    __slots__ = ("counters", "counts", "heap", "queue", "ready", "type")
+    __slots__ = (
+        "_keys",
+        "_priorities",
+        "counters",
+        "counts",
+        "head",
+        "leftovers",
+        "lines",
+        "queue",
+        "returned",
+        "size",
+        "type",
+    )
 
     def __init__(self, queue: Queue, task_type: str) -> None:
         self.queue = queue
         self.type = task_type
-        self.heap: list[int] = []
-        self.ready: dict[int, Task] = {}
+        self.lines: dict[int, Line] = {}
+        self._priorities: list[int] = []  # a heap of those of the lines, negated, and leftovers
+        self.returned: dict[int, Task] = {}
+        self._keys: list[int] = []  # a heap of those of the returned, and leftovers
+        self.size = 0
+        self.head: int | None = None
+        self.leftovers = 0
         self.counts = [0] * len(State)
         self.counters = Counters()
 
+    def __iter__(self) -> Iterator[Task]:
+        """The ready tasks, in no order."""
+        for line in self.lines.values():
+            yield from line.ready()
+        yield from self.returned.values()
+
+    def longest_ready(self) -> list[Task]:
+        """Of each line, and of the tasks beside them, the one that became ready first."""
+        firsts = [line[line.gone] for line in self.lines.values()]
+        firsts += islice(self.returned.values(), 1)
+        return firsts  # type: ignore[return-value]  # only what was taken is None
+
     def push(self, task: Task) -> None:
         """Put a task in at its place in line."""
-        key = task.key
-        heap = self.heap
-        self.ready[key] = task
-        heappush(heap, key)
-        if heap[0] == key:
+        priority = task.priority
+        key = order_key(priority, task.seq)
+        line = self.lines.get(priority)
+        if line is None:
+            self._open(priority, Line((task,)))
+        elif (last := line[-1]) is not None and last.seq < task.seq:
+            line.append(task)
+        else:
+            self.returned[key] = task
+            heappush(self._keys, key)
+        self.size += 1
+        if self.head is None or key < self.head:
+            self.head = key
             self.queue.head_changed(self)
 
-    def pop(self) -> Task:
-        """Take the first task out; the lane must not be empty."""
-        task = self.ready.pop(heappop(self.heap))
-        self._prune()
-        return task
+    def extend(self, tasks: Sequence[Task]) -> None:
+        """
+        Put in tasks of one priority, each later in line than any task before.
+        """
+        first = tasks[0]
+        line = self.lines.get(first.priority)
+        if line is None:
+            self._open(first.priority, Line(tasks))
+        else:
+            line.extend(tasks)
+        self.size += len(tasks)
+        key = order_key(first.priority, first.seq)
+        if self.head is None or key < self.head:
+            self.head = key
+            self.queue.head_changed(self)
+
+    def _open(self, priority: int, line: Line) -> None:
+        self.lines[priority] = line
+        heappush(self._priorities, -priority)
+        if len(self._priorities) > 2 * len(self.lines) + _SMALL:
+            self._priorities = [-known for known in self.lines]
+            heapify(self._priorities)
+
+    def take(self, limit: int) -> list[Task]:
+        """
+        Take out the first C{limit} tasks, or all there are, in order.  Whoever
+        calls this tells the queue that the head has changed.
+        """
+        found: list[Task] = []
+        while self.size and len(found) < limit:
+            if self.returned:
+                taken = [self._take_one()]
+            else:
+                taken = self._take_run(limit - len(found))
+            self.size -= len(taken)
+            found += taken
+        self._find_head()
+        return found
+
+    def _take_run(self, limit: int) -> list[Task]:
+        """From the first line only; none where it had but leftovers."""
+        while -self._priorities[0] not in self.lines:
+            heappop(self._priorities)
+        priority = -self._priorities[0]
+        line = self.lines[priority]
+        taken = line.take(limit)
+        self._skip(line, priority)
+        if self.leftovers:
+            ready = [task for task in taken if task.state is _PENDING]
+            self.leftovers -= len(taken) - len(ready)
+            return ready
+        return taken
+
+    def _take_one(self) -> Task:
+        """Of the first of the lines and the first of the returned, the first."""
+        self._find_head()
+        task = self.returned.pop(self.head, None)  # type: ignore[arg-type]  # there is one
+        if task is not None:
+            heappop(self._keys)
+            return task
+        return self._take_run(1)[0]
+
+    def _skip(self, line: Line, priority: int) -> None:
+        """Skip the leftovers at the front of a line; give up one without a ready task."""
+        while line.gone < len(line):
+            if line.first.state is _PENDING:
+                return
+            line.take(1)
+            self.leftovers -= 1
+        del self.lines[priority]
+
+    def _find_head(self) -> None:
+        """Note which task is first."""
+        if not self.size:
+            self.lines.clear()
+            self._priorities.clear()
+            self._keys.clear()
+            self.leftovers = 0
+            self.head = None
+            return
+        priorities, lines, keys = self._priorities, self.lines, self._keys
+        while priorities and -priorities[0] not in lines:
+            heappop(priorities)
+        while keys and keys[0] not in self.returned:
+            heappop(keys)
+        head = keys[0] if keys else None
+        if priorities:
+            first = lines[-priorities[0]].first
+            key = order_key(first.priority, first.seq)
+            if head is None or key < head:
+                head = key
+        self.head = head
 
     def discard(self, task: Task) -> None:
-        """Take one task out, wherever it stands; harmless if it was taken already."""
-        if self.ready.pop(task.key, None) is None:
+        """
+        Take out a task that has ended, wherever it stands; harmless if it was
+        taken already.
+        """
+        key = order_key(task.priority, task.seq)
+        if self.head is None or key < self.head:
             return
-        if self.heap[0] == task.key:
-            self._prune()
+        self.size -= 1
+        if self.returned.pop(key, None) is None:
+            self.leftovers += 1
+            line = self.lines[task.priority]
+            if line.first is task:
+                self._skip(line, task.priority)
+        if key == self.head:
+            self._find_head()
             self.queue.head_changed(self)
-        elif len(self.heap) > 2 * len(self.ready) + _SMALL:
-            self.heap = list(self.ready)
-            heapify(self.heap)
+        elif len(self._keys) > 2 * len(self.returned) + _SMALL:
+            self._keys = list(self.returned)
+            heapify(self._keys)
+        if self.leftovers > self.size + _SMALL:
+            self._sweep()
 
-    def _prune(self) -> None:
-        """Drop leftovers from the head of the heap."""
-        heap, ready = self.heap, self.ready
-        while heap and heap[0] not in ready:
-            heappop(heap)
+    def _sweep(self) -> None:
+        """Drop all leftovers from the lines."""
+        ready = {priority: Line(line.ready()) for priority, line in self.lines.items()}
+        self.lines = {priority: line for priority, line in ready.items() if line}
+        self._priorities = [-priority for priority in self.lines]
+        heapify(self._priorities)
+        self.leftovers = 0
 
 
 class Queue:
@@ -132,15 +317,14 @@ class Queue:
 
     def head_changed(self, lane: Lane) -> None:
         """A lane has another first task, or none any more."""
-        if not lane.heap:
+        if lane.head is None:
             self.busy.pop(lane.type, None)
             return
         self.busy[lane.type] = lane
         heads = self._heads
-        heappush(heads, (lane.heap[0], lane))
+        heappush(heads, (lane.head, lane))
         if len(heads) > 2 * len(self.busy) + _SMALL:
-            self._heads = [(busy.heap[0], busy) for busy in self.busy.values()]
-            heapify(self._heads)
+            self._heads = _heads_of(self.busy.values())
 
     def take(self, types: Collection[str] | None, limit: int) -> list[Task]:
         """
@@ -165,21 +349,20 @@ class Queue:
         return [lane for name, lane in busy.items() if name in types]
 
     def _take_from(self, lane: Lane, limit: int) -> list[Task]:
-        tasks = [lane.pop() for _ in range(min(limit, len(lane.ready)))]
+        tasks = lane.take(limit)
         self.head_changed(lane)
         return tasks
 
     def _take_merged(self, lanes: list[Lane], limit: int) -> list[Task]:
-        heads = [(lane.heap[0], lane) for lane in lanes]
-        heapify(heads)
+        heads = _heads_of(lanes)
         tasks: list[Task] = []
         touched: dict[str, Lane] = {}
         while heads and len(tasks) < limit:
             lane = heads[0][1]
-            tasks.append(lane.pop())
+            tasks += lane.take(1)
             touched[lane.type] = lane
-            if lane.heap:
-                heapreplace(heads, (lane.heap[0], lane))
+            if lane.head is not None:
+                heapreplace(heads, (lane.head, lane))
             else:
                 heappop(heads)
         for lane in touched.values():
@@ -192,13 +375,20 @@ class Queue:
         tasks: list[Task] = []
         while heads and len(tasks) < limit:
             key, lane = heads[0]
-            if not lane.heap or lane.heap[0] != key:
+            if lane.head != key:
                 heappop(heads)
                 continue
-            tasks.append(lane.pop())
-            if lane.heap:
-                heapreplace(heads, (lane.heap[0], lane))
+            tasks += lane.take(1 if len(heads) > 1 else limit - len(tasks))
+            if lane.size:
+                heapreplace(heads, (lane.head, lane))
             else:
                 heappop(heads)
                 del self.busy[lane.type]
         return tasks
+
+
+def _heads_of(lanes: Collection[Lane]) -> list[tuple[int, Lane]]:
+    """A heap of the first order keys of lanes that have one."""
+    heads = [(lane.head, lane) for lane in lanes if lane.head is not None]
+    heapify(heads)
+    return heads

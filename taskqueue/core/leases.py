@@ -3,14 +3,19 @@ Leases: who may finish which delivery, and until when.
 
 A holder that sends heartbeats renews all its leases at once by one number, the
 moment of its newest heartbeat; a lease's own deadline matters where it is
-later.  The heap holds each lease once, at a deadline that may be outdated:
-when it comes up, the true deadline is worked out, and the lease goes back into
-the heap if that is still ahead.  So a heartbeat costs the same for a worker with
-one lease and with a thousand.
+later.  Each lease is watched at a deadline that may be outdated: when that comes,
+the true one is worked out, and the lease is watched anew if it is still ahead.
+So a heartbeat costs the same for a worker with one lease and with a thousand.
+
+Leases of one length end in the order in which they were given: they are watched
+in a line, which costs less than a heap.  Whatever does not fit into a line (it was
+watched anew, shortened, or found by a restart, or there are many lengths)
+stands in a heap.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -20,8 +25,11 @@ from taskqueue.core.task import Task
 if TYPE_CHECKING:
     from taskqueue.core.waiting import Claim
 
-#: Heaps shorter than this are not worth compacting.
+#: Heaps and lines shorter than this are not worth compacting.
 _SMALL = 1024
+
+#: So many lengths of leases have lines.
+MOST_LINES = 16
 
 
 class Holder:
@@ -56,10 +64,11 @@ class Lease:
 
     @ivar deadline: monotonic moment; the holder's renewals may move the true
         one further.
+    @ivar watched_at: the deadline at first, by which it stands in a line.
     @ivar progress: the newest report of the worker, as JSON-able value.
     """
 
-    __slots__ = ("deadline", "holder", "lease_s", "progress", "task", "token")
+    __slots__ = ("deadline", "holder", "lease_s", "progress", "task", "token", "watched_at")
 
     def __init__(
         self, task: Task, token: int, holder: Holder, lease_s: float, deadline: float
@@ -68,8 +77,13 @@ class Lease:
         self.token = token
         self.holder = holder
         self.lease_s = lease_s
-        self.deadline = deadline
+        self.deadline = self.watched_at = deadline
         self.progress: Any = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been ended."""
+        return self.task.lease is not self
 
     @property
     def ends_at(self) -> float:
@@ -81,10 +95,11 @@ class Lease:
 class Leases:
     """All leases, by token and by deadline."""
 
-    __slots__ = ("_deadlines", "by_token")
+    __slots__ = ("_deadlines", "_lines", "by_token")
 
     def __init__(self) -> None:
         self.by_token: dict[int, Lease] = {}
+        self._lines: dict[float, deque[Lease]] = {}
         self._deadlines: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -96,9 +111,20 @@ class Leases:
         """Give C{holder} the lease named C{token} on C{task}."""
         lease = Lease(task, token, holder, lease_s, deadline)
         task.lease = self.by_token[token] = holder.leases[token] = lease
-        if task.cancel_requested:  # before a restart
+        if task.past.cancel_requested:  # before a restart
             holder.to_cancel[token] = lease
-        self._watch(lease)
+        line = self._lines.get(lease_s)
+        if line is None:
+            if len(self._lines) >= MOST_LINES:
+                self._watch(lease)
+                return lease
+            line = self._lines[lease_s] = deque()
+        elif deadline < line[-1].watched_at:
+            self._watch(lease)
+            return lease
+        line.append(lease)
+        if len(line) > 2 * len(self.by_token) + _SMALL:
+            self._lines[lease_s] = deque(one for one in line if not one.is_over)
         return lease
 
     def extend(self, lease: Lease, lease_s: float, deadline: float) -> None:
@@ -119,17 +145,22 @@ class Leases:
 
     def end(self, lease: Lease) -> None:
         """The lease is over, for whatever reason."""
-        del self.by_token[lease.token]
-        del lease.holder.leases[lease.token]
-        if lease.task.cancel_requested:
-            del lease.holder.to_cancel[lease.token]
-        lease.task.lease = None
+        task, token = lease.task, lease.token
+        del self.by_token[token]
+        del lease.holder.leases[token]
+        if task.past.cancel_requested:
+            del lease.holder.to_cancel[token]
+        task.lease = None
 
     def next_expired(self, mono: float) -> Lease | None:
         """
         A lease whose end has come, C{None} when there is none.  The caller ends
         it: it is not found a second time.
         """
+        for lease_s in list(self._lines):
+            lease = self._first_expired(lease_s, mono)
+            if lease is not None:
+                return lease
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= mono:
             token = heappop(deadlines)[1]
@@ -141,6 +172,38 @@ class Leases:
                 return lease
             heappush(deadlines, (ends_at, token))
         return None
+
+    def _first_expired(self, lease_s: float, mono: float) -> Lease | None:
+        """
+        The first lease in a line whose end has come; what else comes up is
+        watched anew, or is over.
+        """
+        line = self._lines[lease_s]
+        found: Lease | None = None
+        while line and found is None and (line[0].is_over or line[0].watched_at <= mono):
+            lease = line.popleft()
+            if lease.is_over:
+                continue
+            ends_at = lease.ends_at
+            if ends_at <= mono:
+                found = lease
+            else:
+                heappush(self._deadlines, (ends_at, lease.token))
+        if not line:
+            del self._lines[lease_s]
+        return found
+
+    def watched(self) -> dict[int, float]:
+        """By token, the moment at which each lease is looked at next; takes its time."""
+        moments: dict[int, float] = {}
+        for deadline, token in self._deadlines:
+            moments[token] = min(deadline, moments.get(token, deadline))
+        for line in self._lines.values():
+            for lease in line:
+                moments[lease.token] = min(
+                    lease.watched_at, moments.get(lease.token, lease.watched_at)
+                )
+        return moments
 
     def _compact(self) -> None:
         """Drop what outnumbers the leases: deadlines of those that are over, or were extended."""

@@ -7,237 +7,72 @@ lanes, schedules, gauges and the changes to be stored always agree.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from itertools import islice
 
-from taskqueue.core.changes import Changes, HistoryRow
-from taskqueue.core.counters import Counters
-from taskqueue.core.dependencies import Dependencies
-from taskqueue.core.lanes import Lane, Queue
-from taskqueue.core.leases import Holder, Leases
+from taskqueue.core.books import LONGEST_DETAIL, TOKEN_BLOCK, Books, Notice
+from taskqueue.core.lanes import Lane
 from taskqueue.core.moments import Now
-from taskqueue.core.policy import Policy
-from taskqueue.core.schedule import Schedule
-from taskqueue.core.seen import SeenIds
-from taskqueue.core.task import FIRST_ENDED, WAITING, State, Task, tier_of
-from taskqueue.core.unique import UniqueKeys
-from taskqueue.core.waiting import Claim, WaitingClaims
-from taskqueue.core.workers import Workers
-from taskqueue.errors import StoreUnavailable
+from taskqueue.core.task import FIRST_ENDED, NO_EXTRAS, State, Task
 
-if TYPE_CHECKING:
-    from taskqueue.core.periodic import PeriodicRow
-
-#: How many tokens are reserved at a time: often enough not to waste numbers,
-#: seldom enough to cost nothing.
-TOKEN_BLOCK = 1_000_000
-
-#: 1 for each state that counts towards a queue's depth.
-_DEPTH = tuple(int(state in WAITING) for state in State)
+__all__ = ["LONGEST_DETAIL", "TOKEN_BLOCK", "Ledger", "Notice"]
 
 
-#: How many characters of an error an event in a task's history keeps.
-LONGEST_DETAIL = 4000
-
-
-class Notice(NamedTuple):
+class Ledger(Books):
     """
-    Something that a holder should hear at once.
-
-    @ivar kind: C{"lease_lost"} or C{"cancel"}.
+    The state of the broker: the books, and how tasks end.
     """
-
-    holder: Holder
-    kind: str
-    task_id: str
-    token: int
-    reason: str
-
-
-class Ledger:
-    """
-    The state of the broker.
-
-    @ivar tasks: every live task by id.
-    @ivar ended: tasks that ended lately, oldest first; at least those whose
-        end is not stored yet.
-    @ivar forgotten: C{seq}s of tasks that were deleted lately: whoever read one
-        from the store before that must not act on it.
-    @ivar seen: ids of ended tasks that are in the store only.
-    @ivar delayed: scheduled and failed tasks, by when they become ready.
-    @ivar expiring: waiting tasks with an expiry.
-    @ivar keys: who holds which unique key.
-    @ivar periodics: the periodic tasks by name.
-    @ivar touched: lanes that got a ready task since claims were last served.
-    @ivar notices: what holders should hear; whoever passes them on empties it.
-    @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
-        them empties it.
-    @ivar retired: what queues that were given up had counted.
-    @ivar depth: waiting tasks of all queues.
-    @ivar held_bytes: payload bytes of live tasks.
-    """
-
-    def __init__(self, policy: Policy, random: Random, new_id: Callable[[], str]) -> None:
-        self.policy = policy
-        self.random = random
-        self.new_id = new_id
-        self.queues: dict[str, Queue] = {}
-        self.tasks: dict[str, Task] = {}
-        self.ended: OrderedDict[str, Task] = OrderedDict()
-        self.seen = SeenIds()
-        self.forgotten: OrderedDict[int, None] = OrderedDict()
-        self.delayed = Schedule()
-        self.expiring = Schedule()
-        self.dependencies = Dependencies()
-        self.keys = UniqueKeys()
-        self.periodics: dict[str, PeriodicRow] = {}
-        self.leases = Leases()
-        self.claims = WaitingClaims()
-        self.workers = Workers(policy.max_workers)
-        self.changes = Changes()
-        self.touched: dict[Lane, None] = {}
-        self.notices: list[Notice] = []
-        self.withdrawn: list[Claim] = []
-        self.retired = Counters()
-        self.depth = 0
-        self.held_bytes = 0
-        self.next_seq = 1
-        self.next_token = 1
-        self.token_ceiling = 1
-        self._asked_ceiling = 1
-        for name in policy.queues:
-            self.queue(name)
-
-    # --- names and numbers ----------------------------------------------------
-
-    def queue(self, name: str) -> Queue:
-        """The queue with this name, made if need be."""
-        queue = self.queues.get(name)
-        if queue is None:
-            queue = self.queues[name] = Queue(name, self.policy.for_queue(name))
-        return queue
-
-    def withdraw_claims(self, holder: Holder) -> None:
-        """No claim of C{holder} waits any longer."""
-        for claim in list(holder.claims.values()):
-            self.claims.remove(claim)
-            self.withdrawn.append(claim)
-
-    def find(self, task_id: str) -> Task | None:
-        """The task with this id, as far as it is in memory."""
-        return self.tasks.get(task_id) or self.ended.get(task_id)
-
-    def tokens_left(self) -> int:
-        """
-        How many tokens can be given out now; asks for more in good time.
-
-        @raises StoreUnavailable: none, as the store has reserved no more.
-        """
-        left = self.token_ceiling - self.next_token
-        if left < TOKEN_BLOCK // 2 and self._asked_ceiling <= self.token_ceiling:
-            self._asked_ceiling = self.token_ceiling + TOKEN_BLOCK
-            self.changes.reserve_tokens(self._asked_ceiling)
-        if left <= 0:
-            raise StoreUnavailable(
-                "no lease tokens can be given out until the store works again", retry_after_s=1.0
-            )
-        return left
-
-    def tokens_reserved(self, ceiling: int) -> None:
-        """The store has noted that tokens below C{ceiling} may be in use."""
-        self.token_ceiling = self._asked_ceiling = ceiling
-
-    # --- moves ------------------------------------------------------------------
-
-    def enter(self, task: Task, state: State) -> None:
-        """Take the books' notice of a task that was not in memory, in C{state}."""
-        task.state = state
-        self.tasks[task.id] = task
-        self.held_bytes += len(task.payload or b"")
-        task.lane.counts[state] += 1
-        self._count_depth(task, _DEPTH[state])
-        self.changes.touch(task)
-
-    def move(self, task: Task, state: State) -> None:
-        """Note that a task changed its state."""
-        counts = task.lane.counts
-        counts[task.state] -= 1
-        counts[state] += 1
-        change = _DEPTH[state] - _DEPTH[task.state]
-        if change:
-            self._count_depth(task, change)
-        task.state = state
-        self.changes.touch(task)
-
-    def _count_depth(self, task: Task, change: int) -> None:
-        queue = task.lane.queue
-        self.depth += change
-        queue.depth += change
-        queue.tiers[tier_of(task.priority)] += change
-
-    def make_ready(self, task: Task) -> None:
-        """The task (whose books are in order) stands in its lane from now on."""
-        self._watch_expiry(task)
-        task.lane.push(task)
-        self.touched[task.lane] = None
-
-    def delay(self, task: Task, run_at: float) -> None:
-        """The task is looked at again at C{run_at}."""
-        task.run_at = run_at
-        self._watch_expiry(task)
-        self.delayed.add(task, run_at)
-
-    def block(self, task: Task, missing: set[str]) -> None:
-        """The task waits for the tasks in C{missing}."""
-        self._watch_expiry(task)
-        self.dependencies.block(task, missing)
-
-    def _watch_expiry(self, task: Task) -> None:
-        if task.expires_at is not None:
-            self.expiring.add(task, task.expires_at)
-
-    def wait_or_run(self, task: Task, now: Now) -> None:
-        """Move a task to scheduled or pending, by its C{run_at}."""
-        if task.run_at is not None and task.run_at > now.wall:
-            self.move(task, State.SCHEDULED)
-            self.delay(task, task.run_at)
-        else:
-            self.move(task, State.PENDING)
-            self.make_ready(task)
-
-    def record(
-        self, task: Task, now: Now, event: str, detail: str | None, *, delivery: bool = False
-    ) -> None:
-        """
-        Add to the task's history; C{delivery} says that one ended with it.  A
-        long detail is cut: the newest error stands in the task, whole.
-        """
-        self.changes.record(
-            HistoryRow(
-                task.seq,
-                now.wall,
-                event,
-                task.attempt,
-                task.worker if delivery else None,
-                task.claimed_at if delivery else None,
-                _short(detail),
-            )
-        )
 
     # --- ends -------------------------------------------------------------------
 
-    def finish(self, task: Task, state: State, now: Now, error: str | None = None) -> None:
+    def finish(
+        self,
+        task: Task,
+        state: State,
+        now: Now,
+        error: str | None = None,
+        *,
+        taken: bool = False,
+    ) -> None:
         """
         End a task, and whatever ends or starts with it: dependents become
         ready, or go to the dead letters, theirs too.  (A list, not recursion:
         chains may be long.)
+
+        @param taken: it is pending, and was taken out of its lane.
         """
-        ends: list[tuple[Task, State, str | None]] = [(task, state, error)]
+        self._end(task, state, now, error, taken=taken)
+        if len(self.dependencies):
+            self._settle(task, state, now)
+
+    def complete(self, lane: Lane, tasks: Sequence[Task], now: Now) -> None:
+        """
+        End tasks of one lane, in progress until now, as completed, and let what
+        waited for them begin.
+        """
+        count, wall = len(tasks), now.wall
+        lane.counts[State.IN_PROGRESS] -= count
+        lane.counts[State.COMPLETED] += count
+        live, ended, touch = self.tasks, self.ended, self.changes.touch
+        for task in tasks:
+            task.state = State.COMPLETED
+            task.past.ended_at = wall
+            touch(task)
+            del live[task.id]
+            ended[task.id] = task
+            self.held_bytes -= len(task.payload or b"")
+            if task.extras is not NO_EXTRAS:
+                self._forget_extras(task)
+        self.changes.ended += tasks
+        if len(self.dependencies):
+            for task in tasks:
+                self._settle(task, State.COMPLETED, now)
+
+    def _settle(self, task: Task, state: State, now: Now) -> None:
+        """What follows for those that depend on a task from its end."""
+        ends = [(task, state)]
         while ends:
-            task, state, error = ends.pop()
-            self._end(task, state, now, error)
+            task, state = ends.pop()
             for dependent in self.dependencies.dependents(task.id):
                 if state is State.COMPLETED or dependent.options.on_dependency_failure == "run":
                     if self.dependencies.settle(dependent, task.id):
@@ -246,14 +81,18 @@ class Ledger:
                     self.dependencies.discard(dependent)
                     reason = f"dependency {task.id} ended as {state.word}"
                     self.record(dependent, now, "dependency_failed", reason)
-                    ends.append((dependent, State.DEAD_LETTER, reason))
+                    self._end(dependent, State.DEAD_LETTER, now, reason)
+                    ends.append((dependent, State.DEAD_LETTER))
 
-    def _end(self, task: Task, state: State, now: Now, error: str | None) -> None:
-        self._leave(task)
+    def _end(
+        self, task: Task, state: State, now: Now, error: str | None, *, taken: bool = False
+    ) -> None:
+        was = State.IN_PROGRESS if taken else task.state
         self.move(task, state)
+        self._leave(task, was)
         task.ended_at = now.wall
         if error is not None:
-            task.error = error
+            task.past.error = error
         counters = task.lane.counters
         if state is State.DEAD_LETTER:
             counters.dead += 1
@@ -263,22 +102,25 @@ class Ledger:
             counters.expired += 1
         del self.tasks[task.id]
         self.ended[task.id] = task
-        if task.unique is not None:
-            self.keys.task_ended(task)
         self.held_bytes -= len(task.payload or b"")
         self.changes.ended.append(task)
+        if task.extras is not NO_EXTRAS:
+            self._forget_extras(task)
 
-    def _leave(self, task: Task) -> None:
-        """Take a task out of wherever its state had put it."""
-        state = task.state
-        if state is State.PENDING:
+    def _forget_extras(self, task: Task) -> None:
+        """A task has ended: it expires no more, and may leave its key to others."""
+        self.expiring.discard(task)
+        if task.extras.unique is not None:
+            self.keys.task_ended(task)
+
+    def _leave(self, task: Task, was: State) -> None:
+        """Take a task that has ended out of wherever its last state had put it."""
+        if was is State.PENDING:
             task.lane.discard(task)
-        elif state is State.SCHEDULED or state is State.FAILED:
+        elif was is State.SCHEDULED or was is State.FAILED:
             self.delayed.discard(task)
-        elif state is State.BLOCKED:
+        elif was is State.BLOCKED:
             self.dependencies.discard(task)
-        if task.expires_at is not None:
-            self.expiring.discard(task)
 
     def forget_stored(self, ended: list[Task], *, prune: bool) -> None:
         """
@@ -287,18 +129,23 @@ class Ledger:
         """
         for task in ended:
             if task.state >= FIRST_ENDED:
-                task.payload = task.result = None
+                task.payload = task.past.result = None
         if prune:
             self.prune_ended()
 
     def prune_ended(self) -> None:
         """Forget the oldest ended tasks beyond what is remembered, if their end is stored."""
-        while len(self.ended) > self.policy.recent_ended:
-            task = next(iter(self.ended.values()))
+        excess = len(self.ended) - self.policy.recent_ended
+        if excess <= 0:
+            return
+        ids: list[str] = []
+        for task in islice(self.ended.values(), excess):
             if task.payload is not None:
                 break
-            del self.ended[task.id]
-            self.seen.add((task.id,))
+            ids.append(task.id)
+        for task_id in ids:
+            del self.ended[task_id]
+        self.seen.add(ids)
 
     def forget(self, seq: int) -> None:
         """The ended task with this C{seq} is to be removed from the store."""
@@ -306,9 +153,3 @@ class Ledger:
         self.forgotten[seq] = None
         if len(self.forgotten) > self.policy.recent_ended:
             self.forgotten.popitem(last=False)
-
-
-def _short(detail: str | None) -> str | None:
-    if detail is None or len(detail) <= LONGEST_DETAIL:
-        return detail
-    return f"{detail[: LONGEST_DETAIL - 1]}…"

@@ -21,10 +21,13 @@ def oldest_ready_s(queue: Queue, now: Now) -> float:
 
 
 def _ready_for_s(lane: Lane, now: Now) -> float:
-    # The dictionary keeps the order in which tasks became ready.
-    task = next(iter(lane.ready.values()))
-    since = max(task.submitted_at, task.run_at or 0.0)
-    return max(0.0, now.wall - since)
+    since = [
+        task.submitted_at
+        if (run_at := task.extras.run_at) is None or run_at < task.submitted_at
+        else run_at
+        for task in lane.longest_ready()
+    ]
+    return max(0.0, now.wall - min(since))
 
 
 def state_counts(queue: Queue) -> dict[str, int]:
@@ -118,7 +121,7 @@ def unserved(ledger: Ledger) -> list[tuple[str, str, int]]:
         if types is None:
             continue
         found += [
-            (queue.name, lane.type, len(lane.ready))
+            (queue.name, lane.type, lane.size)
             for lane in queue.busy.values()
             if lane.type not in types and not ledger.claims.wants(queue.name, lane.type)
         ]

@@ -11,7 +11,7 @@ from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.periodic import PeriodicRow
-from taskqueue.core.task import DEFAULT_OPTIONS, State, Task
+from taskqueue.core.task import DEFAULT_OPTIONS, Past, State, Task
 from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker
 
@@ -21,22 +21,27 @@ def task_from(row: TaskRow, ledger: Ledger) -> Task:
     lane = ledger.queue(row.queue).lane(row.type)
     options = DEFAULT_OPTIONS if row.options == DEFAULT_OPTIONS else row.options
     task = Task(row.id, row.seq, lane, row.priority, row.payload or b"", row.submitted_at, options)
-    task.expires_at = row.expires_at
-    task.headers = row.headers
-    task.depends_on = row.depends_on
-    task.unique = row.unique
-    task.run_at = row.run_at
-    task.attempt = row.attempt
-    task.failures = row.failures
-    task.losses = row.losses
-    task.token = row.token
-    task.worker = row.worker
-    task.claimed_at = row.claimed_at
-    task.ended_at = row.ended_at
-    task.cancel_requested = bool(row.cancel_requested)
-    task.error = row.error
+    if row.expires_at is not None or row.headers is not None or row.depends_on or row.unique:
+        task.expires_at = row.expires_at
+        task.headers = row.headers
+        task.depends_on = row.depends_on
+        task.unique = row.unique
+    if row.run_at is not None:
+        task.run_at = row.run_at
+    if row.attempt or row.error is not None or row.state != State.PENDING:
+        task.past = _past_of(row)
     task.stored = True
     return task
+
+
+def _past_of(row: TaskRow) -> Past:
+    past = Past(row.attempt, row.token, row.worker, row.claimed_at)
+    past.failures = row.failures
+    past.losses = row.losses
+    past.ended_at = row.ended_at
+    past.cancel_requested = bool(row.cancel_requested)
+    past.error = row.error
+    return past
 
 
 def unfinished(task: Task, ledger: Ledger) -> set[str]:
@@ -107,9 +112,9 @@ class Restoration:
             count += 1
             task = task_from(row, ledger)
             state = State(row.state)
-            ledger.enter(task, state)
-            if task.unique is not None and holds(task, self._now.wall):
-                ledger.keys.restore(task.unique, task.id, task.seq, state)
+            ledger.know(task, state)
+            if task.extras.unique is not None and holds(task, self._now.wall):
+                ledger.keys.restore(task.extras.unique, task.id, task.seq, state)
             if state is State.PENDING:
                 ledger.make_ready(task)
             elif state is State.IN_PROGRESS:

@@ -6,54 +6,66 @@ one, the store knows.  Asking it for every submitted id would cost more than
 the submission.  This filter answers for most new ids that they have certainly
 not been used; where it says "maybe", the store is asked.
 
-(B. H. Bloom, Space/time trade-offs in hash coding with allowable errors, 1970.
-Three bits of a bitmap are set for each id; with at least 14 bits of bitmap for
-each id, fewer than 1 in 100 new ids look used.)
+(B. H. Bloom, Space/time trade-offs in hash coding with allowable errors, 1970; the
+bits of one id stand in one word, as in F. Putze and others, Cache-, hash- and
+space-efficient Bloom filters, 2007: one look at one word is all that an id costs.
+With at least 14 bits of bitmap for each id, fewer than 1 in 100 new ids look used.)
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from random import Random
 
 _BITS_PER_ID = 14
 _FIRST_CAPACITY_BITS = 21
 _LAST_CAPACITY_BITS = 27
 
-#: Spreads a hash over 64 bits anew for the second and third bit (the constants
-#: of the SplitMix64 generator).
-_MIX_2 = 0xBF58476D1CE4E5B9
-_MIX_3 = 0x94D049BB133111EB
-_MASK_64 = 2**64 - 1
+#: A word has 64 bits; each id has these many of its own in one.
+_WORD_BITS = 6
+_BITS_IN_WORD = 4
+
+#: The low bits of a hash choose the pattern of bits, those above them the word.
+_PATTERN_BITS = 12
+_PATTERN = (1 << _PATTERN_BITS) - 1
+
+
+def _patterns() -> tuple[int, ...]:
+    """Words with a few bits, always the same ones."""
+    random = Random(1970)
+    chosen = (random.sample(range(1 << _WORD_BITS), _BITS_IN_WORD) for _ in range(_PATTERN + 1))
+    return tuple(sum(1 << bit for bit in bits) for bits in chosen)
+
+
+_PATTERNS = _patterns()
 
 
 class _Layer:
     """A bitmap of fixed size."""
 
-    __slots__ = ("bitmap", "count", "room", "shift")
+    __slots__ = ("count", "mask", "room", "words")
 
     def __init__(self, bits: int) -> None:
-        self.bitmap = bytearray(1 << (bits - 3))
-        self.shift = 64 - bits
+        self.words = array("Q", bytes(1 << (bits - 3)))
+        self.mask = len(self.words) - 1
         self.room = (1 << bits) // _BITS_PER_ID
         self.count = 0
 
-    def positions(self, digest: int) -> tuple[int, int, int]:
-        shift = self.shift
-        return (
-            (digest & _MASK_64) >> shift,
-            (digest * _MIX_2 & _MASK_64) >> shift,
-            (digest * _MIX_3 & _MASK_64) >> shift,
-        )
+    @property
+    def bits(self) -> int:
+        """The size, as a power of two."""
+        return self.mask.bit_length() + _WORD_BITS
 
-    def add(self, digest: int) -> None:
-        bitmap = self.bitmap
-        for position in self.positions(digest):
-            bitmap[position >> 3] |= 1 << (position & 7)
-        self.count += 1
+    def add(self, ids: Iterable[str]) -> None:
+        words, mask, patterns = self.words, self.mask, _PATTERNS
+        for task_id in ids:
+            digest = hash(task_id)
+            words[digest >> _PATTERN_BITS & mask] |= patterns[digest & _PATTERN]
 
     def may_have(self, digest: int) -> bool:
-        bitmap = self.bitmap
-        return all(bitmap[p >> 3] >> (p & 7) & 1 for p in self.positions(digest))
+        pattern = _PATTERNS[digest & _PATTERN]
+        return self.words[digest >> _PATTERN_BITS & self.mask] & pattern == pattern
 
 
 class SeenIds:
@@ -72,16 +84,20 @@ class SeenIds:
     def full(self) -> bool:
         """Whether it has grown as large as it may: time to begin a new one."""
         newest = self._layers[-1]
-        return newest.count >= newest.room and newest.shift == 64 - _LAST_CAPACITY_BITS
+        return newest.count >= newest.room and newest.bits == _LAST_CAPACITY_BITS
 
     def add(self, ids: Iterable[str]) -> None:
         """These ids have been used."""
-        for task_id in ids:
+        left = list(ids)
+        while left:
             layer = self._layers[-1]
             if layer.count >= layer.room and not self.full:
-                layer = _Layer(64 - layer.shift + 1)
+                layer = _Layer(layer.bits + 1)
                 self._layers.append(layer)
-            layer.add(hash(task_id))
+            some = left if self.full else left[: layer.room - layer.count]
+            layer.add(some)
+            layer.count += len(some)
+            del left[: len(some)]
 
     def may_have(self, task_id: str) -> bool:
         """False only where C{task_id} has certainly not been used."""

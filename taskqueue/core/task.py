@@ -5,7 +5,7 @@ The task: what is submitted, what becomes of it, and the words for both.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     from taskqueue.core.lanes import Lane
@@ -118,71 +118,145 @@ class Unique(NamedTuple):
     ends_at: float | None = None
 
 
-class Task:
+class Extras:
     """
-    One unit of work and its whole state while it lives.
+    What only some tasks were given, or got by a retry or a pause.
 
-    Moments (C{*_at}, C{run_at}) are wall-clock seconds since the epoch.
-    C{seq} is the place in line: assigned at submission, kept for life.
-    C{token} is the fencing token of the newest delivery, 0 before the first.
-    C{payload} is C{None} once the task has ended and its end is stored.
+    @ivar run_at: the moment before which it must not run (again).
+    """
+
+    __slots__ = ("depends_on", "expires_at", "headers", "run_at", "unique")
+
+    def __init__(self) -> None:
+        self.headers: str | None = None
+        self.depends_on: tuple[str, ...] = ()
+        self.unique: Unique | None = None
+        self.run_at: float | None = None
+        self.expires_at: float | None = None
+
+
+class Past:
+    """
+    What a task has been through since it was submitted.
+
+    @ivar attempt: how often it was delivered.
+    @ivar token: the fencing token of the newest delivery, 0 before the first.
+    @ivar worker: the name of whom it was delivered to last.
     """
 
     __slots__ = (
         "attempt",
         "cancel_requested",
         "claimed_at",
-        "depends_on",
         "ended_at",
         "error",
-        "expires_at",
         "failures",
-        "headers",
+        "losses",
+        "result",
+        "token",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        attempt: int = 0,
+        token: int = 0,
+        worker: str | None = None,
+        claimed_at: float | None = None,
+    ) -> None:
+        self.attempt = attempt
+        self.token = token
+        self.worker = worker
+        self.claimed_at = claimed_at
+        self.failures = self.losses = 0
+        self.cancel_requested = False
+        self.ended_at: float | None = None
+        self.error: str | None = None
+        self.result: bytes | None = None
+
+
+#: What all tasks share that have nothing of the kind: never to be changed.
+NO_EXTRAS = Extras()
+NO_PAST = Past()
+
+_T = TypeVar("_T")
+
+
+class _Part(Generic[_T]):
+    """
+    An attribute that stands in a part of the task; the task gets a part of its
+    own when one is set for the first time.
+    """
+
+    def __init__(self, part: str, shared: Extras | Past) -> None:
+        self._part = part
+        self._shared = shared
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, task: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, task: Task, owner: type) -> _T: ...
+    def __get__(self, task: Task | None, owner: type) -> _T | Self:
+        if task is None:
+            return self
+        value: _T = getattr(getattr(task, self._part), self._name)
+        return value
+
+    def __set__(self, task: Task, value: _T) -> None:
+        part = getattr(task, self._part)
+        if part is self._shared:
+            part = type(part)()
+            setattr(task, self._part, part)
+        setattr(part, self._name, value)
+
+
+class Task:
+    """
+    One unit of work and its whole state while it lives.
+
+    Moments (C{*_at}, C{run_at}) are wall-clock seconds since the epoch.
+    C{seq} is the place in line: assigned at submission, kept for life.
+    C{payload} is C{None} once the task has ended and its end is stored.
+
+    Most tasks wait, without a history: so a task has slots for what each one
+    needs, and what the others need stands in its C{extras} and its C{past},
+    which all tasks that need none share.
+    """
+
+    __slots__ = (
+        "extras",
         "id",
-        "key",
         "lane",
         "lease",
-        "losses",
         "options",
+        "past",
         "payload",
         "priority",
-        "result",
-        "run_at",
         "seq",
         "state",
         "stored",
         "submitted_at",
-        "token",
-        "unique",
-        "worker",
     )
 
-    id: str
-    seq: int
-    lane: Lane
-    priority: int
-    key: int
-    payload: bytes | None
-    headers: str | None
-    options: TaskOptions
-    depends_on: tuple[str, ...]
-    unique: Unique | None
-    state: State
-    attempt: int
-    failures: int
-    losses: int
-    token: int
-    worker: str | None
-    lease: Lease | None
-    cancel_requested: bool
-    submitted_at: float
-    run_at: float | None
-    expires_at: float | None
-    claimed_at: float | None
-    ended_at: float | None
-    error: str | None
-    result: bytes | None
-    stored: bool
+    headers = _Part["str | None"]("extras", NO_EXTRAS)
+    depends_on = _Part[tuple[str, ...]]("extras", NO_EXTRAS)
+    unique = _Part["Unique | None"]("extras", NO_EXTRAS)
+    run_at = _Part["float | None"]("extras", NO_EXTRAS)
+    expires_at = _Part["float | None"]("extras", NO_EXTRAS)
+
+    attempt = _Part[int]("past", NO_PAST)
+    failures = _Part[int]("past", NO_PAST)
+    losses = _Part[int]("past", NO_PAST)
+    token = _Part[int]("past", NO_PAST)
+    worker = _Part["str | None"]("past", NO_PAST)
+    claimed_at = _Part["float | None"]("past", NO_PAST)
+    ended_at = _Part["float | None"]("past", NO_PAST)
+    cancel_requested = _Part[bool]("past", NO_PAST)
+    error = _Part["str | None"]("past", NO_PAST)
+    result = _Part["bytes | None"]("past", NO_PAST)
 
     def __init__(
         self,
@@ -198,20 +272,19 @@ class Task:
         self.seq = seq
         self.lane = lane
         self.priority = priority
-        self.key = order_key(priority, seq)
-        self.payload = payload
+        self.payload: bytes | None = payload
         self.submitted_at = submitted_at
         self.options = options
-        self.headers = None
-        self.unique = None
-        self.depends_on = ()
         self.state = State.PENDING
-        self.attempt = self.failures = self.losses = self.token = 0
-        self.worker = self.lease = None
-        self.cancel_requested = False
-        self.run_at = self.expires_at = self.claimed_at = self.ended_at = None
-        self.error = self.result = None
+        self.extras = NO_EXTRAS
+        self.past = NO_PAST
+        self.lease: Lease | None = None
         self.stored = False
+
+    @property
+    def key(self) -> int:
+        """By which ready tasks are ordered; see L{order_key}."""
+        return order_key(self.priority, self.seq)
 
     @property
     def type(self) -> str:

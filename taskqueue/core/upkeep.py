@@ -8,7 +8,7 @@ that a backlog is worked off in slices and nobody waits for all of it.
 from __future__ import annotations
 
 from taskqueue.core.control import Control
-from taskqueue.core.delivery import Desk
+from taskqueue.core.desk import Desk
 from taskqueue.core.lanes import Queue
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger

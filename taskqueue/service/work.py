@@ -119,7 +119,9 @@ class WorkCommands(Commands):
         @raises StoreUnavailable: the store fails.
         """
         self.check_open()
-        answers = self.each(self.broker.desk.report, outcomes)
+        now = self.moments()
+        answers = self.broker.desk.report_all(outcomes, now)
+        self.after(now)
         find = self.broker.ledger.find
         unclear = [
             outcome.task

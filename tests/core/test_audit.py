@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core.audit import audit
-from taskqueue.core.lanes import Lane
+from taskqueue.core.lanes import Lane, Line
 from taskqueue.core.leases import Lease
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import State
@@ -17,14 +17,17 @@ from tests.core.world import WALL, World
 
 
 def busy_world() -> World:
-    """A task in every live state, one of each."""
+    """A task in every live state, one of each, and one that came back to its lane."""
     world = World()
     world.submit("running", priority=255, payload=b"1234")
     world.take(world.register())
     world.submit("failed", priority=255)
     world.fail(world.take())
+    world.submit("back")
+    returned = world.take()
     world.submit("ready", payload=b"12", expires_at=WALL + 99)
     world.submit("second")
+    world.broker.desk.release("back", returned.lease, 0.0, world.now)
     world.submit("later", run_at=WALL + 99)
     world.submit("blocked", depends_on=("ready",))
     return world
@@ -55,11 +58,13 @@ CORRUPTIONS: tuple[tuple[str, Callable[[Ledger], object]], ...] = (
     ("not where its state says", lambda g: g.delayed.discard(g.tasks["failed"])),
     ("not where its state says", lambda g: g.delayed.discard(g.tasks["later"])),
     ("not where its state says", lambda g: g.dependencies.discard(g.tasks["blocked"])),
-    ("not where its state says", lambda g: lane(g).discard(g.tasks["second"])),
+    ("not where its state says", lambda g: lane(g).lines[150].remove(g.tasks["second"])),
+    ("not where its state says", lambda g: lane(g).returned.clear()),
     ("stands in its lane", lambda g: lane(g).push(g.tasks["later"])),
     ("has a lease", lambda g: setattr(g.tasks["later"], "lease", lease(g))),
     ("will not expire", lambda g: g.expiring.discard(g.tasks["ready"])),
-    ("stand in lanes", lambda g: lane(g).pop()),
+    ("stand in lanes", lambda g: lane(g).take(1)),
+    ("which count", lambda g: setattr(lane(g), "size", 1)),
     ("not the current one", lambda g: setattr(g.tasks["running"], "token", 77)),
     ("unknown to its holder", lambda g: lease(g).holder.leases.clear()),
     ("does not know it", lambda g: setattr(g.tasks["running"], "cancel_requested", True)),
@@ -71,14 +76,22 @@ CORRUPTIONS: tuple[tuple[str, Callable[[Ledger], object]], ...] = (
     ("tiers are", lambda g: g.queues["default"].tiers.reverse()),
     ("recounted", lambda g: lane(g).counts.__setitem__(State.PENDING, 7)),
     ("negative", lambda g: lane(g).counts.__setitem__(State.CANCELLED, -1)),
-    ("its first task is not first", lambda g: lane(g).heap.reverse()),
-    ("its first task is not first", lambda g: lane(g).heap.insert(0, -(2**60))),
+    ("its first task is not first", lambda g: setattr(lane(g), "head", -(2**60))),
+    ("out of order", lambda g: lane(g).lines[150].reverse()),
+    ("out of order", lambda g: setattr(g.tasks["second"], "priority", 7)),
+    ("has gaps", lambda g: lane(g).lines[150].insert(2, None)),
+    ("has gaps", lambda g: setattr(lane(g).lines[150], "gone", 1)),
+    ("leftovers", lambda g: setattr(lane(g), "leftovers", 1)),
+    ("its priorities", lambda g: lane(g)._priorities.clear()),
+    ("is not ready", lambda g: lane(g).lines.__setitem__(7, Line())),
+    ("came back", lambda g: lane(g)._keys.clear()),
     ("busy or not", lambda g: g.queues["default"].busy.clear()),
     ("not among the lanes", lambda g: g.queues["default"]._heads.clear()),
     ("does not know it", lambda g: g.dependencies._dependents.clear()),
     ("is not live", lambda g: g.dependencies._missing[g.tasks["blocked"].seq].add("nobody")),
     ("counts as ended", lambda g: g.ended.__setitem__("ready", g.tasks["ready"])),
-    ("comes too late", lambda g: g.leases._deadlines.clear()),
+    ("comes too late", lambda g: g.leases._lines.clear()),
+    ("comes too late", lambda g: setattr(lease(g), "watched_at", 1e9)),
     ("comes too late", lambda g: g.delayed._heap.clear()),
     ("is not live", lambda g: g.tasks.pop("later")),
 )

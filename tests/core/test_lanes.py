@@ -5,16 +5,15 @@ neither tasks nor lanes make grow.
 
 from __future__ import annotations
 
-import heapq
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core.lanes import Queue
+from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.policy import QueuePolicy
-from taskqueue.core.task import Task, order_key
+from taskqueue.core.task import State, Task, order_key
 from tests.core.world import CoreTestCase
 
 
@@ -31,6 +30,11 @@ class Shelf:
         task = Task(str(self.count), self.count, lane, priority, b"", 0.0)
         lane.push(task)
         return task
+
+    def end(self, task: Task) -> None:
+        """A task ends where it stands."""
+        task.state = State.CANCELLED
+        task.lane.discard(task)
 
     def take(self, *types: str, limit: int = 1) -> list[str]:
         return [task.id for task in self.queue.take(frozenset(types) or None, limit)]
@@ -147,7 +151,7 @@ class TombstoneTests(SynchronousTestCase):
         tasks = [shelf.push(priority=p % 7) for p in range(500)]
         gone = set(Random(1).sample(range(500), 400))
         for index in gone:
-            tasks[index].lane.discard(tasks[index])
+            shelf.end(tasks[index])
         kept = sorted((t.key, t.id) for i, t in enumerate(tasks) if i not in gone)
         self.assertEqual(shelf.take(limit=500), [task_id for _, task_id in kept])
 
@@ -156,40 +160,66 @@ class TombstoneTests(SynchronousTestCase):
         first = shelf.push()
         tasks = [shelf.push() for _ in range(10_000)]
         for task in tasks[:-1]:
-            task.lane.discard(task)
+            shelf.end(task)
         lane = first.lane
-        self.assertEqual(len(lane.ready), 2)
-        self.assertLess(len(lane.heap), 100)
+        self.assertEqual(list(lane), [first, tasks[-1]])
+        self.assertLess(sum(map(len, lane.lines.values())), 100)
+
+    def test_what_came_back_leaves_little_behind_either(self) -> None:
+        shelf = Shelf()
+        tasks = [shelf.push() for _ in range(10_001)]
+        taken = tasks[0].lane.take(10_000)
+        for task in taken:
+            task.lane.push(task)
+        for task in taken[1:]:
+            shelf.end(task)
+        lane = tasks[0].lane
+        self.assertEqual(list(lane), [tasks[-1], tasks[0]])
+        self.assertLess(len(lane._keys), 100)
+        self.assertEqual(shelf.take(limit=9), [tasks[0].id, tasks[-1].id])
+
+    def test_nothing_holds_on_to_what_was_taken(self) -> None:
+        shelf = Shelf()
+        for _ in range(10_000):
+            shelf.push()
+        lane = shelf.queue.lane("job")
+        while lane.size:
+            lane.take(7)
+            held = [task for line in lane.lines.values() for task in line if task is not None]
+            self.assertEqual(len(held), lane.size)
+        self.assertEqual((lane.lines, lane.head), ({}, None))
 
     def test_cancel_does_not_rebuild_the_queue(self) -> None:
         """
-        Cancelling all of a lane costs its heap a few rebuilds, each half as
-        large as the one before: not one for each cancelled task.
+        Cancelling all of a lane costs it a few sweeps, each half as large as the
+        one before: not one for each cancelled task.
         """
         shelf = Shelf()
         tasks = [shelf.push() for _ in range(10_000)]
         lane = tasks[0].lane
-        rebuilds: list[int] = []
+        sweeps: list[int] = []
+        sweep = Lane._sweep
 
-        def counted(heap: list[int]) -> None:
-            rebuilds.append(len(heap))
-            heapq.heapify(heap)
+        def counted(lane: Lane) -> None:
+            sweeps.append(sum(map(len, lane.lines.values())))
+            sweep(lane)
 
-        self.patch(__import__("taskqueue.core.lanes", fromlist=["lanes"]), "heapify", counted)
+        self.patch(Lane, "_sweep", counted)
         Random(2).shuffle(tasks)
         for task in tasks:
-            lane.discard(task)
-        self.assertLess(len(rebuilds), 20, rebuilds)
-        self.assertLess(sum(rebuilds), 20_000)
-        self.assertEqual(lane.ready, {})
+            shelf.end(task)
+        self.assertGreater(len(sweeps), 3)
+        self.assertLess(len(sweeps), 20, sweeps)
+        self.assertLess(sum(sweeps), 20_000)
+        self.assertEqual((lane.size, lane.lines, lane.leftovers), (0, {}, 0))
 
     def test_discarding_twice_is_harmless(self) -> None:
         shelf = Shelf()
         first, second = shelf.push(), shelf.push()
-        first.lane.discard(first)
-        first.lane.discard(first)
+        shelf.end(first)
+        shelf.end(first)
         self.assertEqual(shelf.take(limit=5), [second.id])
-        second.lane.discard(second)
+        shelf.end(second)
         self.assertEqual(shelf.queue.busy, {})
 
     def test_the_heads_of_lanes_are_compacted(self) -> None:
@@ -223,6 +253,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("push"), TYPES, PRIORITIES),
         st.tuples(st.just("take"), st.sets(TYPES), st.integers(1, 4)),
+        st.tuples(st.just("come back"), st.integers(0, 100), st.just(0)),
         st.tuples(st.just("discard"), st.integers(0, 100), st.just(0)),
     ),
     max_size=60,
@@ -236,6 +267,7 @@ class ModelTests(SynchronousTestCase):
         """Whatever is pushed, taken and discarded: the queue does what a sorted list does."""
         shelf = Shelf()
         model: list[Task] = []
+        away: list[Task] = []
         for name, first, second in steps:
             if name == "push":
                 model.append(shelf.push(str(first), int(str(second))))
@@ -247,7 +279,17 @@ class ModelTests(SynchronousTestCase):
                     shelf.take(*types, limit=int(str(second))), [task.id for task in wanted]
                 )
                 model = [task for task in model if task not in wanted]
+                away += wanted
+            elif name == "come back":
+                if away:
+                    task = away.pop(int(str(first)) % len(away))
+                    task.lane.push(task)
+                    model = sorted([*model, task], key=lambda task: task.key)
             elif model:
                 task = model.pop(int(str(first)) % len(model))
-                task.lane.discard(task)
+                shelf.end(task)
             self.assertEqual(set(shelf.queue.busy), {task.type for task in model})
+            for lane in shelf.queue.lanes.values():
+                mine = [task for task in model if task.lane is lane]
+                self.assertEqual(sorted(lane, key=lambda task: task.key), mine)
+                self.assertEqual((lane.size, lane.head), (len(mine), mine[0].key if mine else None))

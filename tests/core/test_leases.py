@@ -13,11 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.core import leases as leases_module
 from taskqueue.core.audit import audit
 from taskqueue.core.delivery import Delivery
+from taskqueue.core.leases import MOST_LINES
 from taskqueue.core.ledger import TOKEN_BLOCK
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import State, TaskOptions
 from taskqueue.errors import BadRequest, LeaseLost, StoreUnavailable
-from tests.core.world import MONO, CoreTestCase, World
+from tests.core.world import MONO, WALL, CoreTestCase, World
 
 
 class FencingTests(CoreTestCase):
@@ -400,3 +401,55 @@ class ModelTests(SynchronousTestCase):
             if world.state("t") is State.DEAD_LETTER:
                 break
             self.assertEqual(world.state("t") is State.IN_PROGRESS, ends is not None)
+
+
+class LineTests(CoreTestCase):
+    """Leases of one length end in the order in which they were given."""
+
+    def give(self, *lengths_s: float) -> list[str]:
+        ids = []
+        for lease_s in lengths_s:
+            ids.append(self.world.submit())
+            self.world.claim(lease_s=lease_s)
+        return ids
+
+    def test_more_lengths_than_there_are_lines(self) -> None:
+        lengths = [float(10 + n) for n in range(2 * MOST_LINES)]
+        ids = self.give(*lengths)
+        self.assertEqual(len(self.world.ledger.leases._lines), MOST_LINES)
+        for task_id, lease_s in zip(ids, lengths, strict=True):
+            self.world.tick(WALL + lease_s - 0.5 - self.world.wall)
+            self.assertIs(self.world.state(task_id), State.IN_PROGRESS)
+            self.world.tick(1)
+            self.assertIs(self.world.state(task_id), State.PENDING)
+        self.assertEqual(self.world.ledger.leases._lines, {})
+
+    def test_one_that_was_extended_holds_up_nobody(self) -> None:
+        first, second = self.give(10.0, 10.0)
+        lease = self.world.task(first).lease
+        assert lease is not None
+        self.world.broker.desk.extend(first, lease.token, 60.0, self.world.now)
+        self.world.tick(11)
+        self.assertIs(self.world.state(first), State.IN_PROGRESS)
+        self.assertIs(self.world.state(second), State.PENDING)
+        self.world.tick(50)
+        self.assertIs(self.world.state(first), State.PENDING)
+
+    def test_a_clock_that_goes_back(self) -> None:
+        """Not the monotonic one; but a restart gives grace of any length."""
+        first = self.give(10.0)[0]
+        self.world.mono -= 5
+        second = self.give(10.0)[0]
+        self.world.mono += 11
+        self.world.broker.upkeep.expire_leases(self.world.now)
+        self.assertIs(self.world.state(second), State.PENDING)
+        self.assertIs(self.world.state(first), State.IN_PROGRESS)
+
+    def test_leases_that_are_over_leave_little_behind(self) -> None:
+        self.give(10.0)
+        self.world.submit("again")
+        for _ in range(10_000):
+            [delivery] = self.world.claim(lease_s=10.0)
+            self.world.broker.desk.release(delivery.id, delivery.lease, 0.0, self.world.now)
+        [line] = self.world.ledger.leases._lines.values()
+        self.assertLess(len(line), 2000)

@@ -1,0 +1,203 @@
+"""
+Handing out: claims, and which tasks they get.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from math import inf
+from operator import attrgetter
+
+from taskqueue.core.delivery import Delivery
+from taskqueue.core.intake import check_lease
+from taskqueue.core.lanes import Lane
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.moments import Now
+from taskqueue.core.task import NO_PAST, Past, State, Task
+from taskqueue.core.waiting import Claim
+from taskqueue.core.workers import Worker
+from taskqueue.errors import BadRequest, Conflict, StoreUnavailable
+
+_LANE = attrgetter("lane")
+
+_new = tuple.__new__  # makes a named tuple without a call of a Python function
+
+
+class HandOut:
+    """The desk at which tasks are claimed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    # --- claims ---------------------------------------------------------------
+
+    def claim(self, claim: Claim, now: Now) -> list[Delivery]:
+        """
+        Hand over what is ready and wanted, without waiting.
+
+        @return: up to C{claim.limit} tasks, and C{claim.max_bytes} bytes if that
+            is more than one; queues in the claim's order of
+            preference, and within a queue strictly by priority, first come
+            first served.
+        @raises BadRequest: C{claim.limit} is no number of tasks, or
+            C{claim.lease_s} is out of bounds.
+        @raises Conflict: the worker was told to stop claiming.
+        @raises StoreUnavailable: no tokens are left, as the store fails.
+        """
+        if claim.limit < 1:
+            raise BadRequest(
+                f"a claim asks for 1 task at least, not for {claim.limit}", field="limit"
+            )
+        if claim.lease_s is not None:
+            check_lease(claim.lease_s, self._ledger.policy)
+        holder = claim.holder
+        if isinstance(holder, Worker) and holder.order is not None:
+            raise Conflict(
+                f"worker {holder.name!r} was told to {holder.order}: it gets no more tasks",
+                worker=holder.name,
+            )
+        return self._hand_out(claim, now)
+
+    def _hand_out(self, claim: Claim, now: Now) -> list[Delivery]:
+        ledger = self._ledger
+        limit = min(claim.limit, ledger.tokens_left())
+        room = inf if claim.max_bytes is None else claim.max_bytes
+        found: list[Delivery] = []
+        for name in claim.queues:
+            queue = ledger.queues.get(name)
+            if queue is None or queue.paused:
+                continue
+            while len(found) < limit and queue.busy:
+                taken = queue.take(claim.types, limit - len(found))
+                if not taken:
+                    break
+                chosen, room = self._choose(taken, room, not found, now)
+                for lane, tasks in groupby(chosen, _LANE):
+                    found += self._deliver(lane, list(tasks), claim, now)
+                if room < 0:
+                    return found
+        return found
+
+    def _choose(
+        self, taken: list[Task], room: float, first: bool, now: Now
+    ) -> tuple[list[Task], float]:
+        """
+        Of tasks that were taken out of their lanes, those that fit into C{room}
+        bytes: one at least, where none was found before (C{first}).  Those that
+        have expired end, the rest goes back to its place.
+
+        @return: the tasks, and the room that is left: below 0 where that was all.
+        """
+        chosen: list[Task] = []
+        for position, task in enumerate(taken):
+            expires_at = task.extras.expires_at
+            if expires_at is not None and expires_at <= now.wall:
+                self._ledger.finish(task, State.EXPIRED, now, taken=True)
+                continue
+            room -= _weight_bytes(task)
+            if room < 0 and not (first and not chosen):
+                for left in taken[position:]:
+                    left.lane.push(left)
+                    self._ledger.touched[left.lane] = None
+                break
+            chosen.append(task)
+        return chosen, room
+
+    def _deliver(self, lane: Lane, tasks: list[Task], claim: Claim, now: Now) -> list[Delivery]:
+        """Grant a lease on each of these tasks, which were taken out of C{lane}."""
+        ledger, holder, wall = self._ledger, claim.holder, now.wall
+        name, queue, task_type = holder.name, lane.queue.name, lane.type
+        grant, customary_s = ledger.leases.grant, lane.queue.policy.lease_s
+        found: list[Delivery] = []
+        token = ledger.next_token
+        for task in tasks:
+            past, extras = task.past, task.extras
+            if past is NO_PAST:
+                past = task.past = Past(1, token, name, wall)
+            else:
+                past.attempt += 1
+                past.token, past.worker, past.claimed_at = token, name, wall
+            lease_s = claim.lease_s or task.options.lease_s or customary_s
+            grant(task, token, holder, lease_s, now.mono + lease_s)
+            found.append(
+                _new(
+                    Delivery,
+                    (
+                        task.id,
+                        task_type,
+                        queue,
+                        task.priority,
+                        task.payload or b"",
+                        past.attempt,
+                        token,
+                        lease_s,
+                        extras.headers,
+                        task.submitted_at,
+                        past.failures,
+                        past.losses,
+                    ),
+                )
+            )
+            token += 1
+        ledger.next_token = token
+        _count(lane, tasks, wall)
+        ledger.start(lane, tasks)
+        return found
+
+    def serve(self, now: Now) -> list[tuple[Claim, list[Delivery]]]:
+        """
+        Serve waiting claims from the lanes that got tasks since the last call,
+        those that have waited longest first.
+
+        @return: the claims that were served (they wait no longer), with their tasks.
+        """
+        ledger = self._ledger
+        served: list[tuple[Claim, list[Delivery]]] = []
+        while ledger.touched and len(ledger.claims):
+            touched, ledger.touched = ledger.touched, {}
+            try:
+                for lane in touched:
+                    self._serve_from(lane, served, now)
+            except StoreUnavailable:
+                ledger.touched.update(touched)  # for the next call
+                return served
+        ledger.touched.clear()
+        return served
+
+    def _serve_from(self, lane: Lane, served: list[tuple[Claim, list[Delivery]]], now: Now) -> None:
+        claims, queue = self._ledger.claims, lane.queue
+        while lane.size and not queue.paused:
+            claim = claims.first_for(queue.name, lane.type)
+            if claim is None:
+                return
+            deliveries = self._hand_out(claim, now)
+            if deliveries:
+                claims.remove(claim)
+                served.append((claim, deliveries))
+
+
+def _count(lane: Lane, tasks: list[Task], wall: float) -> None:
+    """Count these tasks as claimed, and how long they had been ready."""
+    counters = lane.counters
+    counters.claimed += len(tasks)
+    alike, since = 0, 0.0  # tasks of one submission have been ready equally long
+    for task in tasks:
+        run_at = task.extras.run_at
+        ready_at = task.submitted_at
+        if run_at is not None and run_at > ready_at:
+            ready_at = run_at
+        if ready_at != since and alike:
+            counters.wait.observe(wall - since, alike)
+            alike = 0
+        since = ready_at
+        alike += 1
+    counters.wait.observe(wall - since, alike)
+
+
+def _weight_bytes(task: Task) -> int:
+    """
+    About as many bytes as a delivery takes in a message; headers count twice, as
+    they stand in the message's header, which has a bound of its own.
+    """
+    headers = task.extras.headers
+    return 512 + len(task.payload or b"") + (0 if headers is None else 2 * len(headers))
