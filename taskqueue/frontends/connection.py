@@ -29,6 +29,12 @@ from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.framed import FramedReceiver
 from taskqueue.frontends.lines import JSONLineReceiver
 from taskqueue.frontends.receiving import Receiver
+from taskqueue.frontends.sending import (
+    LONGEST_DIRECT_BYTES,
+    keeps_nothing,
+    send,
+    takes_directly,
+)
 from taskqueue.frontends.session import Session, nack
 from taskqueue.wire import (
     MAX_HEADER_BYTES,
@@ -86,6 +92,9 @@ class Connection(Receiver):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._direct = takes_directly(self.transport)
         self.connected_at = self.heard_at = self.factory.now()
         self.factory.connections.add(self)
         _send_at_once(self.transport)
@@ -115,6 +124,7 @@ class Connection(Receiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self._forget_unsent()
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         if self._admitted:
@@ -136,12 +146,14 @@ class Connection(Receiver):
         sending gets to read it, then all.
         """
         self.factory.count_refused(error)
+        self.flush()
         self.transport.unregisterProducer()
         self.transport.write(self.encode(MessageType.NACK, nack(error)))
         self.linger()
 
     def linger(self) -> None:
         """Close once the peer has read what it was sent, or has had the time to."""
+        self.flush()
         self._end()
         self._lingering = self.factory.reactor.callLater(LINGER_S, self.transport.abortConnection)
         self.transport.resumeProducing()
@@ -169,6 +181,7 @@ class Connection(Receiver):
         """Close, after what has been written, once a peer that sends no more has its answers."""
         if self.closing or self.waiting or self.session.unanswered:
             return
+        self.flush()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         self._lingering = self.factory.reactor.callLater(
@@ -207,13 +220,16 @@ class Connection(Receiver):
     # --- sending --------------------------------------------------------------------
 
     def send(self, message_type: MessageType, message: Message) -> None:
-        """Send one message."""
+        """Send one message, in this turn of the reactor."""
         if isinstance(message, Reply):
             data = encode_reply(message_type, message, MAX_HEADER_BYTES)
         else:
             data = self.encode(message_type, message)
         self.factory.service.traffic.bytes_out += len(data)
-        self.send_frame(data)
+        if self._out or (self._direct and keeps_nothing(self.transport)):
+            self._collect(data)
+        else:
+            self.send_frame(data)
         if self._unread_since is not None:
             self._unread_bytes += len(data)
             if self._unread_bytes > self.factory.limits.max_outbound_bytes:
@@ -224,6 +240,30 @@ class Connection(Receiver):
             self.resume_parsing(TOO_MANY_UNANSWERED)
         if self._heard_all:
             self._close_if_answered()
+
+    def _collect(self, data: bytes) -> None:
+        """Keep what is to be sent until messages have been handed on, or the turn is over."""
+        if self.closing:
+            return
+        if not self._out and not self._delivering:
+            self.factory.outbox.add(self)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > LONGEST_DIRECT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._forget_unsent()
+            send(self.transport, data)
+
+    delivered = flush
+
+    def _forget_unsent(self) -> None:
+        self._out.clear()
+        self._out_bytes = 0
 
     def pauseProducing(self) -> None:
         # Transports say it again with each write, until the peer has read what waits.
@@ -240,8 +280,11 @@ class Connection(Receiver):
         """End the connection without a word: the peer would not read it."""
         if not self.closing:
             self.factory.count_refused(error)
-            self._end()
-            self.transport.abortConnection()
+            self.abort()
+
+    def abort(self) -> None:
+        self._forget_unsent()
+        super().abort()
 
     # --- time -----------------------------------------------------------------------
 

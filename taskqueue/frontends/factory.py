@@ -15,7 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 from taskqueue.config import LimitsConfig
 from taskqueue.errors import FatalClientError
 from taskqueue.frontends.admission import Admission
+from taskqueue.frontends.sending import Outbox
 from taskqueue.service import TaskQueueService
+from taskqueue.service.clock import monotonic_of
 
 if TYPE_CHECKING:
     from taskqueue.frontends.connection import Connection
@@ -27,6 +29,8 @@ class BrokerFactory(Factory):
 
     @ivar connections: those that are open, refused ones included while they
         are told why.
+    @ivar outbox: where connections stand that have something to send.
+    @ivar now: gives monotonic seconds.
     @ivar behind_proxy: the peer is known only when its first bytes arrive.
     """
 
@@ -51,6 +55,8 @@ class BrokerFactory(Factory):
         self.language = language
         self.behind_proxy = behind_proxy
         self.connections: set[Connection] = set()
+        self.outbox = Outbox(self.reactor)
+        self.now = monotonic_of(service.moments)
         self._admission = admission
         self._connect = connect
         self._all_gone: Deferred[None] | None = None
@@ -60,10 +66,6 @@ class BrokerFactory(Factory):
     def limits(self) -> LimitsConfig:
         """The limits in force: they can change while the broker runs."""
         return self.service.config.limits
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self.service.moments().mono
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         connection = self._connect(self.limits)

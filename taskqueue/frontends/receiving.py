@@ -10,7 +10,6 @@ messages after the connection was told to close.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -55,7 +54,7 @@ class Receiver(Protocol):
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[bytes] | tuple[()] = ()
         self._pauses: set[str] = set()
         self._delivering = False
         self._transport_paused = False
@@ -76,6 +75,14 @@ class Receiver(Protocol):
         """
         self.transport.abortConnection()
 
+    def abort(self) -> None:
+        """End the connection at once, whatever waits to be sent."""
+        self._end()
+        self.transport.abortConnection()
+
+    def delivered(self) -> None:
+        """Messages were handed on; called when no more of them can be for now."""
+
     @property
     def waiting(self) -> int:
         """How many complete messages wait to be handed on."""
@@ -84,7 +91,7 @@ class Receiver(Protocol):
     @property
     def closing(self) -> bool:
         """Whether the connection is closed or being closed."""
-        return self._ended or getattr(self.transport, "disconnecting", False)
+        return self._ended or self.transport.disconnecting
 
     def send_frame(self, frame: bytes) -> None:
         """Write one or more whole, encoded messages; nothing when closing."""
@@ -113,9 +120,14 @@ class Receiver(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self.closing:
             return
-        # The decoder remembers what is wrong; messages that wait come first.
-        with suppress(FatalClientError):
-            self._waiting.extend(self._decoder.feed(data))
+        try:
+            messages = self._decoder.feed(data)
+        except FatalClientError:
+            messages = []  # the decoder remembers what is wrong; messages that wait come first
+        if self._waiting:
+            self._waiting.extend(messages)
+        else:
+            self._waiting = deque(messages)
         self._deliver()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -133,7 +145,7 @@ class Receiver(Protocol):
 
     def _end(self) -> None:
         self._ended = True
-        self._waiting.clear()
+        self._waiting = ()
 
     def _deliver(self) -> None:
         """Hand on what waits as far as allowed; never nested, to keep the order."""
@@ -144,18 +156,17 @@ class Receiver(Protocol):
             self._deliver_waiting()
         except Exception:
             self._log.failure("A connection failed and is aborted")
-            self._end()
-            self.transport.abortConnection()
+            self.abort()
         finally:
             self._delivering = False
+        self.delivered()
         self._adjust_transport()
 
     def _deliver_waiting(self) -> None:
-        waiting = self._waiting
         failure: FatalClientError | None = None
         try:
-            while waiting and not self.paused and not self.closing:
-                self.message_received(waiting.popleft())
+            while self._waiting and not self.paused and not self.closing:
+                self.message_received(self._waiting.popleft())
         except FatalClientError as error:
             failure = error
         if not self.paused and failure is None:
@@ -165,6 +176,8 @@ class Receiver(Protocol):
         elif failure is not None:
             self._end()
             self.fatal(failure)
+        elif not self._waiting:
+            self._waiting = ()  # an idle connection keeps no deque
 
     def _adjust_transport(self) -> None:
         """Pause or resume the transport, once what is being handed on is through."""

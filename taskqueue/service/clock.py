@@ -32,3 +32,10 @@ def moments_of(reactor: IReactorTime) -> Moments:
     if isinstance(reactor, Clock):
         return lambda: Now(reactor.seconds(), reactor.seconds())
     return system_moments
+
+
+def monotonic_of(moments: Moments) -> Callable[[], float]:
+    """The monotonic clock alone, of those that C{moments} reads."""
+    if moments is system_moments:
+        return time.monotonic
+    return lambda: moments().mono

@@ -92,8 +92,15 @@ class Peer:
     @ivar connection: the broker's side.
     """
 
-    def __init__(self, factory: BrokerFactory, host: str = "10.0.0.1", port: int = 4000) -> None:
-        self.wire = Wire(peerAddress=IPv4Address("TCP", host, port))
+    def __init__(
+        self,
+        factory: BrokerFactory,
+        host: str = "10.0.0.1",
+        port: int = 4000,
+        *,
+        wire: type[Wire] = Wire,
+    ) -> None:
+        self.wire = wire(peerAddress=IPv4Address("TCP", host, port))
         self.connection: Any = factory.buildProtocol(self.wire.getPeer())
         self.wire.protocol = self.connection
         self._decoder = FrameDecoder()
