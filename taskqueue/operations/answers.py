@@ -4,8 +4,9 @@ Answers that come later, for what is asked most: they cost less than Deferreds.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from msgspec import Struct
 from twisted.python.failure import Failure
 
 from taskqueue.wire.typed import Message
@@ -13,7 +14,7 @@ from taskqueue.wire.typed import Message
 Header = dict[str, Any]
 
 
-class WhenStored(NamedTuple):
+class WhenStored(Struct, frozen=True):
     """
     An answer that is known, and is given when all that has changed so far is stored.
     """

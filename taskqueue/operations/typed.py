@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -39,11 +39,10 @@ from taskqueue.wire.typed import (
     Reply,
     RequestId,
     TypedHeader,
-    slices,
 )
 
 
-class Prepared(NamedTuple):
+class Prepared(Struct, frozen=True):
     """
     A request that was read.
 
@@ -144,55 +143,48 @@ def prepare_submit(caller: Caller, body: bytes) -> Prepared | None:
     new, config = header.tasks, caller.service.config
     if len(new) > config.broker.max_batch_submit:
         return None
-    sizes = [item.size for item in new]
-    payloads = slices(body, start, sizes)
-    if payloads is None or max(sizes, default=0) > config.limits.max_payload_bytes:
-        return None
     shared: Submission | None = _NOTHING_SHARED
     if header.common is not UNSET:
         common = bytes(header.common)
         shared = _shared(common) if len(common) <= _LONGEST_COMMON else None
-    submissions = None if shared is None else _submissions(shared, new, payloads)
+    if shared is None:
+        return None
+    submissions = _submissions(shared, new, body, start, config.limits.max_payload_bytes)
     if submissions is None:
         return None
     return Prepared(header.id, tasks.submit_items, (submissions, header.watch, _reply_accepted))
 
 
 def _submissions(
-    shared: Submission, new: list[_NewTask], payloads: list[bytes]
+    shared: Submission, new: list[_NewTask], body: bytes, start: int, most_bytes: int
 ) -> list[Submission] | None:
-    ids = [item.id for item in new]
-    types = {item.type for item in new}
-    queues = {item.queue for item in new}
-    priorities = {item.priority for item in new}
-    if not (
-        are_task_ids([i for i in ids if i is not None])
-        and all(is_name(name) for name in (types | queues) - {""})
-        and (shared.type or "" not in types)
-    ):
-        return None
+    """
+    The tasks of a batch.
+
+    @param start: where in the body their payloads begin.
+    @return: C{None} where something is not certainly right.
+    """
     # Made without their constructor, a call in Python that costs more than all the rest.
     make, kind = tuple.__new__, Submission
-    type_, _, queue, priority, _, *rest = shared
-    if types <= {""} and queues <= {""} and priorities <= {-1}:
-        return [
-            make(kind, (type_, payload, queue, priority, task_id, *rest))
-            for payload, task_id in zip(payloads, ids, strict=True)
-        ]
-    return [
-        make(
-            kind,
-            (
-                item.type or type_,
-                payload,
-                item.queue or queue,
-                priority if item.priority < 0 else item.priority,
-                item.id,
-                *rest,
-            ),
-        )
-        for payload, item in zip(payloads, new, strict=True)
-    ]
+    shared_type, _, shared_queue, shared_priority, _, *rest = shared
+    last_type = last_queue = ""
+    ids = []
+    submissions = []
+    for item in new:
+        type_, queue, task_id = item.type or shared_type, item.queue or shared_queue, item.id
+        if type_ != last_type or queue != last_queue:
+            if not (is_name(type_) and is_name(queue)):
+                return None
+            last_type, last_queue = type_, queue
+        if task_id is not None:
+            ids.append(task_id)
+        if item.size > most_bytes:
+            return None
+        priority = shared_priority if item.priority < 0 else item.priority
+        end = start + item.size
+        submissions.append(make(kind, (type_, body[start:end], queue, priority, task_id, *rest)))
+        start = end
+    return submissions if start == len(body) and are_task_ids(ids) else None
 
 
 def _reply_accepted(answers: list[Accepted | TaskQueueError]) -> Message:
@@ -265,24 +257,20 @@ def prepare_claim(caller: Caller, body: bytes) -> Prepared | None:
 
 
 def _reply_claimed(deliveries: list[Delivery]) -> Reply:
-    items = [
-        _ClaimedTask(
-            d.id,
-            d.type,
-            d.queue,
-            d.priority,
-            d.attempt,
-            d.lease,
-            d.lease_s,
-            d.submitted_at,
-            d.failures,
-            d.losses,
-            UNSET if d.headers is None else Raw(d.headers),
-            len(d.payload),
+    items = []
+    payloads = []
+    # Looked up by their names, the fields would cost as much as all that is done with them.
+    for delivery in deliveries:
+        i, type_, queue, level, payload, attempt, lease, lease_s, text, at, failed, lost = delivery
+        told = UNSET if text is None else Raw(text)
+        size = len(payload)
+        payloads.append(payload)
+        items.append(
+            _ClaimedTask(
+                i, type_, queue, level, attempt, lease, lease_s, at, failed, lost, told, size
+            )
         )
-        for d in deliveries
-    ]
-    return Reply(_Claimed(items), [d.payload for d in deliveries])
+    return Reply(_Claimed(items), payloads)
 
 
 # --- results ---------------------------------------------------------------------
@@ -324,21 +312,34 @@ def prepare_report(caller: Caller, body: bytes) -> Prepared | None:
     told, config = header.results, caller.service.config
     if len(told) > config.broker.max_batch_results:
         return None
-    sizes = [item.result_size for item in told]
-    results = slices(body, start, sizes)
-    if (
-        results is None
-        or max(sizes, default=0) > config.limits.max_payload_bytes
-        or not are_task_ids([item.task for item in told])
-        or any(item.result_size for item in told if item.status != "completed")
-    ):
+    outcomes = _outcomes(told, body, start, config.limits.max_payload_bytes)
+    if outcomes is None:
         return None
-    make, kind, state = tuple.__new__, Outcome, STATES_BY_WORD
-    outcomes = [
-        make(kind, (i.task, i.lease, state[i.status], r, i.error, i.permanent, i.retry_in_s))
-        for i, r in zip(told, results, strict=True)
-    ]
     return Prepared(header.id, work.report_outcomes, (outcomes, _reply_states))
+
+
+def _outcomes(
+    told: list[_Result], body: bytes, start: int, most_bytes: int
+) -> list[Outcome] | None:
+    """
+    What is told of a batch.
+
+    @param start: where in the body the results begin.
+    @return: C{None} where something is not certainly right.
+    """
+    make, kind, states = tuple.__new__, Outcome, STATES_BY_WORD
+    outcomes = []
+    for item in told:
+        size, status = item.result_size, item.status
+        if size > most_bytes or (size and status != "completed"):
+            return None
+        end = start + size
+        error, permanent, retry_s = item.error, item.permanent, item.retry_in_s
+        values = item.task, item.lease, states[status], body[start:end], error, permanent, retry_s
+        outcomes.append(make(kind, values))
+        start = end
+    right = start == len(body) and are_task_ids([item.task for item in told])
+    return outcomes if right else None
 
 
 def _reply_states(answers: list[State | TaskQueueError]) -> Message:

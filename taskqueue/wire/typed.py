@@ -10,7 +10,7 @@ what to say; whatever it takes, it takes to mean the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Generic, NamedTuple, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
@@ -51,7 +51,7 @@ class AnswerHeader(Struct, kw_only=True, gc=False):
     id: int | str | UnsetType = UNSET
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """
     An answer in typed values.
 
@@ -95,21 +95,6 @@ class HeaderReader(Generic[_H]):
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return header, header_end if line_end < 0 else line_end + 1
-
-
-def slices(body: bytes, start: int, sizes: Sequence[int]) -> list[bytes] | None:
-    """
-    Cut what follows a header into pieces.
-
-    @param start: where in the body it begins.
-    @return: a piece for each size; C{None} where the sizes are not what follows.
-    """
-    pieces = []
-    for size in sizes:
-        end = start + size
-        pieces.append(body[start:end])
-        start = end
-    return pieces if start == len(body) else None
 
 
 _encode = Encoder().encode
