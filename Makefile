@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
-		| while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+		| while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 demo: $(VENV)/.runtime ## set up, start a broker with workers, and watch it work
 	$(BIN)/python examples/census/demo.py
@@ -41,7 +41,10 @@ format: $(VENV)/.dev ## put the code into the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## the benchmarks
+bench: $(VENV)/.dev ## race it beside its peers, which it installs; RACES="durable memory" for some
+	$(BIN)/python -m benchmarks.race $(RACES) $(BENCH)
+
+bench-budget: $(VENV)/.dev ## the broker alone, beside its performance budget
 	$(BIN)/python -m benchmarks.run
 
 lock: ## renew the pinned requirements
@@ -76,4 +79,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test unit cover lint types docs format bench lock news clean
+.PHONY: help demo test unit cover lint types docs format bench bench-budget lock news clean

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: what they count, how they speak, what they say."""
