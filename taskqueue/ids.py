@@ -3,18 +3,26 @@ Task ids.
 
 A UUID of version 7 (RFC 9562, section 5.7) is 48 bits of milliseconds since the
 epoch, then random bits.  Asking the system for these costs more than all the rest
-of an id, and gives the interpreter's lock away besides.  So that is done once in a
-millisecond, and further ids of the same millisecond count up from there (section
+of an id, and gives the interpreter's lock away besides.  So that is needed once in a
+millisecond only, and further ids of the same millisecond count up from there (section
 6.2, method 2): unique in this process by counting, among processes by chance, and
-sorted, which keeps the store's index compact.
+sorted, which keeps the store's index compact.  And the system is asked for the bits of
+many milliseconds at a time.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from itertools import count, islice
 from typing import NamedTuple
+
+#: How many random bytes a series takes.
+_BYTES = 10
+
+#: For how many series the system is asked at a time.
+_AHEAD = 256
 
 
 class _Series(NamedTuple):
@@ -32,6 +40,7 @@ class _Series(NamedTuple):
 
 
 _series = _Series(-1, "", count())
+_chances: Iterator[int] = iter(())
 
 
 def new_task_id() -> str:
@@ -56,7 +65,7 @@ def _current() -> _Series:
 
 def _begin(at_ms: int) -> _Series:
     global _series  # noqa: PLW0603  # the one thing that the process has one of
-    bits = int.from_bytes(os.urandom(10))
+    bits = _chance()
     clock = f"{at_ms & 0xFFFFFFFFFFFF:012x}"
     version = 0x7000 | bits >> 68
     variant = 0x8000 | bits >> 54 & 0x3FFF
@@ -67,10 +76,24 @@ def _begin(at_ms: int) -> _Series:
     return _series
 
 
+def _chance() -> int:
+    """As many random bits as a series needs, and a few more."""
+    global _chances  # noqa: PLW0603  # see above
+    found = next(_chances, None)
+    if found is None:
+        drawn = os.urandom(_BYTES * _AHEAD)
+        starts = range(0, len(drawn), _BYTES)
+        ahead = iter([int.from_bytes(drawn[at : at + _BYTES]) for at in starts])
+        found = next(ahead)
+        _chances = ahead
+    return found
+
+
 def _forget() -> None:
-    """A forked process counts on from where its parent does: it must begin anew."""
-    global _series  # noqa: PLW0603  # see above
+    """A forked process goes on from where its parent does: it must begin anew."""
+    global _series, _chances  # noqa: PLW0603  # see above
     _series = _Series(-1, "", count())
+    _chances = iter(())
 
 
 if hasattr(os, "register_at_fork"):

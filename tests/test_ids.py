@@ -77,12 +77,29 @@ class NewTaskIdTests(SynchronousTestCase):
         self.assertEqual([UUID(i).int - first for i in made], list(range(6)))
         ids._forget()
 
+    def test_theSystemIsAskedForManyMillisecondsAtATime(self) -> None:
+        asked: list[int] = []
+        moments = iter(range(1000))
+        real = os.urandom
+
+        def draw(size: int) -> bytes:
+            asked.append(size)
+            return real(size)
+
+        self.patch(os, "urandom", draw)
+        self.patch(time, "time", lambda: next(moments) / 1000)
+        ids._forget()
+        made = {UUID(new_task_id()).int % 2**74 for _ in range(1000)}
+        self.assertEqual((len(made), len(asked)), (1000, 4))
+        ids._forget()
+
     def test_aForkedProcessMakesOthers(self) -> None:
-        # In the same millisecond as far as both can see.
-        now = time.time()
-        self.patch(time, "time", lambda: now)
+        # In the same milliseconds as far as both can see: the one of the fork, or one after it.
+        self.patch(time, "time", lambda: 1_767_225_600.0)
         first = new_task_id()
         theirs = in_child(3)
-        ours = [first, *(new_task_id() for _ in range(3))]
-        self.assertEqual(len({*theirs, *ours}), 7)
+        self.assertEqual(len({first, *theirs, *new_task_ids(3)}), 7)
+        self.patch(time, "time", lambda: 1_767_225_600.001)
+        theirs = in_child(3)
+        self.assertEqual(len({*theirs, *new_task_ids(3)}), 6)
         ids._forget()
