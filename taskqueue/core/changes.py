@@ -254,6 +254,19 @@ _NUMBERS = tuple(map(int, State))
 _new = tuple.__new__
 
 
+class Marked(NamedTuple):
+    """
+    What has changed since the last drain, for those who look on.
+
+    @ivar queues: their names.
+    @ivar periodics: by name; C{None} for those that are gone.
+    """
+
+    tasks: list[Task]
+    queues: list[str]
+    periodics: list[tuple[str, PeriodicRow | None]]
+
+
 class Changes:
     """
     The marks that the core sets, until somebody drains them.
@@ -329,6 +342,11 @@ class Changes:
     def reserve_tokens(self, ceiling: int) -> None:
         """Tokens below C{ceiling} may be given out once this is stored."""
         self._token_ceiling = ceiling
+
+    def marked(self) -> Marked:
+        """What is marked; it stays so."""
+        tasks = [*self._new, *self._tasks.values()]
+        return Marked(tasks, list(self._queues), list(self._periodics.items()))
 
     def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
         """
