@@ -76,6 +76,8 @@ class Journal:
     @ivar commits: groups stored.
     @ivar rows: how many rows the groups had.
     @ivar seconds: how long the store took for each.
+    @ivar drained: told of every group when it is put together: all that has changed is
+        in it then.  It must not raise.
     """
 
     _log = Logger()
@@ -123,6 +125,7 @@ class Journal:
         self.commits = 0
         self.rows = Histogram(BUCKETS_ROWS)
         self.seconds = Histogram(BUCKETS_S)
+        self.drained: Callable[[Batch], None] | None = None
 
     def check(self) -> None:
         """
@@ -256,6 +259,8 @@ class Journal:
         self._held, self._next_held = self._next_held, []
         if len(self._held) > 1:
             self._crowded_until = self._reactor.seconds() + CROWDED_S
+        if self.drained is not None:
+            self.drained(batch)
         self._try()
 
     def _try(self) -> None:

@@ -23,6 +23,7 @@ from taskqueue.core.ledger import TOKEN_BLOCK
 from taskqueue.core.restore import Restoration
 from taskqueue.core.task import Task
 from taskqueue.ids import new_task_id
+from taskqueue.service.auditing import Auditor
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
 from taskqueue.service.journal import Journal
@@ -33,6 +34,7 @@ from taskqueue.service.queues import QueueCommands
 from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
+from taskqueue.service.stalls import StallWatch
 from taskqueue.service.tasks import TaskCommands
 from taskqueue.service.ticks import next_tick
 from taskqueue.service.timers import Timer
@@ -99,6 +101,10 @@ class TaskQueueService(
         self._runners: list[Runner] = []
         self._closers: list[Any] = []
         self._timers = self.make_timers()
+        self.stalls = StallWatch(self)
+        self.auditor = Auditor(self)
+        for watch in (self.stalls, self.auditor):
+            watch.setServiceParent(self)
 
     @property
     def timers(self) -> tuple[Timer, ...]:
