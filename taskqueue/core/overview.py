@@ -6,13 +6,17 @@ but the first of each lane.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
-from taskqueue.core.counters import Counters
+from taskqueue.core.counters import COUNTED, Counters
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.task import STATE_WORDS, TIERS, State
+
+#: What counters have counted, in the order of C{COUNTED}.
+_values = attrgetter(*COUNTED)
 
 
 def oldest_ready_s(queue: Queue, now: Now) -> float:
@@ -52,10 +56,8 @@ def _all(ledger: Ledger) -> Iterator[Counters]:
 
 
 def _counts(several: Iterable[Counters]) -> dict[str, int]:
-    total = Counters()
-    for counters in several:
-        total.count(counters)
-    return total.as_dict()
+    columns = zip(*map(_values, several), strict=True)
+    return dict(zip(COUNTED, map(sum, columns), strict=True))
 
 
 def queue_counts(queue: Queue) -> dict[str, int]:

@@ -33,6 +33,7 @@ class Watches:
         self._by_task: dict[str, list[Listener]] = {}
         self._by_queue: dict[str, list[Listener]] = {}
         self._watched: dict[Listener, dict[str, None]] = {}
+        self._watched_queues: dict[Listener, dict[str, None]] = {}
 
     def __len__(self) -> int:
         return len(self._by_task)
@@ -43,9 +44,7 @@ class Watches:
 
     def is_watching(self, listener: Listener) -> bool:
         """Whether C{listener} waits to be told of anything."""
-        return bool(self._watched.get(listener)) or any(
-            listener in listeners for listeners in self._by_queue.values()
-        )
+        return listener in self._watched or listener in self._watched_queues
 
     def add(self, listener: Listener, task_ids: Iterable[str]) -> None:
         """Tell C{listener} once when each of these tasks ends."""
@@ -54,6 +53,7 @@ class Watches:
             if task_id not in watched:
                 watched[task_id] = None
                 self._by_task.setdefault(task_id, []).append(listener)
+        self._tidy(listener)
 
     def remove(self, listener: Listener, task_ids: Iterable[str]) -> list[str]:
         """
@@ -85,23 +85,27 @@ class Watches:
     def add_queues(self, listener: Listener, queues: Iterable[str]) -> None:
         """Tell C{listener} of every task that ends in these queues, until it is dropped."""
         for queue in queues:
-            listeners = self._by_queue.setdefault(queue, [])
-            if listener not in listeners:
-                listeners.append(listener)
+            watched = self._watched_queues.setdefault(listener, {})
+            if queue not in watched:
+                watched[queue] = None
+                self._by_queue.setdefault(queue, []).append(listener)
 
     def remove_queues(self, listener: Listener, queues: Iterable[str]) -> None:
         """Do not tell C{listener} about these queues any more."""
+        watched = self._watched_queues.get(listener, {})
         for queue in list(queues):
-            listeners = self._by_queue.get(queue, [])
-            if listener in listeners:
-                listeners.remove(listener)
-                if not listeners:
+            if queue in watched:
+                del watched[queue]
+                self._by_queue[queue].remove(listener)
+                if not self._by_queue[queue]:
                     del self._by_queue[queue]
+        if not watched:
+            self._watched_queues.pop(listener, None)
 
     def drop(self, listener: Listener) -> None:
         """C{listener} is gone."""
         self.remove(listener, list(self._watched.get(listener, ())))
-        self.remove_queues(listener, list(self._by_queue))
+        self.remove_queues(listener, list(self._watched_queues.get(listener, ())))
 
     def tell(self, tasks: Iterable[Task]) -> None:
         """These tasks have ended, for good and all that a crash could do."""

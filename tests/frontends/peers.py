@@ -217,6 +217,7 @@ class FrontendTestCase(ServiceTestCase):
         self.assertEqual(len(service.watches), 0)
         self.assertEqual(service.watches._watched, {})
         self.assertEqual(service.watches._by_queue, {})
+        self.assertEqual(service.watches._watched_queues, {})
         for lease in ledger.leases.by_token.values():
             self.assertIn(lease.holder, list(ledger.workers))
         for worker in ledger.workers:

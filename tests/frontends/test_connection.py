@@ -4,6 +4,7 @@ from time import perf_counter
 
 from taskqueue.core.task import DEFAULT_OPTIONS, State
 from taskqueue.errors import TooManyConnections
+from taskqueue.frontends import factory as factory_module
 from taskqueue.frontends.connection import LINGER_S, describe_peer
 from taskqueue.wire import MessageType, encode
 from tests.frontends.peers import FrontendTestCase, Peer
@@ -191,6 +192,17 @@ class TimeTests(FrontendTestCase):
         errors = [header for kind, header in peer.hear() if kind is NACK]
         self.assertEqual(bool(errors), peer.connection.closing)
         return errors[0] if errors else None
+
+    def test_many_are_checked_some_at_a_time(self):
+        """So that nobody waits while thousands are looked at."""
+        self.patch(factory_module, "CHECKED_AT_A_TIME", 2)
+        peers = [self.connect() for _ in range(5)]
+        self.turn(30)
+        ended = []
+        for _ in range(3):
+            more = self.framed.check_times()
+            ended.append((sum(peer.connection.closing for peer in peers), more))
+        self.assertEqual(ended, [(2, True), (4, True), (5, False)])
 
     def test_no_hello(self):
         peer = self.connect(greeted=False)

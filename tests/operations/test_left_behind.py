@@ -60,7 +60,7 @@ class LeftBehindTests(SynchronousTestCase):
             peer.ask(MessageType.WATCH, queues=["a", "b"])
             peer.send(MessageType.CLAIM_TASK, {"types": ["other"]})
             peer.send(MessageType.CANCEL_TASK, {"tasks": [claimed["tasks"][0]["id"]]})
-            self.assertEqual(len(self.world.leftovers()), 8)
+            self.assertEqual(len(self.world.leftovers()), 9)
             peer.leave()
             self.assertEqual(self.world.leftovers(), [])
             self.assertEqual(self.world.ledger.depth, 3)

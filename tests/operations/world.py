@@ -217,6 +217,7 @@ class World:
             "watched tasks": len(watches),
             "watching connections": len(watches._watched),
             "watched queues": len(watches._by_queue),
+            "queue watchers": len(watches._watched_queues),
         }
         return found + [f"{n} {what}" for what, n in taken.items() if n]
 

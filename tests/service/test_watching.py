@@ -173,6 +173,29 @@ class WatchingMixin:
         self.assertEqual(self.listener.rows[0].state, State.DEAD_LETTER)
 
 
+class NotWalked(dict):
+    """A dictionary in which one may look up, but through which nobody may walk."""
+
+    def __iter__(self):
+        raise AssertionError("somebody walks through all of it")
+
+    keys = values = items = __iter__
+
+
+class CostTests(ServiceTestCase):
+    def test_whoever_watches_nothing_costs_the_same_with_many_watched_queues(self):
+        watches, watcher, other = self.service.watches, Listening(), Listening()
+        watches.add_queues(watcher, ["a", "b"])
+        watches._by_queue = NotWalked(watches._by_queue)
+        self.assertEqual((watches.is_watching(watcher), watches.is_watching(other)), (True, False))
+        watches.drop(other)
+        watches.remove_queues(watcher, ["a"])
+        self.assertTrue(watches.is_watching(watcher))
+        watches.drop(watcher)
+        self.assertFalse(watches.is_watching(watcher))
+        self.assertEqual(len(watches._by_queue), 0)
+
+
 class DurableWatchingTests(WatchingMixin, ServiceTestCase):
     """Where answers, and outcomes, wait for the store."""
 
