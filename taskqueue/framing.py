@@ -105,7 +105,8 @@ class FrameDecoder(Decoder):
         if len(self._held) == _PREFIX_BYTES:
             (length,) = _LENGTH.unpack(self._held)
             end += length
-            if not self._accepts(length):
+            if not 0 < length <= self._max_frame_bytes:
+                self._refuse(length)
                 return -1
             if end > len(data):
                 self._held += memoryview(data)[start:]
@@ -119,25 +120,26 @@ class FrameDecoder(Decoder):
 
     def _split_from(self, data: bytes, start: int, frames: list[bytes]) -> None:
         """Take the frames that start in the data, and hold what is left of it."""
-        size = len(data)
+        size, limit, unpack_from = len(data), self._max_frame_bytes, _LENGTH.unpack_from
         self._missing = _PREFIX_BYTES
         while size - start >= _PREFIX_BYTES:
-            (length,) = _LENGTH.unpack_from(data, start)
-            if not self._accepts(length):
+            begin = start + _PREFIX_BYTES
+            (length,) = unpack_from(data, start)
+            if not 0 < length <= limit:
+                self._refuse(length)
                 return
-            end = start + _PREFIX_BYTES + length
+            end = begin + length
             if end > size:
                 self._missing = end - start
                 break
-            frames.append(data[start + _PREFIX_BYTES : end])
+            frames.append(data[begin:end])
             start = end
-        self._held += memoryview(data)[start:]
-        self._missing -= size - start
+        if start < size:
+            self._held += memoryview(data)[start:]
+            self._missing -= size - start
 
-    def _accepts(self, length: int) -> bool:
+    def _refuse(self, length: int) -> None:
         limit = self._max_frame_bytes
-        if 0 < length <= limit:
-            return True
         if length:
             self._fail(
                 FrameTooLarge(
@@ -148,7 +150,6 @@ class FrameDecoder(Decoder):
             )
         else:
             self._fail(BadFrame("A frame of length 0 was announced; it must hold a message."))
-        return False
 
 
 class LineDecoder(Decoder):
