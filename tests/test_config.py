@@ -216,6 +216,8 @@ class Values(ConfigCase):
             ("log", "level", "verbose", "one of debug, info, warn, error, critical"),
             ("listen", "framed", "tcp:x", "'tcp:x' is not an endpoint"),
             ("http", "listen", "7781", "no endpoint type is called '7781'"),
+            ("http", "cors_origins", "https://a.example/", "'https://a.example/' is not an origin"),
+            ("http", "cors_origins", "*", "'*' is not an origin"),
         ):
             (problem,) = self.problems(f"[{section}]\n{key} = {text}\n")
             self.assertTrue(problem.startswith(f"FILE line 2: [{section}] {key} = "), problem)

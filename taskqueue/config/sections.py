@@ -145,10 +145,12 @@ class HttpConfig:
     @ivar listen: Twisted server endpoint strings; C{()} is off.
     @ivar max_label_pairs: different (queue, type) pairs that metrics name; the
         rest are counted together.
+    @ivar cors_origins: web origins, beside the broker's own, whose pages may use the API.
     """
 
     listen: tuple[str, ...] = ("tcp:7781:interface=127.0.0.1",)
     max_label_pairs: int = 200
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ sweep_batch = count(1, 100000)
 [http]
 listen = endpoints()
 max_label_pairs = count(1, 100000)
+cors_origins = origins()
 
 [log]
 level = word('debug', 'info', 'warn', 'error', 'critical')
@@ -104,6 +105,12 @@ format = word('text', 'json')
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/-]{1,128}", re.ASCII)
 IDENTIFIER_RULE = "1 to 128 characters of letters, digits and _ - . : /"
+
+#: As a browser writes one: in lower case, without a path.
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]{1,255}", re.ASCII)
+
+#: Checks whose values are lists.
+_LISTS = ("endpoints", "origins")
 
 _UNITS: Mapping[str, int] = {"": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
 _SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)", re.ASCII)
@@ -262,6 +269,19 @@ def check_endpoints(value: object) -> tuple[str, ...]:
     return endpoints
 
 
+def check_origins(value: object) -> tuple[str, ...]:
+    """Any number of web origins."""
+    allowed = "origins such as https://ops.example.org or http://localhost:3000, or none of them"
+    if not isinstance(value, str | list):
+        raise Unusable("this is not a value", allowed)
+    given = value if isinstance(value, list) else [value]
+    origins = tuple(text.strip() for text in given if text.strip())
+    for text in origins:
+        if _ORIGIN.fullmatch(text) is None:
+            raise Unusable(f"{text!r} is not an origin", allowed)
+    return origins
+
+
 def _not_an_endpoint(text: str) -> str | None:
     if not text.isprintable():
         return f"{text!r} contains a control character"
@@ -283,6 +303,7 @@ _CHECKS: Mapping[str, Callable[..., Any]] = {
     "identifier": check_identifier,
     "path": check_path,
     "endpoints": check_endpoints,
+    "origins": check_origins,
 }
 
 
@@ -308,7 +329,7 @@ class Spec:
 
     def takes_list(self, section: str, key: str) -> bool:
         """Whether there is such a key, and its value is a list."""
-        return self._checks.get(section, {}).get(key, "").startswith("endpoints")
+        return self._checks.get(section, {}).get(key, "").startswith(_LISTS)
 
     def check(self, section: str, key: str, value: object) -> Any:
         """
