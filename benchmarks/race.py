@@ -31,7 +31,12 @@ IMAGES = ROOT / "docs" / "images"
 BEGIN, END = "<!-- races: begin -->", "<!-- races: end -->"
 
 #: Each has C{RACES} and C{contestants(quick)}.
-MODULES = ("benchmarks.throughput", "benchmarks.latency")
+MODULES = (
+    "benchmarks.throughput",
+    "benchmarks.latency",
+    "benchmarks.frameworks",
+    "benchmarks.limits",
+)
 
 _BATCHES = "pipelined, batches"
 
