@@ -4,8 +4,9 @@ Metric families as the Prometheus client library has them, from plain numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -13,6 +14,7 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from taskqueue.core.counters import Histogram
@@ -50,12 +52,26 @@ def counter(
 
 
 def histogram(
-    name: str, meaning: str, labels: Labels, samples: Iterable[tuple[Labels, Histogram]]
+    name: str,
+    meaning: str,
+    labels: Labels,
+    samples: Iterable[tuple[Labels, Histogram]],
+    exemplars: Mapping[Any, Mapping[int, Exemplar]] | None = None,
 ) -> Metric:
-    """A family of distributions."""
+    """
+    A family of distributions.
+
+    @param exemplars: by label values, then by the number of the bucket.
+    """
     family = HistogramMetricFamily(name, meaning, labels=labels, unit=_unit(name))
     for values, found in samples:
-        buckets = list(zip(_bound_names(found.bounds), accumulate(found.counts), strict=True))
+        given = (exemplars or {}).get(tuple(values), {})
+        buckets = [
+            (bound, count, given[number]) if number in given else (bound, count)
+            for number, (bound, count) in enumerate(
+                zip(_bound_names(found.bounds), accumulate(found.counts), strict=True)
+            )
+        ]
         family.add_metric(values, buckets, found.total)
     return family
 

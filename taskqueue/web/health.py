@@ -1,5 +1,6 @@
 """
-C{/health} and C{/ready}: short answers for load balancers, orchestrators and people.
+C{/health}, C{/ready} and C{/live}: short answers for load balancers, orchestrators and
+people.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ def why_not_ready(service: TaskQueueService) -> str | None:
 
 
 def why_degraded(service: TaskQueueService) -> str | None:
-    """What is wrong with the broker, C{None} where all is well."""
-    reason = why_not_ready(service)
+    """All that is wrong with the broker, C{None} where all is well."""
+    reasons = [why_not_ready(service)]
     failing = [str(timer.name) for timer in service.timers if timer.failing]
-    if reason is None and failing:
-        reason = f"failed when it was last due: {', '.join(failing)}; the log says why"
-    return reason
+    if failing:
+        reasons.append(f"failed when it was last due: {', '.join(failing)}; the log says why")
+    newest = service.auditor.newest
+    if newest is not None and newest.found:
+        reasons.append(
+            f"the self-audit found {newest.found} differences; the log names them, and so does"
+            " the command: taskqueue audit"
+        )
+    return "; ".join(filter(None, reasons)) or None
 
 
 class HealthPage(Page):
@@ -54,6 +61,24 @@ class ReadyPage(Page):
     def render_GET(self, request: Any) -> bytes:
         """C{{"status": "ready"}}, or C{{"status": "not ready", "reason": ...}}."""
         return _verdict(request, "ready", "not ready", why_not_ready(self._service))
+
+
+class LivePage(Page):
+    """Whether the reactor turns: 200.  Where it does not, there is no answer in time."""
+
+    def __init__(self, service: TaskQueueService) -> None:
+        super().__init__()
+        self._service = service
+
+    def render_GET(self, request: Any) -> bytes:
+        """
+        C{{"status": "alive", "uptime_s": ...}}: C{null} while the broker starts.
+
+        Nothing else is looked at: to restart the process mends no disk, and no book.
+        """
+        service = self._service
+        uptime_s = service.moments().wall - service.started_at if service.running else None
+        return answer(request, http.OK, {"status": "alive", "uptime_s": uptime_s})
 
 
 def _verdict(request: Any, well: str, ill: str, reason: str | None) -> bytes:

@@ -26,7 +26,9 @@ from taskqueue.core.task import TIERS, State
 from taskqueue.core.workers import Worker
 from taskqueue.errors import StoreError
 from taskqueue.service import TaskQueueService
+from taskqueue.web.exemplars import Exemplars, find_exemplars
 from taskqueue.web.families import counter, gauge, histogram
+from taskqueue.web.periodics import PeriodicSeries
 from taskqueue.web.series import OTHER, PairCounters, PairSeries, bounded, first_names
 from twisted import __version__ as twisted_version
 
@@ -62,14 +64,17 @@ class BrokerCollector(Collector):
         self._service = service
         self._most_labels = service.config.http.max_label_pairs
         self._pairs = PairSeries(self._most_labels)
+        self._periodics = PeriodicSeries(self._most_labels)
 
     def collect(self) -> Iterator[Metric]:
         """Every family of the broker's own; the journal's only once it runs."""
         yield from self._about_broker()
         yield from self._about_tasks()
         yield from self._about_queues()
+        yield from self._periodics.collect(self._service.broker.ledger)
         yield from self._about_workers()
         yield from self._about_connections()
+        yield from self._about_audits()
         if self._service.running:
             yield from self._about_store()
 
@@ -101,19 +106,20 @@ class BrokerCollector(Collector):
     # --- tasks --------------------------------------------------------------------
 
     def _about_tasks(self) -> Iterator[Metric]:
-        labels = ("queue", "type")
-        pairs = self._pairs.counters(self._service.broker.ledger)
+        labels, ledger = ("queue", "type"), self._service.broker.ledger
+        pairs = self._pairs.counters(ledger)
         for event in COUNTED:
             counts = [(pair[:2], getattr(pair.counters, event)) for pair in pairs]
             yield counter(f"taskqueue_tasks_{event}_total", EVENTS[event], labels, counts)
+        waits, runs = find_exemplars(ledger, self._pairs.label)
         meaning = "From ready to claimed."
-        yield _durations("taskqueue_task_wait_seconds", meaning, pairs, lambda c: c.wait)
+        yield _durations("taskqueue_task_wait_seconds", meaning, pairs, lambda c: c.wait, waits)
         meaning = "From claimed to the word of the worker, whatever it was."
         yield _durations(
-            "taskqueue_task_processing_seconds", meaning, pairs, lambda c: c.processing
+            "taskqueue_task_processing_seconds", meaning, pairs, lambda c: c.processing, runs
         )
         ready: Counter[tuple[str, str]] = Counter()
-        for queue, task_type, count in unserved(self._service.broker.ledger):
+        for queue, task_type, count in unserved(ledger):
             ready[self._pairs.label(queue, task_type)] += count
         meaning = "Ready tasks of a type that no worker runs."
         yield gauge("taskqueue_unserved_tasks", meaning, labels, ready.items())
@@ -164,12 +170,18 @@ class BrokerCollector(Collector):
         yield gauge("taskqueue_workers", meaning, ("state",), numbers)
         meaning = "Tasks that the connected workers can run at once, as they say."
         yield gauge("taskqueue_worker_capacity_tasks", meaning, (), [((), capacity)])
+        meaning = "Workers that live and have room, but do not ask for the work that waits."
+        stalled = len(self._service.stalls.stalled)
+        yield gauge("taskqueue_stalled_workers", meaning, (), [((), stalled)])
 
     def _about_connections(self) -> Iterator[Metric]:
         traffic = self._service.traffic
         yield gauge(
             "taskqueue_connections", "Open connections.", ("frontend",), _numbers(traffic.open)
         )
+        most = self._service.config.limits.max_connections
+        meaning = "Connections that may be open; those of HTTP are counted by themselves."
+        yield gauge("taskqueue_connections_limit", meaning, (), [((), most)])
         for name, meaning, label, counts in (
             ("connections_accepted", "Connections let in.", "frontend", traffic.accepted),
             ("connections_refused", "Connections refused or ended.", "code", traffic.refused),
@@ -182,6 +194,21 @@ class BrokerCollector(Collector):
             ("sent_bytes", "Bytes sent.", traffic.bytes_out),
         ):
             yield counter(f"taskqueue_{name}_total", meaning, (), [((), count)])
+
+    # --- self-audit ---------------------------------------------------------------
+
+    def _about_audits(self) -> Iterator[Metric]:
+        auditor = self._service.auditor
+        meaning = "Self-audits that came to their end."
+        yield counter("taskqueue_audits_total", meaning, (), [((), auditor.audits)])
+        newest = auditor.newest
+        for name, meaning, number in (
+            ("differences", "Differences that the newest audit found.", newest and newest.found),
+            ("duration_seconds", "How long it took.", newest and newest.took_s),
+            ("last_run_timestamp_seconds", "When it came to its end.", newest and newest.at),
+        ):
+            samples: list[tuple[tuple[()], float]] = [] if number is None else [((), number)]
+            yield gauge(f"taskqueue_audit_{name}", meaning, (), samples)
 
     # --- store --------------------------------------------------------------------
 
@@ -208,10 +235,14 @@ class BrokerCollector(Collector):
 
 
 def _durations(
-    name: str, meaning: str, pairs: list[PairCounters], read: Callable[[Counters], Histogram]
+    name: str,
+    meaning: str,
+    pairs: list[PairCounters],
+    read: Callable[[Counters], Histogram],
+    exemplars: Exemplars,
 ) -> Metric:
     found = [(pair[:2], read(pair.counters)) for pair in pairs]
-    return histogram(name, meaning, ("queue", "type"), found)
+    return histogram(name, meaning, ("queue", "type"), found, exemplars)
 
 
 def _by_word(

@@ -16,10 +16,11 @@ from twisted.web.server import Request, Site
 from taskqueue.service import TaskQueueService
 from taskqueue.strictjson import dumps
 from taskqueue.web.exposition import MetricsPage
-from taskqueue.web.health import HealthPage, ReadyPage
+from taskqueue.web.health import HealthPage, LivePage, ReadyPage
 from taskqueue.web.index import IndexPage
 from taskqueue.web.metrics import make_registry
 from taskqueue.web.pages import Page, refuse
+from taskqueue.web.scaling import ScalingPage
 
 #: How long a peer may be silent in the middle of a request, or between two, seconds.
 IDLE_S = 30.0
@@ -31,7 +32,9 @@ FRONTEND = "http"
 _PAGES = {
     "/health": "whether all is well: 200, or 503 with the reason",
     "/ready": "whether work is taken: 200, or 503 with the reason",
+    "/live": "whether the reactor turns: 200",
     "/metrics": "for Prometheus",
+    "/scaling": "how many workers there should be, for KEDA and its kind",
 }
 
 
@@ -42,6 +45,8 @@ def make_site(service: TaskQueueService) -> BrokerSite:
     root.putChild(b"", index)
     root.putChild(b"health", HealthPage(service))
     root.putChild(b"ready", ReadyPage(service))
+    root.putChild(b"live", LivePage(service))
+    root.putChild(b"scaling", ScalingPage(service))
     root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))
     return BrokerSite(root, service)
 

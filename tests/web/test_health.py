@@ -85,6 +85,32 @@ class HealthTests(SynchronousTestCase):
         self.place.clock.advance(timer.interval_s)
         self.check("/health", 200, "ok")
 
+    def test_the_audit_found_something(self) -> None:
+        self.place.ledger.depth += 1
+        self.place.service.auditor.audit()
+        self.check("/health", 503, "degraded", "the self-audit found")
+        self.check("/ready", 200, "ready")
+        self.place.ledger.depth -= 1
+        self.place.service.auditor.audit()
+        self.check("/health", 200, "ok")
+
+    def test_all_reasons_are_told(self) -> None:
+        self.place.ledger.depth += 1
+        self.place.service.auditor.audit()
+        self.store.broken = True
+        self.place.submit(Submission("x"))
+        self.check("/health", 503, "degraded", "no space left on device")
+        self.check("/health", 503, "degraded", "the self-audit found")
+
+    def test_live(self) -> None:
+        """Whatever else is wrong: to restart the process would not mend it."""
+        self.assertEqual(Place().get("/live").json, {"status": "alive", "uptime_s": None})
+        self.store.broken = True
+        self.place.submit(Submission("x"))
+        self.place.clock.advance(2.5)
+        answer = self.place.get("/live")
+        self.assertEqual((answer.status, answer.json), (200, {"status": "alive", "uptime_s": 2.5}))
+
     def test_before_the_start(self) -> None:
         self.place = Place()
         self.check("/health", 503, "degraded", "starting")

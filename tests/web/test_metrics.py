@@ -18,11 +18,13 @@ from taskqueue.config import HttpConfig
 from taskqueue.core.counters import BUCKETS_S, COUNTED
 from taskqueue.core.intake import Submission
 from taskqueue.core.overview import total_counters
+from taskqueue.core.periodic import Periodic
 from taskqueue.core.task import STATE_WORDS, State, TaskOptions, tier_of
 from taskqueue.core.workers import Registration
 from taskqueue.service.timers import Timer
 from taskqueue.web.metrics import EVENTS, make_registry
 from taskqueue.web.series import OTHER
+from tests.web.scene import full_scene
 from tests.web.visitor import Place
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
@@ -227,6 +229,33 @@ class GaugeTests(SynchronousTestCase):
         self.assertEqual(scrape("workers", state="recovered"), 1)
         self.assertEqual(scrape("worker_capacity_tasks"), 9)
 
+    def test_stalled_workers(self) -> None:
+        link = object()
+        self.place.service.register(Registration("w", 1), link)
+        self.place.submit(Submission("x"))
+        self.assertEqual(Scrape(self.place)("stalled_workers"), 0)
+        for _ in range(8):
+            self.place.clock.advance(5)
+            self.place.service.heartbeat(Registration("w", 1), link=link)
+        self.assertEqual(Scrape(self.place)("stalled_workers"), 1)
+
+    def test_connections_limit(self) -> None:
+        self.assertEqual(Scrape(self.place)("connections_limit"), 1000)
+
+    def test_audits(self) -> None:
+        scrape = Scrape(self.place)
+        self.assertEqual(scrape("audits_total"), 0)
+        self.assertEqual(scrape.series("audit_differences"), {})
+        self.place.submit(Submission("x"))
+        self.place.ledger.depth = 7
+        self.place.service.auditor.audit()
+        self.place.turns()
+        scrape = Scrape(self.place)
+        self.assertEqual(scrape("audits_total"), 1)
+        self.assertGreater(scrape("audit_differences"), 0)
+        self.assertEqual(scrape("audit_last_run_timestamp_seconds"), 1000)
+        self.assertEqual(scrape("audit_duration_seconds"), 0)
+
     def test_traffic(self) -> None:
         traffic = self.place.service.traffic
         traffic.open["framed"] = 3
@@ -287,6 +316,70 @@ class GaugeTests(SynchronousTestCase):
         other.submit(Submission("x"))
         self.assertEqual(Scrape(other).total("tasks_submitted_total"), 1)
         self.assertEqual(Scrape(self.place).total("tasks_submitted_total"), 0)
+
+
+class PeriodicTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.place = Place(HttpConfig(max_label_pairs=2)).started()
+        self.put("often", 10.0)
+        self.put("seldom", 3600.0)
+
+    def put(self, name: str, every_s: float) -> None:
+        self.place.service.put_periodics([Periodic(name, "job", every_s=every_s, overlap=False)])
+        self.place.turns(3)
+
+    def test_runs(self) -> None:
+        self.place.clock.pump([0.25] * 40 * 4)  # three ticks of which two are skipped
+        scrape = Scrape(self.place)
+        self.assertEqual(scrape("periodic_next_run_timestamp_seconds", periodic="often"), 1050)
+        self.assertEqual(scrape("periodic_last_run_timestamp_seconds", periodic="often"), 1010)
+        self.assertEqual(scrape("periodic_runs_total", periodic="often"), 1)
+        self.assertEqual(scrape("periodic_skipped_total", periodic="often"), 3)
+        self.assertEqual(scrape("periodic_runs_total", periodic="seldom"), 0)
+        runs = scrape.series("periodic_last_run_timestamp_seconds")
+        self.assertEqual(list(runs), [labels(periodic="often")])
+
+    def test_the_outcome_stays_known(self) -> None:
+        self.place.service.trigger_periodic("often")
+        self.place.turns(3)
+        outcome = "periodic_last_outcome"
+        self.assertEqual(Scrape(self.place)(outcome, periodic="often", state="pending"), 1)
+        [delivery] = self.place.claim()
+        self.place.report(delivery, State.COMPLETED)
+        found = Scrape(self.place).series(outcome)
+        self.assertEqual(found, {labels(periodic="often", state="completed"): 1})
+        self.place.ledger.ended.clear()
+        self.assertEqual(Scrape(self.place).series(outcome), found)
+        self.place.service.trigger_periodic("often")
+        self.place.turns(3)
+        found = Scrape(self.place).series(outcome)
+        self.assertEqual(found, {labels(periodic="often", state="pending"): 1})
+        self.place.ledger.tasks.clear()
+        self.place.ledger.ended.clear()
+
+    def test_an_outcome_that_nobody_saw(self) -> None:
+        self.place.service.trigger_periodic("often")
+        self.place.turns(3)
+        [delivery] = self.place.claim()
+        self.place.report(delivery, State.COMPLETED)
+        self.place.ledger.ended.clear()
+        self.assertEqual(Scrape(self.place).series("periodic_last_outcome"), {})
+
+    def test_paused(self) -> None:
+        self.place.service.pause_periodic("often", True)
+        scrape = Scrape(self.place)
+        self.assertEqual(scrape("periodic_paused", periodic="often"), 1)
+        self.assertEqual(scrape("periodic_paused", periodic="seldom"), 0)
+        self.assertEqual(scrape("periodic_tasks", state="paused"), 1)
+        self.assertEqual(scrape("periodic_tasks", state="active"), 1)
+        due = scrape.series("periodic_next_run_timestamp_seconds")
+        self.assertEqual(list(due), [labels(periodic="seldom")])
+
+    def test_bounded(self) -> None:
+        self.put("third", 60.0)
+        scrape = Scrape(self.place)
+        self.assertEqual(len(scrape.series("periodic_paused")), 2)
+        self.assertEqual(scrape.total("periodic_tasks"), 3)
 
 
 class CardinalityTests(SynchronousTestCase):
@@ -351,12 +444,7 @@ class DocumentTests(SynchronousTestCase):
         return {name: (kind, set(re.findall(r"`(\w+)`", label))) for name, kind, label in found}
 
     def exported(self) -> dict[str, tuple[str, set[str]]]:
-        place = Place().started()
-        one_of_everything(place)
-        traffic = place.service.traffic
-        for counts in (traffic.open, traffic.accepted, traffic.refused, traffic.requests):
-            counts["x"] = 1
-        traffic.nacks["x"] = 1
+        place = full_scene()
         families = make_registry(place.service).collect()
         return dict(self.shape(f) for f in families if f.name.startswith("taskqueue_"))
 

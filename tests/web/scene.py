@@ -1,0 +1,29 @@
+"""
+A broker with something of everything that there are metrics of.
+"""
+
+from __future__ import annotations
+
+from taskqueue.core.intake import Submission
+from taskqueue.core.periodic import Periodic
+from taskqueue.core.workers import Registration
+from tests.web.visitor import Place
+
+
+def full_scene() -> Place:
+    """Every family of the broker's metrics has a sample here."""
+    place = Place().started()
+    place.submit(Submission("mail"), Submission("sms", queue="other", priority=255))
+    place.service.put_periodics([Periodic("tick", "mail", every_s=10.0)])
+    place.service.register(Registration("w", 1, types=frozenset({"mail"})))
+    place.claim()
+    place.service.trigger_periodic("tick")
+    place.service.auditor.audit()
+    traffic = place.service.traffic
+    for counts in (traffic.open, traffic.accepted):
+        counts["framed"] = 1
+    traffic.refused["TOO_MANY_CONNECTIONS"] += 1
+    traffic.requests["submit_task"] += 1
+    traffic.nacks["QUEUE_FULL"] += 1
+    place.turns(10)
+    return place
