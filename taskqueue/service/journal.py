@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from taskqueue.core.changes import Batch
+from taskqueue.core.changes import Batch, Changes
 from taskqueue.core.counters import BUCKETS_S, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import Task
@@ -76,6 +76,8 @@ class Journal:
     @ivar commits: groups stored.
     @ivar rows: how many rows the groups had.
     @ivar seconds: how long the store took for each.
+    @ivar observe: looks at the changes before a group is made of them, and returns what
+        is to be called when it is stored; neither may raise.  C{None} for nobody.
     @ivar drained: told of every group when it is put together: all that has changed is
         in it then.  It must not raise.
     """
@@ -122,6 +124,8 @@ class Journal:
         self._began = 0.0
         self._crowded_until = 0.0
         self._rows_since = 0
+        self.observe: Callable[[Changes], Callable[[], None] | None] | None = None
+        self._noted: Callable[[], None] | None = None
         self.commits = 0
         self.rows = Histogram(BUCKETS_ROWS)
         self.seconds = Histogram(BUCKETS_S)
@@ -253,6 +257,7 @@ class Journal:
 
     def _write(self) -> None:
         self._call = None
+        self._noted = None if self.observe is None else self.observe(self._ledger.changes)
         batch, ended = self._ledger.changes.drain(self._ledger.next_seq)
         ended_told, self._ended_told = self._ended_told, []
         self._writing = batch, ended + ended_told
@@ -289,6 +294,8 @@ class Journal:
         for answer, value in held:
             answer.callback(value)
         self._compact(batch.facts)
+        if self._noted is not None:
+            self._noted()
         self.changed()
         self._tell_idle()
 

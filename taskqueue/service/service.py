@@ -26,6 +26,7 @@ from taskqueue.ids import new_task_id
 from taskqueue.service.auditing import Auditor
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
+from taskqueue.service.events import Events
 from taskqueue.service.journal import Journal
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.patience import in_time
@@ -101,6 +102,8 @@ class TaskQueueService(
         self._runners: list[Runner] = []
         self._closers: list[Any] = []
         self._timers = self.make_timers()
+        self.events = Events(self)
+        self.events.setServiceParent(self)
         self.stalls = StallWatch(self)
         self.auditor = Auditor(self)
         for watch in (self.stalls, self.auditor):
