@@ -15,12 +15,13 @@ from twisted.web.server import Request, Site
 
 from taskqueue.service import TaskQueueService
 from taskqueue.strictjson import dumps
+from taskqueue.web.api.endpoints import ROOT
+from taskqueue.web.api.problems import MEDIA, Problem
+from taskqueue.web.api.root import make_api
 from taskqueue.web.exposition import MetricsPage
-from taskqueue.web.health import HealthPage, LivePage, ReadyPage
 from taskqueue.web.index import IndexPage
 from taskqueue.web.metrics import make_registry
 from taskqueue.web.pages import Page, refuse
-from taskqueue.web.scaling import ScalingPage
 
 #: How long a peer may be silent in the middle of a request, or between two, seconds.
 IDLE_S = 30.0
@@ -32,9 +33,15 @@ FRONTEND = "http"
 _PAGES = {
     "/health": "whether all is well: 200, or 503 with the reason",
     "/ready": "whether work is taken: 200, or 503 with the reason",
-    "/live": "whether the reactor turns: 200",
+    "/api": "the REST API: where it is described",
     "/metrics": "for Prometheus",
-    "/scaling": "how many workers there should be, for KEDA and its kind",
+}
+
+
+#: Where the API is described.
+_API_PAGES = {
+    "/api/v1/docs": "the REST API, for people",
+    "/api/v1/openapi.json": "the REST API, for programs",
 }
 
 
@@ -45,10 +52,15 @@ def make_site(service: TaskQueueService) -> BrokerSite:
     root.putChild(b"", index)
     root.putChild(b"health", HealthPage(service))
     root.putChild(b"ready", ReadyPage(service))
-    root.putChild(b"live", LivePage(service))
-    root.putChild(b"scaling", ScalingPage(service))
+    root.putChild(b"api", _make_api_page(service))
     root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))
     return BrokerSite(root, service)
+
+
+def _make_api_page(service: TaskQueueService) -> Page:
+    page = IndexPage(service, _API_PAGES)
+    page.putChild(b"v1", make_api(service))
+    return page
 
 
 class BrokerRequest(Request):
@@ -88,9 +100,13 @@ class BrokerRequest(Request):
         self.requestHeaders.removeHeader(b"expect")  # nobody waits for it any more
         limit = self.channel.site.max_body_bytes
         message = f"the body is larger than {limit} bytes (limits.max_frame_bytes)"
-        self.channel.transport.write(
-            bare_answer(b"413 Content Too Large", "PAYLOAD_TOO_LARGE", message)
-        )
+        status = b"413 Content Too Large"
+        if self.channel.path.startswith(f"{ROOT}/".encode()):
+            problem = Problem(413, "PAYLOAD_TOO_LARGE", message, limit=limit)
+            answer = whole_answer(status, problem.view, MEDIA)
+        else:
+            answer = bare_answer(status, "PAYLOAD_TOO_LARGE", message)
+        self.channel.transport.write(answer)
         self.channel.loseConnection()
 
     def render(self, resrc: Any) -> None:
@@ -119,6 +135,11 @@ class BrokerChannel(http.HTTPChannel):
 
     site: BrokerSite
     transport: Any
+
+    @property
+    def path(self) -> bytes:
+        """The address that the request that is read asks for."""
+        return bytes(getattr(self, "_path", b""))
 
     def connectionMade(self) -> None:
         self.site.entered()
@@ -203,10 +224,15 @@ class BrokerSite(Site):
 
 def bare_answer(status: bytes, code: str, message: str) -> bytes:
     """A whole answer, for a peer that is refused before there is a request to answer."""
-    body = dumps({"code": code, "message": message}) + b"\n"
+    return whole_answer(status, {"code": code, "message": message}, "application/json")
+
+
+def whole_answer(status: bytes, view: dict[str, Any], media: str) -> bytes:
+    """A whole answer of this type, after which the connection ends."""
+    body = dumps(view) + b"\n"
     head = (
         b"HTTP/1.1 " + status + b"\r\n"
-        b"server: taskqueue\r\nconnection: close\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n" % len(body)
+        b"server: taskqueue\r\nconnection: close\r\n"
+        b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (media.encode("ascii"), len(body))
     )
     return head + body

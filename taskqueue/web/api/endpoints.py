@@ -1,0 +1,91 @@
+"""
+Endpoints: what can be asked under which path, declared once, for the router, the
+checks and the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taskqueue.operations.fields import Check, Form, name_text, task_id
+from taskqueue.operations.schemas import Schema
+from taskqueue.web.api.answers import JSON, Reply
+
+if TYPE_CHECKING:
+    from taskqueue.web.api.visits import Visit
+
+#: Where all paths begin.
+ROOT = "/api/v1"
+
+#: Carries out a request; C{None}: it answers by itself.
+Run = Callable[["Visit"], Coroutine[Any, Any, Reply | None]]
+
+#: What the parts of paths that stand in braces may be.
+PLACES: Mapping[str, Check] = {
+    "id": task_id,
+    "queue": name_text,
+    "worker": name_text,
+    "name": name_text,
+}
+
+NOTHING = Form({})
+
+
+class Content(NamedTuple):
+    """
+    What an answer of one status holds.
+
+    @ivar schema: the name of a component, or a schema; C{None} for no body.
+    @ivar headers: name to its meaning.
+    """
+
+    meaning: str
+    schema: str | Schema | None = None
+    media: str = JSON
+    headers: Mapping[str, str] = {}
+
+
+class Body(NamedTuple):
+    """
+    What a request may hold.
+
+    @ivar form: its fields; C{None} where an operation checks them.
+    @ivar schema: of the body, where it is not that of the form.
+    @ivar needed: whether there must be one.
+    """
+
+    form: Form | None
+    schema: Schema | None = None
+    needed: bool = False
+
+
+class Endpoint(NamedTuple):
+    """
+    One thing that can be asked.
+
+    @ivar path: below L{ROOT}, with the names of L{PLACES} in braces.
+    @ivar tag: the chapter that it belongs to.
+    @ivar answers: by status, beside those that follow from the rest.
+    @ivar refusals: statuses of problems, beside those that every endpoint has.
+    """
+
+    method: str
+    path: str
+    tag: str
+    run: Run
+    summary: str
+    answers: Mapping[int, Content]
+    query: Form = NOTHING
+    body: Body | None = None
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """The names in its path."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    @property
+    def name(self) -> str:
+        """What it is called in the document: unlike all others."""
+        return self.run.__name__.strip("_")

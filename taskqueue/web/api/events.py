@@ -1,0 +1,181 @@
+"""
+Events as a stream: server-sent events, as browsers read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall
+from zope.interface import implementer
+
+from taskqueue.operations.fields import Form, list_of, name_text, one_of, task_id, text
+from taskqueue.service import TaskQueueService
+from taskqueue.service.event_words import KINDS, Event, Wanted
+from taskqueue.service.events import MOST_LISTENERS, TooManyListeners
+from taskqueue.web.api.answers import Header, Reply
+from taskqueue.web.api.endpoints import Content, Endpoint
+from taskqueue.web.api.problems import Problem
+from taskqueue.web.api.visits import Visit
+
+MEDIA = "text/event-stream"
+
+#: How soon a browser comes back when the connection is lost, milliseconds.
+RETRY_MS = 2000
+
+#: How often something is said where nothing happens, seconds.
+BEAT_S = 15.0
+
+#: How far a reader may fall behind before it is cut, bytes.
+MOST_BEHIND_BYTES = 1024 * 1024
+
+QUERY = Form(
+    {
+        "kind": list_of(one_of(*KINDS), len(KINDS)),
+        "queue": list_of(name_text, 100),
+        "type": list_of(name_text, 100),
+        "task": list_of(task_id, 100),
+        "last_event_id": text(64),
+    }
+)
+
+
+@implementer(IPushProducer)
+class Stream:
+    """
+    One reader of events.
+    """
+
+    def __init__(self, service: TaskQueueService, request: Any) -> None:
+        self._service = service
+        self._request = request
+        self._paused = False
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._beat = LoopingCall(self._say_something)
+        self._beat.clock = service.reactor
+
+    def begin(self, missed: Sequence[Event] | None) -> None:
+        """
+        Begin the answer.
+
+        @param missed: what is told first; C{None} where that is not known.
+        """
+        request = self._request
+        request.setHeader(b"content-type", f"{MEDIA}; charset=utf-8".encode())
+        request.setHeader(b"cache-control", b"no-store")
+        request.setHeader(b"x-accel-buffering", b"no")  # proxies that know nginx's word
+        request.registerProducer(self, True)
+        self._write(b"retry: %d\n\n" % RETRY_MS)
+        if missed is None:
+            self._write(b"event: reset\ndata: {}\n\n")
+        else:
+            self.hear(missed)
+        self._beat.start(BEAT_S, now=False)
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """These happened."""
+        if events:
+            epoch = self._service.events.epoch
+            self._write(b"".join([_frame(epoch, event) for event in events]))
+
+    def over(self) -> None:
+        """The broker stops."""
+        self.end()
+        self._request.unregisterProducer()
+        self._request.finish()
+
+    def end(self) -> None:
+        """Nothing more is said."""
+        self._service.events.leave(self)
+        if self._beat.running:
+            self._beat.stop()
+        self._waiting.clear()
+
+    def _say_something(self) -> None:
+        if not self._paused:
+            self._write(b":\n\n")
+
+    def _write(self, data: bytes) -> None:
+        if not self._paused:
+            self._request.write(data)
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > MOST_BEHIND_BYTES:
+            self._service.traffic.refused["SLOW_READER"] += 1
+            self.end()
+            self._request.channel.transport.abortConnection()
+
+    # --- the transport's wishes ----------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The peer does not read as fast as is written."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """It does again."""
+        self._paused = False
+        waiting, self._waiting = b"".join(self._waiting), []
+        self._waiting_bytes = 0
+        if waiting:
+            self._request.write(waiting)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self.end()
+
+
+def _frame(epoch: str, event: Event) -> bytes:
+    return b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (
+        epoch.encode("ascii"),
+        event.number,
+        event.kind.encode("ascii"),
+        event.data,
+    )
+
+
+def _last_of(given: str) -> tuple[str, int]:
+    """The epoch and number of an id; those of no event, where it is no id."""
+    epoch, _, number = given.partition("-")
+    return (epoch, int(number)) if number.isascii() and number.isdigit() else ("", 0)
+
+
+def _wanted(query: Header) -> Wanted:
+    def some(name: str) -> frozenset[str] | None:
+        return frozenset(query[name]) if query.get(name) else None
+
+    return Wanted(some("kind") or frozenset(KINDS), some("queue"), some("type"), some("task"))
+
+
+async def stream_events(visit: Visit) -> Reply | None:
+    """Tell what happens, as it happens."""
+    if visit.request.method == b"HEAD":
+        return Reply(200, b"", media=MEDIA)
+    last = visit.request.getHeader("last-event-id") or visit.query.get("last_event_id")
+    stream = Stream(visit.service, visit.request)
+    try:
+        missed = visit.service.events.listen(
+            stream, _wanted(visit.query), None if not last else _last_of(last)
+        )
+    except TooManyListeners:
+        detail = f"{MOST_LISTENERS} listen already, which is the limit"
+        raise Problem(503, "TOO_MANY_STREAMS", detail, retry_after_s=10.0) from None
+    visit.on_hang_up(stream.end)
+    stream.begin(missed)
+    return None
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/events",
+        "Events",
+        stream_events,
+        "Hear what happens",
+        {200: Content("Server-sent events, without end.", {"type": "string"}, MEDIA)},
+        query=QUERY,
+    ),
+)

@@ -1,0 +1,151 @@
+"""
+The resource under which the whole API stands: routes requests, refuses those that
+cannot be, and writes the answers.
+
+Why klein does not route here
+=============================
+
+Klein imports Twisted's global reactor as soon as it is imported itself, which
+takes the choice of a reactor away from whoever embeds a broker, and it costs
+18 MB of memory.  So its router, which is Werkzeug's, is used as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import Map, Rule
+
+from taskqueue.errors import InternalError, TaskQueueError
+from taskqueue.service import TaskQueueService
+from taskqueue.web.api.answers import Reply, send, send_problem
+from taskqueue.web.api.endpoints import ROOT, Endpoint
+from taskqueue.web.api.origins import Origins
+from taskqueue.web.api.problems import Problem, problem_of
+from taskqueue.web.api.reading import check_accept, read_body, read_places, read_query
+from taskqueue.web.api.visits import Visit
+
+#: What changes nothing.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Router:
+    """
+    Finds the endpoint for a method and a path.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = list(endpoints)
+        rules = [
+            Rule(one.path.replace("{", "<").replace("}", ">"), endpoint=place, methods=[one.method])
+            for place, one in enumerate(endpoints)
+        ]
+        # A path is what it is: nothing is put right by sending the peer elsewhere.
+        self._paths = Map(rules, merge_slashes=False).bind("")
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
+        """
+        The endpoint, and the parts of the path that its places stand for.
+
+        @param path: below L{ROOT}, with its escapes.
+        @raises Problem: there is none.
+        """
+        try:
+            place, parts = self._paths.match(path, method)
+        except MethodNotAllowed as error:
+            allowed = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
+            detail = f"{method[:20]} is not allowed here; allowed: {allowed}"
+            raise Problem(405, "METHOD_NOT_ALLOWED", detail, {"allow": allowed}) from None
+        except HTTPException:
+            detail = f"there is no {ROOT}{path[:200]}; {ROOT}/docs names what there is"
+            raise Problem(404, "NOT_FOUND", detail) from None
+        return self._endpoints[place], dict(parts)
+
+    def allowed(self, path: str) -> list[str]:
+        """
+        The methods of a path.
+
+        @raises Problem: there is no such path.
+        """
+        found = sorted(self._paths.allowed_methods(path))
+        if not found:
+            self.find("OPTIONS", path)
+        return sorted({*found, "OPTIONS"})
+
+
+class ApiResource(Resource):
+    """
+    All endpoints.
+    """
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(self, service: TaskQueueService, endpoints: Sequence[Endpoint]) -> None:
+        super().__init__()
+        self._service = service
+        self._router = Router(endpoints)
+        self._origins = Origins(service)
+
+    def render(self, request: Any) -> int:
+        """Begin to answer."""
+        try:
+            self._begin(request)
+        except Exception:
+            self._failed(Failure(), request)
+        return NOT_DONE_YET
+
+    def _begin(self, request: Any) -> None:
+        method = request.method.decode("ascii", "replace")
+        segments = [quote(segment, safe="") for segment in request.postpath]
+        path = "/" + "/".join(segments) if segments else ""
+        self._origins.admit(request)
+        if method == "OPTIONS":
+            allowed = ", ".join(self._router.allowed(path))
+            self._origins.answer_preflight(request, allowed)
+            send(request, Reply(204, headers={"allow": allowed}))
+            return
+        endpoint, parts = self._router.find(method, path)
+        if method not in _SAFE:
+            self._origins.check(request)
+        visit = self._visit(endpoint, request, path, parts)
+        request.notifyFinish().addErrback(lambda _: visit.hung_up())
+        running = Deferred.fromCoroutine(endpoint.run(visit))
+        running.addCallback(self._answer, visit)
+        running.addErrback(self._failed, request, visit)
+
+    def _visit(self, endpoint: Endpoint, request: Any, path: str, parts: dict[str, str]) -> Visit:
+        first = min(endpoint.answers)
+        check_accept(request.getHeader("accept"), endpoint.answers[first].media)
+        places = read_places(parts)
+        query = read_query(endpoint.query, request.args)
+        data = request.content.read()
+        body = read_body(endpoint.body, request.getHeader("content-type"), data)
+        return Visit(self._service, request, path, places, query, body)
+
+    def _answer(self, reply: Reply | None, visit: Visit) -> None:
+        if reply is not None and visit.open:
+            send(visit.request, reply)
+
+    def _failed(self, failure: Failure, request: Any, visit: Visit | None = None) -> None:
+        """Turn whatever went wrong into a problem; only what nobody foresaw is logged."""
+        error = failure.value
+        if visit is not None and not visit.open:
+            if not isinstance(error, (TaskQueueError, Problem, CancelledError)):
+                self._log.failure("a request failed, and nobody waits for it", failure)
+            return
+        if isinstance(error, TaskQueueError):
+            error = problem_of(error)
+        elif not isinstance(error, Problem):
+            self._log.failure("a request failed", failure)
+            error = problem_of(InternalError())
+        self._service.traffic.nacks[error.code] += 1
+        send_problem(request, error)

@@ -1,0 +1,40 @@
+"""
+All that there is under the API's root.
+"""
+
+from __future__ import annotations
+
+from taskqueue.service import TaskQueueService
+from taskqueue.web.api import (
+    broker,
+    bulk,
+    dead_letters,
+    events,
+    openapi,
+    periodics,
+    queues,
+    stats,
+    tasks,
+    workers,
+)
+from taskqueue.web.api.endpoints import Endpoint
+from taskqueue.web.api.resource import ApiResource
+
+#: The endpoints, by chapter.
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *tasks.ENDPOINTS,
+    *bulk.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
+    *queues.ENDPOINTS,
+    *workers.ENDPOINTS,
+    *periodics.ENDPOINTS,
+    *stats.ENDPOINTS,
+    *broker.ENDPOINTS,
+    *events.ENDPOINTS,
+)
+
+
+def make_api(service: TaskQueueService) -> ApiResource:
+    """The API of a broker, as a resource."""
+    document = openapi.document_endpoint(ENDPOINTS)
+    return ApiResource(service, (*ENDPOINTS, document, *openapi.PAGES))

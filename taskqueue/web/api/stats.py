@@ -1,0 +1,228 @@
+"""
+Numbers: now, by queue, type or tier, and in the last hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
+from typing import NamedTuple
+
+from taskqueue.core.counters import Counters
+from taskqueue.core.lanes import Lane
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.overview import total_counters
+from taskqueue.core.task import STATE_WORDS, TIERS, WAITING
+from taskqueue.operations.fields import Form, integer, number, one_of
+from taskqueue.service.history import distribution
+from taskqueue.web.api import shapes
+from taskqueue.web.api.answers import Header, Reply
+from taskqueue.web.api.endpoints import Content, Endpoint
+from taskqueue.web.api.visits import Visit
+from taskqueue.wire import MessageType
+
+_HOUR_S = 3600.0
+
+
+async def get_stats(visit: Visit) -> Reply:
+    """The whole broker in numbers."""
+    service = visit.service
+    answer = await visit.ask(MessageType.GET_STATS, {})
+    now, ledger, history = service.moments(), service.broker.ledger, service.samples.history
+    counters = total_counters(ledger)
+    more = {
+        "tiers": _tiers(ledger),
+        "last_hour": history.since(_HOUR_S, now),
+        "wait_s": distribution(counters.wait),
+        "run_s": distribution(counters.processing),
+        "backlog": history.trend(now),
+    }
+    return Reply(200, answer["stats"] | more)
+
+
+def _tiers(ledger: Ledger) -> dict[str, int]:
+    return {
+        tier[0]: sum([queue.tiers[place] for queue in ledger.queues.values()])
+        for place, tier in enumerate(TIERS)
+    }
+
+
+# --- by queue, type or tier --------------------------------------------------------
+
+
+class _Group(NamedTuple):
+    """
+    Lanes that are shown together.
+
+    @ivar retired: what lanes of it that were given up had counted.
+    """
+
+    name: str
+    lanes: list[Lane]
+    retired: Counters | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many tasks wait in it."""
+        return sum([lane.counts[state] for lane in self.lanes for state in WAITING])
+
+    def view(self) -> Header:
+        """In numbers."""
+        total = Counters()
+        for counters in (*(lane.counters for lane in self.lanes), self.retired):
+            if counters is not None:
+                total.add(counters)
+        counts = [sum(column) for column in zip(*(lane.counts for lane in self.lanes), strict=True)]
+        return {
+            "name": self.name,
+            "depth": self.depth,
+            "states": dict(zip(STATE_WORDS, counts or [0] * len(STATE_WORDS), strict=True)),
+            "totals": total.as_dict(),
+            "wait_s": distribution(total.wait),
+            "run_s": distribution(total.processing),
+        }
+
+
+def _by_queue(ledger: Ledger) -> Iterator[_Group]:
+    for queue in ledger.queues.values():
+        yield _Group(queue.name, list(queue.lanes.values()), queue.retired)
+
+
+def _by_type(ledger: Ledger) -> Iterable[_Group]:
+    found: dict[str, _Group] = {}
+    for queue in ledger.queues.values():
+        for lane in queue.lanes.values():
+            found.setdefault(lane.type, _Group(lane.type, [])).lanes.append(lane)
+    return found.values()
+
+
+_GROUPINGS: dict[str, Callable[[Ledger], Iterable[_Group]]] = {
+    "queue": _by_queue,
+    "type": _by_type,
+}
+
+BREAKDOWN = Form({"by": one_of(*_GROUPINGS, "tier"), "limit": integer(1, 1000)}, required=("by",))
+
+
+async def break_down(visit: Visit) -> Reply:
+    """The numbers by queue, type or tier, the deepest first."""
+    by, limit = visit.query["by"], visit.query.get("limit", 100)
+    ledger = visit.service.broker.ledger
+    if by == "tier":
+        rows = [{"name": name, "depth": depth} for name, depth in _tiers(ledger).items()]
+        return Reply(200, {"by": by, "rows": rows, "more": False})
+    groups = list(_GROUPINGS[by](ledger))
+    deepest = nlargest(limit, groups, key=lambda group: group.depth)
+    rows = [group.view() for group in deepest]
+    return Reply(200, {"by": by, "rows": rows, "more": len(groups) > limit})
+
+
+HISTORY = Form({"span_s": number(10.0, 86_400.0)})
+
+
+async def get_history(visit: Visit) -> Reply:
+    """Samples of the last hours."""
+    service = visit.service
+    span_s = visit.query.get("span_s", _HOUR_S)
+    return Reply(200, service.samples.history.describe(span_s, service.moments()))
+
+
+_SPREAD = shapes.component("Distribution")
+
+_STATS = shapes.thing(
+    {
+        "name": shapes.TEXT,
+        "uptime_s": shapes.NUMBER,
+        "durability": shapes.TEXT,
+        "healthy": shapes.TRUTH,
+        **dict.fromkeys(
+            (
+                *("depth", "held_bytes", "in_progress", "waiting_claims", "workers", "periodics"),
+                "connections",
+            ),
+            shapes.COUNT,
+        ),
+        "states": shapes.STATE_COUNTS,
+        "totals": shapes.EVENT_COUNTS,
+        "rates": shapes.EVENT_RATES,
+        "unserved": shapes.listed(
+            shapes.thing({"queue": shapes.TEXT, "type": shapes.TEXT, "ready": shapes.COUNT})
+        ),
+        "tiers": shapes.TIER_COUNTS,
+        "last_hour": shapes.EVENT_COUNTS,
+        "wait_s": _SPREAD,
+        "run_s": _SPREAD,
+        "backlog": shapes.thing(
+            {
+                "depth": shapes.COUNT,
+                "arriving_per_s": shapes.NUMBER,
+                "leaving_per_s": shapes.NUMBER,
+                "empty_in_s": shapes.NUMBER_OR_NONE,
+            }
+        ),
+    }
+)
+
+_ROW = shapes.thing(
+    {"name": shapes.TEXT, "depth": shapes.COUNT},
+    {
+        "states": shapes.STATE_COUNTS,
+        "totals": shapes.EVENT_COUNTS,
+        "wait_s": _SPREAD,
+        "run_s": _SPREAD,
+    },
+)
+
+_SAMPLE = shapes.thing(
+    {
+        "at": shapes.NUMBER,
+        "depth": shapes.COUNT,
+        "tiers": shapes.TIER_COUNTS,
+        "in_progress": shapes.COUNT,
+        "workers": shapes.COUNT,
+        "rates": shapes.EVENT_RATES,
+        "wait_s": {"anyOf": [_SPREAD, {"type": "null"}]},
+        "run_s": {"anyOf": [_SPREAD, {"type": "null"}]},
+    }
+)
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/stats",
+        "Stats",
+        get_stats,
+        "The whole broker in numbers",
+        {200: Content("The numbers.", _STATS)},
+    ),
+    Endpoint(
+        "GET",
+        "/stats/breakdown",
+        "Stats",
+        break_down,
+        "Numbers by queue, type or tier",
+        {
+            200: Content(
+                "A row for each, the deepest first.",
+                shapes.thing(
+                    {"by": shapes.TEXT, "rows": shapes.listed(_ROW), "more": shapes.TRUTH}
+                ),
+            )
+        },
+        query=BREAKDOWN,
+    ),
+    Endpoint(
+        "GET",
+        "/stats/history",
+        "Stats",
+        get_history,
+        "Samples of the last hours",
+        {
+            200: Content(
+                "The samples, oldest first.",
+                shapes.thing({"step_s": shapes.NUMBER, "samples": shapes.listed(_SAMPLE)}),
+            )
+        },
+        query=HISTORY,
+    ),
+)

@@ -1,0 +1,367 @@
+"""
+Tasks: submitting, following, changing their fate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from taskqueue.core.changes import TaskRow
+from taskqueue.core.control import unknown_task
+from taskqueue.core.task import FIRST_ENDED, STATES_BY_WORD, State
+from taskqueue.errors import BadRequest, Conflict
+from taskqueue.operations import tasks as operations
+from taskqueue.operations.fields import Form, list_of, moment, number, one_of, raw_list, raw_object
+from taskqueue.operations.views import view_error, view_task
+from taskqueue.web.api import shapes
+from taskqueue.web.api.answers import Header, Reply, page_of, readable
+from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint
+from taskqueue.web.api.problems import problem_of_view
+from taskqueue.web.api.reading import moment_text, with_payload
+from taskqueue.web.api.visits import Visit
+from taskqueue.wire import MessageType
+
+#: How long one request may wait for a task to end, seconds.
+LONGEST_WAIT_S = 300.0
+WAIT_S = 30.0
+
+_BINARY = "application/octet-stream"
+
+# --- submitting ------------------------------------------------------------------
+
+
+async def submit_task(visit: Visit) -> Reply:
+    """Submit one task."""
+    answer = await visit.ask(MessageType.SUBMIT_TASK, {"tasks": [with_payload(visit.body)]})
+    [item] = _each(answer)
+    if "error" in item:
+        raise problem_of_view(item["error"])
+    location = f"{ROOT}/tasks/{item['id']}"
+    return Reply(200 if item["existing"] else 201, item, {"location": location})
+
+
+BATCH = Form({"tasks": raw_list, "common": raw_object}, required=("tasks",))
+
+
+async def submit_tasks(visit: Visit) -> Reply:
+    """Submit many tasks, each of which is taken or refused by itself."""
+    header = dict(visit.body)
+    header["tasks"], refused = _payloads_read(header["tasks"])
+    answer = await visit.ask(MessageType.SUBMIT_TASK, header)
+    items = _each(answer)
+    for position, error in refused.items():
+        items[position] = {"error": error}
+    refusals = [item["error"]["code"] for item in items if "error" in item]
+    visit.service.traffic.nacks.update(refusals)
+    accepted = len(items) - len(refusals)
+    return Reply(200, {"accepted": accepted, "refused": len(refusals), "tasks": items})
+
+
+def _payloads_read(raw: list[Any]) -> tuple[list[Any], dict[int, Header]]:
+    """The items with payloads as bytes; and by position those that have none that can be."""
+    items: list[Any] = []
+    refused: dict[int, Header] = {}
+    for position, item in enumerate(raw):
+        try:
+            items.append(with_payload(item))
+        except BadRequest as error:
+            refused[position] = view_error(error)
+            items.append(None)  # refused by the operation too
+    return items, refused
+
+
+def _each(answer: Header) -> list[Header]:
+    """What became of each submitted task, of an answer to SUBMIT_TASK."""
+    states, existing = answer.get("states", {}), set(answer.get("existing", ()))
+    items: list[Header] = [
+        {
+            "id": task,
+            "state": states.get(str(position), State.PENDING.word),
+            "existing": position in existing,
+        }
+        for position, task in enumerate(answer["tasks"])
+    ]
+    for error in answer.get("errors", ()):
+        items[error["item"]] = {"error": {n: v for n, v in error.items() if n != "item"}}
+    return items
+
+
+# --- looking ---------------------------------------------------------------------
+
+
+def _queried(name: str) -> str:
+    """What a field of LIST_TASKS is called in a query."""
+    return "state" if name == "states" else name
+
+
+#: The parameters of a list of tasks.
+SEARCH = Form(
+    {
+        _queried(name): moment_text if check is moment else check
+        for name, check in operations.LIST.fields.items()
+    }
+)
+
+
+async def list_tasks(visit: Visit) -> Reply:
+    """List or search tasks, a page at a time."""
+    return await found(visit, visit.query)
+
+
+async def found(visit: Visit, query: Header) -> Reply:
+    """The page of tasks that a query asks for."""
+    header = {("states" if name == "state" else name): v for name, v in query.items()}
+    if "states" in header:
+        header["states"] = list(header["states"])
+    answer = await visit.ask(MessageType.LIST_TASKS, header)
+    following = answer["next"]
+    return page_of("tasks", answer["tasks"], following, visit.next_page(following))
+
+
+INCLUDE = Form({"include": list_of(one_of("payload", "result", "history"), 3)})
+
+
+async def get_task(visit: Visit) -> Reply:
+    """One task, with its payload, result and history where they are asked for."""
+    task, include = visit.places["id"], visit.query.get("include", ())
+    view = await _status(visit, result="result" in include, history="history" in include)
+    if "payload" in include:
+        view["payload"] = await _payload(visit, task)
+    return Reply(200, readable(view, "payload", "result"), kept=True)
+
+
+async def _status(visit: Visit, **wanted: bool) -> Header:
+    task = visit.places["id"]
+    answer = await visit.ask(MessageType.QUERY_STATUS, {"tasks": [task], **wanted})
+    view: Header | None = answer["tasks"][0]
+    if view is None:
+        raise unknown_task(task)
+    return view
+
+
+async def _payload(visit: Visit, task: str) -> bytes:
+    answer = await visit.ask(MessageType.GET_PAYLOAD, {"task": task})
+    content: bytes = answer["tasks"][0]["payload"]
+    return content
+
+
+async def get_payload(visit: Visit) -> Reply:
+    """The payload of a task as it is."""
+    content = await _payload(visit, visit.places["id"])
+    return Reply(200, content, _as_file(visit, "payload"), _BINARY)
+
+
+async def get_result(visit: Visit) -> Reply:
+    """The result of a completed task as it is."""
+    view = await _status(visit, result=True)
+    if "result" not in view:
+        raise Conflict(
+            f"task {view['id']} is {view['state']}: only completed tasks have a result",
+            task=view["id"],
+            state=view["state"],
+        )
+    return Reply(200, view["result"], _as_file(visit, "result"), _BINARY)
+
+
+def _as_file(visit: Visit, what: str) -> Header:
+    """Nobody's bytes are to be run by a browser."""
+    name = f"{visit.places['id']}-{what}"
+    return {"content-disposition": f'attachment; filename="{name}"'}
+
+
+WAIT = Form({"wait_s": number(0.0, LONGEST_WAIT_S)})
+
+
+async def wait_for_task(visit: Visit) -> Reply:
+    """Wait until a task has ended."""
+    task = visit.places["id"]
+    ended: Deferred[TaskRow | None] = Deferred()
+
+    def over(row: TaskRow | None) -> None:
+        if not ended.called:
+            ended.callback(row)
+
+    visit.visitor.when_ended(lambda rows: over(rows[0]))
+    visit.on_hang_up(lambda: over(None))
+    service = visit.service
+    wait_s = visit.query.get("wait_s", WAIT_S)
+    time_out = service.reactor.callLater(wait_s, over, None)
+    try:
+        row = (await service.watch(visit.visitor, [task]))[0]
+        if row is None:
+            raise unknown_task(task)
+        if row.state < FIRST_ENDED:
+            row = await ended
+    finally:
+        if time_out.active():
+            time_out.cancel()
+        service.watches.drop(visit.visitor)
+    if row is not None:
+        return Reply(200, readable(view_task(row, result=True), "result"))
+    return Reply(202, readable(await _status(visit, result=True), "result"))
+
+
+# --- changing --------------------------------------------------------------------
+
+
+async def cancel_task(visit: Visit) -> Reply:
+    """Cancel a task that waits; with running, ask for one in progress too."""
+    header = {"tasks": [visit.places["id"]], **visit.body}
+    state = _only(await visit.ask(MessageType.CANCEL_TASK, header))
+    view = {"id": visit.places["id"], "state": state}
+    return Reply(200 if STATES_BY_WORD[state] >= FIRST_ENDED else 202, view)
+
+
+async def retry_task(visit: Visit) -> Reply:
+    """Let a dead letter run again, with fresh retries."""
+    header = {"tasks": [visit.places["id"]], **visit.body}
+    state = _only(await visit.ask(MessageType.RETRY_TASK, header))
+    return Reply(200, {"id": visit.places["id"], "state": state})
+
+
+async def delete_task(visit: Visit) -> Reply:
+    """Forget an ended task entirely."""
+    answer = await visit.ask(MessageType.DELETE_TASK, {"tasks": [visit.places["id"]]})
+    _check(answer)
+    return Reply(204)
+
+
+def _only(answer: Header) -> str:
+    _check(answer)
+    state: str = answer["states"][0]
+    return state
+
+
+def _check(answer: Header) -> None:
+    """
+    @raises Problem: the one item of the request was refused.
+    """
+    for error in answer.get("errors", ()):
+        raise problem_of_view(error)
+
+
+def _without(form: Form, *names: str) -> Form:
+    return Form({name: check for name, check in form.fields.items() if name not in names})
+
+
+_TASK = Content("The task.", "Task")
+_LOCATION = {"Location": "the address of the task"}
+_COMMON = shapes.fields_of(operations.COMMON)
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/tasks",
+        "Tasks",
+        submit_task,
+        "Submit a task",
+        {
+            201: Content("It is stored.", "Submitted", headers=_LOCATION),
+            200: Content("There was one with this id or key.", "Submitted", headers=_LOCATION),
+        },
+        body=Body(None, shapes.fields_of(operations.TASK), needed=True),
+        refusals=(409, 413, 429),
+    ),
+    Endpoint(
+        "POST",
+        "/tasks/batch",
+        "Tasks",
+        submit_tasks,
+        "Submit many tasks",
+        {200: Content("What became of each, in order.", "SubmittedBatch")},
+        body=Body(
+            BATCH,
+            shapes.fields_of(
+                BATCH,
+                instead={
+                    "tasks": shapes.listed(shapes.fields_of(operations.TASK)),
+                    "common": _COMMON,
+                },
+            ),
+            needed=True,
+        ),
+        refusals=(413,),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks",
+        "Tasks",
+        list_tasks,
+        "List or search tasks",
+        {200: Content("A page of tasks.", "TaskPage", headers={"Link": "the next page"})},
+        query=SEARCH,
+        refusals=(413,),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{id}",
+        "Tasks",
+        get_task,
+        "Get a task",
+        {200: _TASK, 304: Content("It has not changed.")},
+        query=INCLUDE,
+        refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{id}/payload",
+        "Tasks",
+        get_payload,
+        "Get a task's payload",
+        {200: Content("The bytes.", {"type": "string", "format": "binary"}, _BINARY)},
+        refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{id}/result",
+        "Tasks",
+        get_result,
+        "Get a task's result",
+        {200: Content("The bytes.", {"type": "string", "format": "binary"}, _BINARY)},
+        refusals=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{id}/outcome",
+        "Tasks",
+        wait_for_task,
+        "Wait until a task has ended",
+        {200: Content("It has ended.", "Task"), 202: Content("It has not, so far.", "Task")},
+        query=WAIT,
+        refusals=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/tasks/{id}/cancel",
+        "Tasks",
+        cancel_task,
+        "Cancel a task",
+        {
+            200: Content("It is cancelled.", "TaskState"),
+            202: Content("Its worker is told.", "TaskState"),
+        },
+        body=Body(_without(operations.CANCEL, "tasks")),
+        refusals=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/tasks/{id}/retry",
+        "Tasks",
+        retry_task,
+        "Let a dead letter run again",
+        {200: Content("It runs again.", "TaskState")},
+        body=Body(_without(operations.RETRY, "tasks")),
+        refusals=(404, 409),
+    ),
+    Endpoint(
+        "DELETE",
+        "/tasks/{id}",
+        "Tasks",
+        delete_task,
+        "Forget an ended task",
+        {204: Content("It is gone.")},
+        refusals=(404, 409),
+    ),
+)
