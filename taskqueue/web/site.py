@@ -19,9 +19,11 @@ from taskqueue.web.api.endpoints import ROOT
 from taskqueue.web.api.problems import MEDIA, Problem
 from taskqueue.web.api.root import make_api
 from taskqueue.web.exposition import MetricsPage
+from taskqueue.web.health import HealthPage, LivePage, ReadyPage
 from taskqueue.web.index import IndexPage
 from taskqueue.web.metrics import make_registry
 from taskqueue.web.pages import Page, refuse
+from taskqueue.web.scaling import ScalingPage
 
 #: How long a peer may be silent in the middle of a request, or between two, seconds.
 IDLE_S = 30.0
@@ -34,7 +36,9 @@ _PAGES = {
     "/health": "whether all is well: 200, or 503 with the reason",
     "/ready": "whether work is taken: 200, or 503 with the reason",
     "/api": "the REST API: where it is described",
+    "/live": "whether the reactor turns: 200",
     "/metrics": "for Prometheus",
+    "/scaling": "how many workers there should be, for KEDA and its kind",
 }
 
 
@@ -53,6 +57,8 @@ def make_site(service: TaskQueueService) -> BrokerSite:
     root.putChild(b"health", HealthPage(service))
     root.putChild(b"ready", ReadyPage(service))
     root.putChild(b"api", _make_api_page(service))
+    root.putChild(b"live", LivePage(service))
+    root.putChild(b"scaling", ScalingPage(service))
     root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))
     return BrokerSite(root, service)
 
