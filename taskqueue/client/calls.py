@@ -60,8 +60,19 @@ class Calls:
             await self._ask(MessageType.PING, {}, repeatable=True)
 
     async def _ask(self, kind: MessageType, header: Header, **how: Any) -> Header:
-        answer: Header = await self._session.request(kind, header, **how)
+        asked = self._session.request(kind, header, **how)
+        try:
+            answer: Header = await asked
+        except BaseException:
+            self._came_too_late(asked, how.get("late"))
+            raise
         return answer
+
+    def _came_too_late(self, asked: Any, late: Callable[[Header], None] | None) -> None:
+        """The caller may have been cancelled when the answer had just come."""
+        answer = None if late is None else self._session.framework.value_of(asked)
+        if late is not None and answer is not None:
+            late(answer)
 
     def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
         """

@@ -30,15 +30,20 @@ class TwistedFramework:
         future: Deferred[Any] = tx.create_future(canceller=canceller)
         return future
 
-    def resolve(self, future: Any, value: Any) -> None:
-        """Let it fire."""
+    def resolve(self, future: Any, value: Any) -> bool:
+        """Let it fire; whoever cancels it has said so at once."""
         tx.resolve(future, value)
+        return True
+
+    def value_of(self, future: Any) -> Any:
+        """Nothing: what a Deferred has is read in the moment in which it comes."""
+        return None
 
     def reject(self, future: Any, error: Exception) -> None:
         """Let it fail."""
         tx.reject(future, error)
 
-    def call_later(self, delay_s: float, function: Callable[..., None], *args: Any) -> Delayed:
+    def call_later(self, delay_s: float, function: Callable[..., object], *args: Any) -> Delayed:
         """Call C{function} in C{delay_s} seconds."""
         delayed: Delayed = self._reactor.callLater(delay_s, function, *args)
         return delayed

@@ -25,13 +25,19 @@ class Framework(Protocol):
     def create_future(self, canceller: Callable[[Any], None]) -> Any:
         """A future, and what is called when its reader cancels it."""
 
-    def resolve(self, future: Any, value: Any) -> None:
-        """Let the future have its value."""
+    def resolve(self, future: Any, value: Any) -> bool:
+        """Let the future have its value; returns whether it was not given up before."""
+
+    def value_of(self, future: Any) -> Any:
+        """
+        The value of a future whose reader was cancelled: it had come, and not been
+        read yet; C{None} where there is none.
+        """
 
     def reject(self, future: Any, error: Exception) -> None:
         """Let the future fail."""
 
-    def call_later(self, delay_s: float, function: Callable[..., None], *args: Any) -> Delayed:
+    def call_later(self, delay_s: float, function: Callable[..., object], *args: Any) -> Delayed:
         """Call C{function} in C{delay_s} seconds."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, _T]) -> Any:

@@ -33,17 +33,25 @@ class AsyncioFramework:
         future: asyncio.Future[Any] = self._txaio.create_future(canceller=canceller)
         return future
 
-    def resolve(self, future: Any, value: Any) -> None:
-        """Let it have its value, unless it was cancelled."""
-        if not future.done():
-            self._txaio.resolve(future, value)
+    def resolve(self, future: Any, value: Any) -> bool:
+        """Let it have its value, unless it was cancelled; returns whether it was not."""
+        if future.done():
+            return False
+        self._txaio.resolve(future, value)
+        return True
+
+    def value_of(self, future: Any) -> Any:
+        """The value that it has, C{None} where it has none."""
+        if not future.done() or future.cancelled() or future.exception() is not None:
+            return None
+        return future.result()
 
     def reject(self, future: Any, error: Exception) -> None:
         """Let it fail, unless it was cancelled."""
         if not future.done():
             self._txaio.reject(future, error)
 
-    def call_later(self, delay_s: float, function: Callable[..., None], *args: Any) -> Delayed:
+    def call_later(self, delay_s: float, function: Callable[..., object], *args: Any) -> Delayed:
         """Call C{function} in C{delay_s} seconds."""
         delayed: Delayed = self._loop.call_later(delay_s, function, *args)
         return delayed

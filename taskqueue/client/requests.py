@@ -18,7 +18,7 @@ class Request:
 
     @ivar repeatable: asking twice does no harm, so it is sent again after a
         lost connection.
-    @ivar late: given the answer when nobody waits for it any more.
+    @ivar late: given the answer when nobody takes it any more.
     @ivar wait_until: when the waiting that a claim asks for is over, on the
         loop's clock; sent again, it asks for what is left of it.
     @ivar sends: how many times it has been sent.
@@ -42,14 +42,15 @@ class Request:
         request_id: int,
         kind: MessageType,
         header: Header,
-        settle: Callable[[Header | Exception], None] | None,
+        settle: Callable[[Header | Exception], bool | None] | None,
         *,
         repeatable: bool = False,
         late: Callable[[Header], None] | None = None,
         wait_until: float | None = None,
     ) -> None:
         """
-        @param settle: given the answer's header, or the error that a NACK names.
+        @param settle: given the answer's header, or the error that a NACK names;
+            returns C{False} where nobody takes it.
         @raises BadRequest: the header holds what cannot be sent.
         """
         self.id = request_id
@@ -83,16 +84,15 @@ class Request:
     def settle(self, answer: Header | Exception) -> None:
         """Tell whoever waits, once; an answer that came late goes to L{late}."""
         settle = self.forget()
-        if settle is not None:
-            settle(answer)
-        elif self.late is not None and not isinstance(answer, Exception):
+        taken = settle is not None and settle(answer) is not False
+        if not (taken or self.late is None or isinstance(answer, Exception)):
             self.late(answer)
 
     def withdraw(self) -> None:
         """Nobody waits any more."""
         self.forget()
 
-    def forget(self) -> Callable[[Header | Exception], None] | None:
+    def forget(self) -> Callable[[Header | Exception], bool | None] | None:
         """Nobody waits any more; returns who did."""
         settle, self._settle = self._settle, None
         if self.timer is not None:
@@ -101,14 +101,17 @@ class Request:
         return settle
 
 
-def into_future(framework: Framework, future: Any) -> Callable[[Header | Exception], None]:
-    """What settles C{future}."""
+def into_future(framework: Framework, future: Any) -> Callable[[Header | Exception], bool]:
+    """
+    What settles C{future}, and returns whether that takes the answer: with asyncio, a
+    future may have been cancelled, and the request is withdrawn a turn of the loop later.
+    """
 
-    def settle(answer: Header | Exception) -> None:
+    def settle(answer: Header | Exception) -> bool:
         if isinstance(answer, Exception):
             framework.reject(future, answer)
-        else:
-            framework.resolve(future, answer)
+            return True
+        return framework.resolve(future, answer)
 
     return settle
 
