@@ -134,7 +134,7 @@ def goals_markdown(found: Sequence[Verdict]) -> str:
     for goal, entry, reached in found:
         who = entry.contestant
         met = "yes" if reached >= goal.at_least else "no"
-        rows.append([who.name, who.style, f"{goal.at_least:g}x", f"{figure(reached)}x", met])
+        rows.append([who.name, who.style, f"{goal.at_least:.2g}x", f"{figure(reached)}x", met])
     return "\n".join(line(row) for row in rows) + "\n"
 
 

@@ -147,6 +147,10 @@ def _redis(race: Race, name: str, promise: str, sync: str | None) -> list[Contes
             partial(closed, start, "redis"), variants((100, 200), style=("script",)),
             start.settings,
         ),
+        Contestant(
+            race.key, f"{name}, redis-py", ALONE, promise,
+            partial(alone, start, "redis"), ({"client": "redis-py"},), start.settings,
+        ),
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import os
 import selectors
 import socket
 import time
@@ -315,12 +316,30 @@ class Wire:
         self._socket.sendall(request)
 
 
+def apart(pid: int) -> None:
+    """
+    A core for this process and the others for a server, where there are two or more.
+    Whether both share a core decides more than anything else about a round trip, and
+    the system's choice changes from moment to moment.
+    """
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return
+    os.sched_setaffinity(0, {first})
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        for thread in process.threads():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread.id, others)
+
+
 def one_at_a_time(cycle: Callable[[], None], pid: int, seconds: float, warm_up_s: float) -> Numbers:
     """
-    Put, reserve and delete one task after another.
+    Put, reserve and delete one task after another, the server on another core.
 
     @param cycle: the three requests of one task.
     """
+    apart(pid)
     ready = time.perf_counter() + warm_up_s
     while time.perf_counter() < ready:
         cycle()

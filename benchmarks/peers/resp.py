@@ -270,8 +270,17 @@ async def opened(arrivals: Arrivals, port: int, *, style: str) -> Callable[[int]
 # --- one at a time ----------------------------------------------------------------
 
 
-def one(port: int) -> Callable[[], None]:
-    """The requests of one task, each of which waits for its answer."""
+def one(port: int, *, client: str = "raw") -> Callable[[], None]:
+    """
+    The requests of one task, each of which waits for its answer.
+
+    @param client: C{"raw"}, or C{"redis-py"} for what most people use.
+    """
+    return through_redis_py(port) if client == "redis-py" else through_a_socket(port)
+
+
+def through_a_socket(port: int) -> Callable[[], None]:
+    """By bytes that were made before."""
     wire = Wire(port)
     put, _ = submission("list", [PAYLOAD])
     reserve = command(b"BLMOVE", b"queue", b"worker", b"LEFT", b"RIGHT", b"0")
@@ -284,5 +293,20 @@ def one(port: int) -> Callable[[], None]:
         answer = wire.ask(delete)
         if answer != b":1":
             raise LoadFailed(f"LREM: {answer!r}")
+
+    return cycle
+
+
+def through_redis_py(port: int) -> Callable[[], None]:
+    """By the methods of its client for Python."""
+    import redis
+
+    client = redis.Redis(port=port)
+
+    def cycle() -> None:
+        client.rpush("queue", PAYLOAD)
+        payload = client.blmove("queue", "worker", 0)
+        if client.lrem("worker", 1, payload) != 1:
+            raise LoadFailed(f"LREM of {payload!r}")
 
     return cycle
