@@ -66,13 +66,28 @@ MOST_WATCHED = 100_000
 #: The check of a task's priority.
 PRIORITY = integer(LOWEST_PRIORITY, HIGHEST_PRIORITY)
 
+#: How many failures or losses may be allowed to a task.
+MOST_RETRIES = 1000
+
+#: The longest pause before a retry, seconds: a year.
+LONGEST_DELAY_S = 86_400.0 * 365
+
+#: How many tasks one may depend on.
+MOST_DEPENDENCIES = 1000
+
+#: The longest unique key, characters.
+LONGEST_KEY = 256
+
+#: The check of a task's headers.
+HEADERS = headers(8192)
+
 #: The options of a task that differ from its queue's.
 OPTIONS = {
-    "max_retries": nullable(integer(0, 1000)),
-    "max_lost": nullable(integer(0, 1000)),
+    "max_retries": nullable(integer(0, MOST_RETRIES)),
+    "max_lost": nullable(integer(0, MOST_RETRIES)),
     "lease_s": nullable(number()),
-    "retry_delay_s": nullable(number(0.0, 86_400.0 * 365)),
-    "retry_max_delay_s": nullable(number(0.0, 86_400.0 * 365)),
+    "retry_delay_s": nullable(number(0.0, LONGEST_DELAY_S)),
+    "retry_max_delay_s": nullable(number(0.0, LONGEST_DELAY_S)),
     "retry_jitter": nullable(number(0.0, 1.0)),
     "on_dependency_failure": one_of("dead_letter", "run"),
 }
@@ -86,8 +101,8 @@ _SHARED = {
     "run_in_s": nullable(number()),
     "expires_at": nullable(moment),
     "expires_in_s": nullable(number()),
-    "headers": headers(8192),
-    "depends_on": list_of(task_id, 1000),
+    "headers": HEADERS,
+    "depends_on": list_of(task_id, MOST_DEPENDENCIES),
     "unique_until": one_of(*UNTIL_BY_WORD),
     "unique_for_s": nullable(number()),
     **OPTIONS,
@@ -99,7 +114,7 @@ TASK = Form(
         **_SHARED,
         "id": nullable(task_id),
         "payload": payload,
-        "unique": nullable(text(256, least=1)),
+        "unique": nullable(text(LONGEST_KEY, least=1)),
     },
     required=("type",),
 )
@@ -107,7 +122,8 @@ SUBMIT = Form({"tasks": raw_list, "common": raw_object, "watch": boolean}, requi
 
 
 @lru_cache(maxsize=1024)
-def _shared_options(*values: Any) -> TaskOptions:
+def shared_options(*values: Any) -> TaskOptions:
+    """Options with these values, which are one object as long as they are in use."""
     return TaskOptions(*values)
 
 
@@ -116,7 +132,7 @@ def options_of(values: Header) -> TaskOptions:
     if values.keys().isdisjoint(OPTIONS):
         return DEFAULT_OPTIONS
     defaults = DEFAULT_OPTIONS
-    return _shared_options(*(values.get(n, getattr(defaults, n)) for n in TaskOptions._fields))
+    return shared_options(*(values.get(n, getattr(defaults, n)) for n in TaskOptions._fields))
 
 
 class _SubmissionReader:

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.operations import typed
+from taskqueue.operations import typed_work
 from taskqueue.wire import MessageType
 from tests.operations.world import FIRST, SECOND, World
 
@@ -52,7 +52,7 @@ class ClaimTests(SynchronousTestCase):
         claimer.send(MessageType.CLAIM_TASK, {"id": 7, "wait_s": 30})
         session = claimer.connection.session
         self.assertEqual((session.claims_waiting, session.unanswered), (1, 1))
-        self.patch(typed, "_ClaimedTask", fail)
+        self.patch(typed_work, "_ClaimedTask", fail)
         self.submit({})
         kind, answer = claimer.answer(7)
         self.assertEqual((kind, answer["code"]), (NACK, "INTERNAL_ERROR"))

@@ -20,8 +20,10 @@ from taskqueue.core.moments import Now
 from taskqueue.core.task import State
 from taskqueue.errors import TaskQueueError
 from taskqueue.frontends.session import _is_request_id
-from taskqueue.operations import typed
+from taskqueue.operations import typed_tasks, typed_work
 from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.typed import PREPARE
+from taskqueue.operations.typed_values import are_task_ids
 from taskqueue.operations.views import view_delivery
 from taskqueue.wire import MessageType, decode, encode
 from taskqueue.wire.typed import Reply, encode_reply
@@ -99,7 +101,7 @@ def read_typed(body: bytes) -> tuple[Any, list[Any]] | None:
         the untyped one.
     """
     caller: Any = Caller()
-    prepared = typed.PREPARE[body[0]][1](caller, body)
+    prepared = PREPARE[body[0]][1](caller, body)
     if prepared is None:
         return None
     _, error = run(prepared.run, caller, *prepared.arguments)
@@ -199,8 +201,18 @@ shared = {
     "lease_s": seconds,
     "on_dependency_failure": st.just('"run"'),
 }
+detailed = {
+    **shared,
+    "unique": st.sampled_from(['"key"', "null"]),
+    "expires_in_s": seconds,
+    "max_lost": counts,
+    "retry_delay_s": seconds,
+    "retry_jitter": st.sampled_from(["0", "1", "0.5", "null"]),
+}
 usual = {"size": counts, "id": ids, "type": names, "queue": names, "priority": shared["priority"]}
-items = st.one_of(objects(usual, ("type",)), objects(usual), objects({**shared, **usual}))
+items = st.one_of(
+    objects(usual, ("type",)), objects(usual), objects({**detailed, **usual}, ("type",))
+)
 request_ids = st.sampled_from(["1", "0", '"one"', "null", "9007199254740991"])
 HEADERS = {
     SUBMIT: objects(
@@ -300,7 +312,17 @@ class MeansTheSame(SynchronousTestCase):
                 '{{"tasks":[{{}}],"common":{{"type":"t","queue":{}}}}}',
                 '{{"tasks":[{{}}],"common":{{"type":"t","lease_s":{}}}}}',
                 '{{"tasks":[{{}}],"common":{{"type":"t","run_at":{}}}}}',
-                *(f'{{{{"tasks":[{{{{"type":"t","{name}":{{}}}}}}]}}}}' for name in usual),
+                *(
+                    f'{{{{"tasks":[{{{{"type":"t","{name}":{{}}}}}}]}}}}'
+                    for name in (*usual, *shared, "unique", "expires_in_s", "max_lost")
+                ),
+                *(
+                    f'{{{{"tasks":[{{{{"type":"t","{name}":{{}}}}}}]}}}}'
+                    for name in ("retry_delay_s", "retry_max_delay_s", "retry_jitter")
+                ),
+                '{{"tasks":[{{"type":"t","depends_on":[{}]}}]}}',
+                '{{"tasks":[{{"type":"t","headers":{{"a":{}}}}}]}}',
+                '{{"tasks":[{{"type":"t","unique":"k","unique_until":"window","queue":{}}}]}}',
                 '{{"tasks":[{{"type":"t"}}]}}{}',
                 '{{"tasks":[{{"type":"t"}}]{}',
                 '{{"tasks":[{{"type":"t"}}],"tasks":{}}}',
@@ -360,6 +382,31 @@ class TakesTheUsual(SynchronousTestCase):
         for odd in ({"type": "u"}, {"queue": "q"}, {"priority": 0}):
             self.assertTaken(SUBMIT, {"tasks": [{}, odd], "common": {"type": "v"}})
 
+    def test_itemsWithDetails(self) -> None:
+        task = {"type": "t"}
+        commons = (
+            {},
+            {"run_at": 1, "expires_at": 2, "max_retries": 3, "lease_s": 4, "retry_jitter": 0.5},
+            {"headers": {"a": "b"}, "depends_on": [UUID], "unique_until": "start"},
+            {"unique_for_s": 5, "on_dependency_failure": "run", "queue": "q"},
+        )
+        details = (
+            *({"run_at": 6}, {"run_at": None}, {"run_in_s": 7}, {"run_at": None, "run_in_s": 8}),
+            *({"expires_at": 9, "expires_in_s": None}, {"expires_at": None, "expires_in_s": 10}),
+            *({"max_retries": 11}, {"max_retries": None, "max_lost": 12}, {"lease_s": 13}),
+            *({"retry_delay_s": 14, "retry_max_delay_s": 15.5}, {"retry_jitter": 0}),
+            *({"headers": {"c": "é\u2028"}}, {"headers": {}}, {"depends_on": []}),
+            {"depends_on": [UUID[:-1] + "b", UUID], "on_dependency_failure": "dead_letter"},
+            *({"unique": "key"}, {"unique": None}, {"unique": "k", "unique_until": "window"}),
+            *({"unique_for_s": None}, {"unique_for_s": 16}, {}),
+        )
+        for common in commons:
+            clash = {"run_at", "expires_at"} & common.keys()
+            fit = [d for d in details if not clash or d.keys().isdisjoint(("run_in_s",))]
+            for start in range(0, len(fit), 4):
+                items = [{**task, "payload": b"a", **d} for d in fit[start : start + 4]]
+                self.assertTaken(SUBMIT, {"tasks": items, "common": common})
+
     def test_nothingAtAll(self) -> None:
         self.assertTaken(SUBMIT, {"tasks": []})
         self.assertTaken(CLAIM, {})
@@ -404,7 +451,17 @@ class LeavesTheRest(SynchronousTestCase):
             [task] * 5,
             [{**task, "payload": bytes(101)}],
             [{**task, "id": UUID.upper()}],
-            [{**task, "max_retries": 1}],
+            [{**task, "max_retries": 1001}],
+            [{**task, "on_dependency_failure": None}],
+            [{**task, "headers": {"a": "b" * 8192}}],
+            [{**task, "headers": None}],
+            [{**task, "depends_on": [UUID.upper()]}],
+            [{**task, "depends_on": [UUID] * 1001}],
+            [{**task, "run_at": 1, "run_in_s": 1}],
+            [{**task, "expires_at": 1, "expires_in_s": 1}],
+            [{**task, "unique": ""}],
+            [{**task, "unique": "a" * 257}],
+            [{**task, "unique_until": "end"}],
             [{**task, "type": None}],
             [{}],
         ):
@@ -441,21 +498,21 @@ class LeavesTheRest(SynchronousTestCase):
 
 
 class Ids(SynchronousTestCase):
-    """L{typed.are_task_ids}."""
+    """L{are_task_ids}."""
 
     def test_none(self) -> None:
-        self.assertTrue(typed.are_task_ids([]))
+        self.assertTrue(are_task_ids([]))
 
     def test_twoThatAreRightTogetherOnly(self) -> None:
         for cut in (0, 1, 18, 35, 37, 72):
             both = f"{UUID},{UUID}"
-            self.assertFalse(typed.are_task_ids([both[:cut], both[cut + 1 :]]), cut)
-        self.assertTrue(typed.are_task_ids([UUID, UUID]))
+            self.assertFalse(are_task_ids([both[:cut], both[cut + 1 :]]), cut)
+        self.assertTrue(are_task_ids([UUID, UUID]))
 
     def test_wrongOnes(self) -> None:
         for wrong in ("", UUID.upper(), UUID[1:], UUID + "a", UUID.replace("-", ","), "\ud800"):
-            self.assertFalse(typed.are_task_ids([UUID, wrong]), wrong)
-            self.assertFalse(typed.are_task_ids([wrong]), wrong)
+            self.assertFalse(are_task_ids([UUID, wrong]), wrong)
+            self.assertFalse(are_task_ids([wrong]), wrong)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -493,23 +550,25 @@ class Answers(SynchronousTestCase):
     @given(st.lists(deliveries, max_size=3))
     @settings(derandomize=True, deadline=None)
     def test_claimed(self, some: list[Delivery]) -> None:
-        self.assertSays(typed._reply_claimed(some), {"tasks": [view_delivery(d) for d in some]})
+        self.assertSays(
+            typed_work._reply_claimed(some), {"tasks": [view_delivery(d) for d in some]}
+        )
 
     def test_accepted(self) -> None:
         answers: list[Any] = [Accepted(UUID, State.PENDING), Accepted(UUID, State.PENDING)]
-        self.assertSays(typed._reply_accepted(answers), {"tasks": [UUID, UUID]})
+        self.assertSays(typed_tasks._reply_accepted(answers), {"tasks": [UUID, UUID]})
 
     def test_states(self) -> None:
         answers: list[Any] = [State.COMPLETED, State.DEAD_LETTER]
-        self.assertSays(typed._reply_states(answers), {"states": ["completed", "dead_letter"]})
+        self.assertSays(typed_work._reply_states(answers), {"states": ["completed", "dead_letter"]})
 
     def test_whatIsUnusualIsLeftToTheUntypedViews(self) -> None:
         error = TaskQueueError("no")
         new = Accepted(UUID, State.PENDING)
         for odd in (error, Accepted(UUID, State.SCHEDULED), Accepted(UUID, State.PENDING, True)):
-            self.assertIs(type(typed._reply_accepted([new, odd])), dict)
+            self.assertIs(type(typed_tasks._reply_accepted([new, odd])), dict)
         self.assertEqual(
-            typed._reply_states([State.COMPLETED, error]),
+            typed_work._reply_states([State.COMPLETED, error]),
             {
                 "states": ["completed", None],
                 "errors": [{"item": 1, "code": "ERROR", "message": "no"}],
