@@ -50,7 +50,9 @@ GOALS = (
     Goal("relaxed", _BATCHES, "", 1.5),
     Goal("memory", _BATCHES, "beanstalkd", 2),
     Goal("memory", "one request at a time, one connection", "beanstalkd", 1 / 1.5),
+    Goal("frameworks", "", "", 5),
     Goal("latency", "1,000 tasks/s", "the machine's floor", 1 / 3),
+    Goal("limits", "", "", 1 / 2),
 )
 
 

@@ -102,11 +102,19 @@ def markdown(race: Race, entries: Sequence[Entry]) -> str:
     for style in dict.fromkeys(entry.contestant.style for entry in entries):
         rows = [each for each in entries if each.contestant.style == style]
         parts += [f"*{style}*", ""] if style else []
-        parts.append(line(heads))
-        parts.append(line(["---"] * 3 + ["---:"] * (len(heads) - 3)))
-        parts += [line(markdown_row(race, entry, entries)) for entry in rows]
+        parts += table(heads, [markdown_row(race, entry, entries) for entry in rows])
         parts.append("")
     return "\n".join(parts)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, without the columns in which nothing stands."""
+    kept = [at for at in range(len(heads)) if any(at < len(row) and row[at] for row in rows)]
+    return [
+        line([heads[at] for at in kept]),
+        line(["---" if at < 3 else "---:" for at in kept]),
+        *(line([row[at] if at < len(row) else "" for at in kept]) for row in rows),
+    ]
 
 
 def line(cells: Sequence[str]) -> str:

@@ -43,6 +43,11 @@ class TableTests(SynchronousTestCase):
         )
         self.assertIn("| **250** | 200 - 300 |  | 0.50 |", text)
 
+    def test_a_column_in_which_nothing_stands_is_left_out(self):
+        text = markdown(RACE, [entry("taskqueue", 200), entry("taskqueue b", 300)])
+        self.assertNotIn("taskqueue is", text)
+        self.assertIn("| 200 - 200 | 0.50 |", text)
+
     def test_each_style_has_a_table(self):
         text = markdown(RACE, [entry("taskqueue", 2), entry("other", 1, style="alone")])
         self.assertEqual(text.count("| what an answer means |"), 2)
