@@ -104,6 +104,7 @@ class Connection(Receiver):
             self.send,
             self.end,
             hello_required=self.hello_required,
+            typed=self.typed,
         )
         if not self.factory.behind_proxy:
             self._meet(self.transport.getPeer())

@@ -31,7 +31,8 @@ from taskqueue.operations.answers import Pending, WhenStored
 from taskqueue.operations.fields import LARGEST_INTEGER
 from taskqueue.operations.table import OPERATIONS, Answer
 from taskqueue.operations.typed import PREPARE
-from taskqueue.operations.views import view_error, view_notice, view_outcome
+from taskqueue.operations.typed_events import reply_outcomes
+from taskqueue.operations.views import view_error, view_notice, view_outcomes
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import Header, MessageType
 from taskqueue.wire.typed import LONGEST_REQUEST_ID, Message, Reply
@@ -68,7 +69,11 @@ class Session:
         fatal: Callable[[FatalClientError], None],
         *,
         hello_required: bool,
+        typed: bool = False,
     ) -> None:
+        """
+        @param typed: whether C{send} takes typed messages.
+        """
         self.service = service
         self.peer = peer
         self._worker: Worker | None = None
@@ -79,6 +84,8 @@ class Session:
         self._own = Holder(peer)
         self._own.link = self
         self._send = send
+        self._view_outcomes: Callable[[Sequence[TaskRow]], Message]
+        self._view_outcomes = reply_outcomes if typed else view_outcomes
         self._fatal = fatal
 
     @property
@@ -285,32 +292,29 @@ class Session:
 
     def outcomes(self, rows: Sequence[TaskRow]) -> None:
         """Tasks that it watches have ended."""
-        self._push([view_outcome(row) for row in rows])
+        # As many messages as it takes for the peer to accept each.
+        most_bytes = min(MOST_EVENT_BYTES, self.service.config.limits.max_frame_bytes // 2)
+        first, size = 0, 0
+        for position, row in enumerate(rows):
+            weight = _weight_bytes(row)
+            if size + weight > most_bytes and position > first:
+                self._push(self._view_outcomes(rows[first:position]))
+                first, size = position, 0
+            size += weight
+        self._push(self._view_outcomes(rows[first:]))
 
     def notice(self, notice: Notice) -> None:
         """Something happened to a delivery that it holds."""
-        self._push([view_notice(notice)])
+        self._push({"events": [view_notice(notice)]})
 
-    def _push(self, events: list[Header]) -> None:
-        """Send events, in as many messages as it takes for the peer to accept each."""
-        most_bytes = min(MOST_EVENT_BYTES, self.service.config.limits.max_frame_bytes // 2)
-        first, size = 0, 0
-        for position, event in enumerate(events):
-            weight = _weight_bytes(event)
-            if size + weight > most_bytes and position > first:
-                self._push_one(events[first:position])
-                first, size = position, 0
-            size += weight
-        self._push_one(events[first:])
-
-    def _push_one(self, events: list[Header]) -> None:
+    def _push(self, event: Message) -> None:
         if self.open:
-            self._send(MessageType.EVENT, {"events": events})
+            self._send(MessageType.EVENT, event)
 
 
-def _weight_bytes(event: Header) -> int:
-    """About as many bytes as an event can take in a message."""
-    return 512 + len(event.get("result", b"")) + 4 * len(event.get("error", ""))
+def _weight_bytes(row: TaskRow) -> int:
+    """About as many bytes as the event of a task's end can take in a message."""
+    return 512 + len(row.result or b"") + 4 * len(row.error or "")
 
 
 _REQUEST_ID = (

@@ -112,6 +112,11 @@ def view_outcome(row: TaskRow) -> Header:
     return view
 
 
+def view_outcomes(rows: Sequence[TaskRow]) -> Header:
+    """The fields of an EVENT that tells how tasks ended."""
+    return {"events": [view_outcome(row) for row in rows]}
+
+
 def view_notice(notice: Notice) -> Header:
     """The event that tells a holder about one of its deliveries."""
     return {

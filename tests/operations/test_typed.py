@@ -13,20 +13,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.config import BrokerConfig, Config, LimitsConfig
+from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Accepted
 from taskqueue.core.leases import Holder
 from taskqueue.core.moments import Now
-from taskqueue.core.task import State
+from taskqueue.core.task import ENDED_STATES, State
 from taskqueue.errors import TaskQueueError
 from taskqueue.frontends.session import _is_request_id
-from taskqueue.operations import typed_tasks, typed_work
+from taskqueue.operations import typed_events, typed_tasks, typed_work
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.operations.typed import PREPARE
 from taskqueue.operations.typed_values import are_task_ids
-from taskqueue.operations.views import view_delivery
+from taskqueue.operations.views import view_delivery, view_outcomes
 from taskqueue.wire import MessageType, decode, encode
 from taskqueue.wire.typed import Reply, encode_reply
+from tests.store.rows import task
 
 SUBMIT, CLAIM, RESULT = (
     MessageType.SUBMIT_TASK,
@@ -535,6 +537,17 @@ deliveries = st.builds(
 )
 
 
+rows = st.builds(
+    task,
+    seq=st.just(1),
+    state=st.sampled_from(ENDED_STATES).map(int),
+    worker=st.none() | texts,
+    error=st.none() | texts,
+    result=st.none() | st.binary(max_size=10),
+    ended_at=floats,
+)
+
+
 class Answers(SynchronousTestCase):
     """Typed answers say what untyped ones say."""
 
@@ -561,6 +574,11 @@ class Answers(SynchronousTestCase):
     def test_states(self) -> None:
         answers: list[Any] = [State.COMPLETED, State.DEAD_LETTER]
         self.assertSays(typed_work._reply_states(answers), {"states": ["completed", "dead_letter"]})
+
+    @given(st.lists(rows, max_size=3))
+    @settings(derandomize=True, deadline=None)
+    def test_outcomes(self, some: list[TaskRow]) -> None:
+        self.assertSays(typed_events.reply_outcomes(some), view_outcomes(some))
 
     def test_whatIsUnusualIsLeftToTheUntypedViews(self) -> None:
         error = TaskQueueError("no")
