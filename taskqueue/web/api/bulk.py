@@ -219,7 +219,7 @@ async def _survey(visit: Visit, action: Action, selection: Selection, limit: int
         sample += rows[: _TOLD - len(sample)]
         if count > limit:
             break
-    views = [view_task(row) for row in sample[:_TOLD]]
+    views = [view_task(row) for row in sample[: min(_TOLD, limit)]]
     return {"count": min(count, limit), "more": count > limit, "sample": views}
 
 

@@ -38,12 +38,24 @@ class Content(NamedTuple):
 
     @ivar schema: the name of a component, or a schema; C{None} for no body.
     @ivar headers: name to its meaning.
+    @ivar links: name of what can be asked next, to where its place stands.
     """
 
     meaning: str
     schema: str | Schema | None = None
     media: str = JSON
     headers: Mapping[str, str] = {}
+    links: Mapping[str, Mapping[str, str]] = {}
+
+
+def links(place: str, found: str, *runs: Run) -> dict[str, dict[str, str]]:
+    """
+    What can be asked next.
+
+    @param place: the name in their paths.
+    @param found: where its value stands, as an OpenAPI runtime expression.
+    """
+    return {run.__name__: {place: found} for run in runs}
 
 
 class Body(NamedTuple):

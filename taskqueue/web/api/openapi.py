@@ -130,6 +130,11 @@ def _answer(content: Content) -> Json:
             name: {"description": meaning, "schema": {"type": "string"}}
             for name, meaning in content.headers.items()
         }
+    if content.links:
+        answer["links"] = {
+            name: {"operationId": name, "parameters": dict(places)}
+            for name, places in content.links.items()
+        }
     return answer
 
 

@@ -4,12 +4,13 @@ Periodic tasks: looking, putting, pausing, triggering.
 
 from __future__ import annotations
 
+from taskqueue.errors import BadRequest
 from taskqueue.operations import periodics as operations
 from taskqueue.operations.fields import Form
 from taskqueue.service.ticks import next_tick
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply, page_of
-from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint
+from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint, links
 from taskqueue.web.api.problems import problem_of_view
 from taskqueue.web.api.reading import with_payload
 from taskqueue.web.api.visits import Visit
@@ -50,6 +51,8 @@ async def get_periodic(visit: Visit) -> Reply:
 async def put_periodic(visit: Visit) -> Reply:
     """Make or replace a periodic task."""
     name = visit.places["name"]
+    if "name" in visit.body:
+        raise BadRequest("the name stands in the path, and nowhere else", field="name")
     known = name in visit.service.broker.ledger.periodics
     item = with_payload({**visit.body, "name": name})
     answer = await visit.ask(MessageType.PUT_PERIODIC, {"periodics": [item]})
@@ -91,6 +94,17 @@ async def trigger_periodic(visit: Visit) -> Reply:
 _PERIODIC = Content("The periodic task as it is now.", "Periodic")
 _LOCATION = {"Location": "its address"}
 
+#: What can be done with a periodic task.
+_TO_PERIODIC = links(
+    "name",
+    "$request.path.name",
+    get_periodic,
+    pause_periodic,
+    resume_periodic,
+    trigger_periodic,
+    delete_periodic,
+)
+
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -117,7 +131,7 @@ ENDPOINTS = (
         put_periodic,
         "Make or replace a periodic task",
         {
-            201: Content("It is made.", "Periodic", headers=_LOCATION),
+            201: Content("It is made.", "Periodic", headers=_LOCATION, links=_TO_PERIODIC),
             200: Content("It is replaced.", "Periodic", headers=_LOCATION),
         },
         body=Body(None, shapes.fields_of(operations.PERIODIC, without=("name",)), needed=True),

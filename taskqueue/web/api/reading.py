@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from taskqueue import strictjson
-from taskqueue.errors import BadRequest
+from taskqueue.errors import BadRequest, BatchTooLarge
 from taskqueue.operations.fields import LATEST_MOMENT, Check, Form, moment, wrong
 from taskqueue.operations.schemas import described, schema_of
 from taskqueue.web.api.answers import JSON
@@ -64,7 +64,10 @@ def read_query(form: Form, given: Mapping[bytes, list[bytes]]) -> Header:
             raise BadRequest("the query is not UTF-8") from None
         check = form.fields.get(name)
         texts[name] = values[0] if check is None else _typed(check, name, values)
-    return form.parse(texts, "the query")
+    try:
+        return form.parse(texts, "the query")
+    except BatchTooLarge as error:  # it is not the request that is too large
+        raise BadRequest(error.message, **error.fields) from None
 
 
 def _typed(check: Check, name: str, values: list[str]) -> Any:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 
 from taskqueue.errors import InternalError, TaskQueueError
@@ -43,10 +43,11 @@ class Router:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self._endpoints = list(endpoints)
+        self._methods: dict[str, dict[str, Endpoint]] = {}
+        for one in endpoints:
+            self._methods.setdefault(one.path, {})[one.method] = one
         rules = [
-            Rule(one.path.replace("{", "<").replace("}", ">"), endpoint=place, methods=[one.method])
-            for place, one in enumerate(endpoints)
+            Rule(path.replace("{", "<").replace("}", ">"), endpoint=path) for path in self._methods
         ]
         # A path is what it is: nothing is put right by sending the peer elsewhere.
         self._paths = Map(rules, merge_slashes=False).bind("")
@@ -58,27 +59,35 @@ class Router:
         @param path: below L{ROOT}, with its escapes.
         @raises Problem: there is none.
         """
-        try:
-            place, parts = self._paths.match(path, method)
-        except MethodNotAllowed as error:
-            allowed = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
+        known, parts = self._match(path)
+        endpoint = self._methods[known].get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            allowed = self._allowed(known)
             detail = f"{method[:20]} is not allowed here; allowed: {allowed}"
-            raise Problem(405, "METHOD_NOT_ALLOWED", detail, {"allow": allowed}) from None
-        except HTTPException:
-            detail = f"there is no {ROOT}{path[:200]}; {ROOT}/docs names what there is"
-            raise Problem(404, "NOT_FOUND", detail) from None
-        return self._endpoints[place], dict(parts)
+            raise Problem(405, "METHOD_NOT_ALLOWED", detail, {"allow": allowed})
+        return endpoint, parts
 
-    def allowed(self, path: str) -> list[str]:
+    def allowed(self, path: str) -> str:
         """
-        The methods of a path.
+        The methods of a path, as C{Allow} has them.
 
         @raises Problem: there is no such path.
         """
-        found = sorted(self._paths.allowed_methods(path))
-        if not found:
-            self.find("OPTIONS", path)
-        return sorted({*found, "OPTIONS"})
+        return self._allowed(self._match(path)[0])
+
+    def _match(self, path: str) -> tuple[str, dict[str, str]]:
+        try:
+            if path.startswith("//"):  # the router would not mind
+                raise NotFound
+            known, parts = self._paths.match(path)
+        except HTTPException:
+            detail = f"there is no {ROOT}{path[:200]}; {ROOT}/docs names what there is"
+            raise Problem(404, "NOT_FOUND", detail) from None
+        return known, dict(parts)
+
+    def _allowed(self, known: str) -> str:
+        methods = {*self._methods[known], "OPTIONS"}
+        return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 class ApiResource(Resource):
@@ -109,7 +118,7 @@ class ApiResource(Resource):
         path = "/" + "/".join(segments) if segments else ""
         self._origins.admit(request)
         if method == "OPTIONS":
-            allowed = ", ".join(self._router.allowed(path))
+            allowed = self._router.allowed(path)
             self._origins.answer_preflight(request, allowed)
             send(request, Reply(204, headers={"allow": allowed}))
             return

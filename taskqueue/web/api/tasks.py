@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.control import unknown_task
 from taskqueue.core.task import FIRST_ENDED, STATES_BY_WORD, State
-from taskqueue.errors import BadRequest, Conflict
+from taskqueue.errors import BadRequest, BatchTooLarge, Conflict
 from taskqueue.operations import tasks as operations
 from taskqueue.operations.fields import Form, list_of, moment, number, one_of, raw_list, raw_object
 from taskqueue.operations.views import view_error, view_task
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply, page_of, readable
-from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint
+from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint, links
 from taskqueue.web.api.problems import problem_of_view
 from taskqueue.web.api.reading import moment_text, with_payload
 from taskqueue.web.api.visits import Visit
@@ -116,8 +116,22 @@ async def found(visit: Visit, query: Header) -> Reply:
     if "states" in header:
         header["states"] = list(header["states"])
     answer = await visit.ask(MessageType.LIST_TASKS, header)
+    _check_size(answer["tasks"], visit.service.config.limits.max_frame_bytes)
     following = answer["next"]
     return page_of("tasks", answer["tasks"], following, visit.next_page(following))
+
+
+def _check_size(views: list[Header], most_bytes: int) -> None:
+    """
+    @raises BatchTooLarge: the errors of so many tasks are more than one answer holds.
+    """
+    size = sum([len(view.get("error", "")) for view in views])
+    if size > most_bytes // 2:
+        raise BatchTooLarge(
+            f"the errors of these {len(views)} tasks have {size} characters, more than fits into "
+            f"one answer: ask for fewer at a time",
+            limit=len(views) // 2,
+        )
 
 
 INCLUDE = Form({"include": list_of(one_of("payload", "result", "history"), 3)})
@@ -249,6 +263,10 @@ def _without(form: Form, *names: str) -> Form:
 _TASK = Content("The task.", "Task")
 _LOCATION = {"Location": "the address of the task"}
 _COMMON = shapes.fields_of(operations.COMMON)
+_ITEM = {"description": "A task as POST /tasks takes it; each is taken or refused by itself."}
+
+#: What can be done with a task that an answer names.
+_TO_TASK = links("id", "$response.body#/id", get_task, get_payload, cancel_task, delete_task)
 
 ENDPOINTS = (
     Endpoint(
@@ -258,7 +276,7 @@ ENDPOINTS = (
         submit_task,
         "Submit a task",
         {
-            201: Content("It is stored.", "Submitted", headers=_LOCATION),
+            201: Content("It is stored.", "Submitted", headers=_LOCATION, links=_TO_TASK),
             200: Content("There was one with this id or key.", "Submitted", headers=_LOCATION),
         },
         body=Body(None, shapes.fields_of(operations.TASK), needed=True),
@@ -276,7 +294,7 @@ ENDPOINTS = (
             shapes.fields_of(
                 BATCH,
                 instead={
-                    "tasks": shapes.listed(shapes.fields_of(operations.TASK)),
+                    "tasks": shapes.listed(_ITEM),
                     "common": _COMMON,
                 },
             ),
