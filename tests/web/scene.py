@@ -21,7 +21,7 @@ def full_scene() -> Place:
     place.service.auditor.audit()
     traffic = place.service.traffic
     for counts in (traffic.open, traffic.accepted):
-        counts["framed"] = 1
+        counts.update(("framed", "lines", "http"))
     traffic.refused["TOO_MANY_CONNECTIONS"] += 1
     traffic.requests["submit_task"] += 1
     traffic.nacks["QUEUE_FULL"] += 1
