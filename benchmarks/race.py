@@ -15,13 +15,21 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.contest import Contestant, Entry, Race, hold
 from benchmarks.install import ROOT, install, peers_python
 from benchmarks.machine import machine, versions
 from benchmarks.servers import DATA
-from benchmarks.tables import Goal, goals_markdown, markdown, plain, verdicts
+from benchmarks.tables import (
+    Goal,
+    Result,
+    goals_markdown,
+    markdown,
+    plain,
+    restored,
+    verdicts,
+)
 
 OUTPUT = ROOT / "build" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
@@ -118,33 +126,45 @@ def run(field: Field, effort: Effort, quick: bool) -> list[Entry]:
 # --- what came of it --------------------------------------------------------------
 
 
-def page(results: list[tuple[Race, list[Entry]]], about: dict[str, Any]) -> str:
+def page(results: list[Result], about: dict[str, str]) -> str:
     """All tables."""
-    said = ", ".join(
-        f"{name} {version or 'missing'}" for name, version in about["versions"].items()
-    )
-    parts = [
-        f"{about['when']}; {about['machine']}.",
-        f"{about['rounds']} rounds of {about['seconds']:g} s, interleaved; medians. {said}.",
-        "",
-    ]
-    found = [each for race, entries in results for each in verdicts(race, entries, GOALS)]
+    parts = [f"{about['when']}; {about['machine']}. {about['versions']}.", ""]
+    found = [each for race, entries, _ in results for each in verdicts(race, entries, GOALS)]
     if found:
         parts += ["### Against the goals", "", goals_markdown(found)]
-    parts += [markdown(race, entries) for race, entries in results]
+    parts += map(markdown, results)
     return "\n".join(parts)
 
 
-def written(results: list[tuple[Race, list[Entry]]], effort: Effort, folder: Path) -> str:
-    """Write the results as data and as tables; the tables."""
-    about = {
+def in_words(effort: Effort) -> str:
+    """How a race was held."""
+    rounds = "One round" if effort.rounds == 1 else f"{effort.rounds} rounds, interleaved,"
+    return f"{rounds} of {effort.seconds:g} s."
+
+
+def here() -> dict[str, str]:
+    """When and where, and everybody's version."""
+    known = versions().items()
+    return {
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(DATA),
-        "versions": versions(),
-        **effort._asdict(),
+        "versions": ", ".join(f"{name} {version or 'missing'}" for name, version in known),
     }
+
+
+def before(folder: Path) -> list[Result]:
+    """What earlier runs wrote."""
+    path = folder / "results.json"
+    return (
+        [restored(data) for data in json.loads(path.read_text())["races"]] if path.exists() else []
+    )
+
+
+def written(results: list[Result], folder: Path) -> str:
+    """Write the results as data and as tables; the tables."""
+    about = here()
     folder.mkdir(parents=True, exist_ok=True)
-    races = [plain(race, entries) for race, entries in results]
+    races = [plain(result) for result in results]
     (folder / "results.json").write_text(json.dumps({**about, "races": races}, indent=1))
     tables = page(results, about)
     (folder / "table.md").write_text(tables)
@@ -192,6 +212,7 @@ def arguments(known: Iterable[str]) -> argparse.Namespace:
     parser.add_argument("--tune", type=float, dest="tune_s", help="seconds of a try before")
     parser.add_argument("--only", nargs="+", default=[], help="rows with one of these words")
     parser.add_argument("--no-install", action="store_true", help="take what is there")
+    parser.add_argument("--add", action="store_true", help="keep the last run's other races")
     parser.add_argument("--publish", action="store_true", help="into docs/ too")
     options = parser.parse_args()
     unknown = set(options.races) - set(known)
@@ -211,13 +232,15 @@ def main() -> None:
     if not options.no_install:
         install()
     peers_python()
-    results: list[tuple[Race, list[Entry]]] = []
-    for key, (race, everyone) in fields(options.quick).items():
-        if not options.races or key in options.races:
-            field = Field(race, only(everyone, options.only))
-            results.append((race, run(field, effort, options.quick)))
-            written(results, effort, OUTPUT)  # what there is so far, should it be ended early
-    tables = written(results, effort, OUTPUT)
+    known = fields(options.quick)
+    wanted = options.races or list(known)
+    results = {each.race.key: each for each in before(OUTPUT)} if options.add else {}
+    for key in wanted:
+        race, everyone = known[key]
+        entries = run(Field(race, only(everyone, options.only)), effort, options.quick)
+        results[key] = Result(race, entries, in_words(effort))
+        ordered = [results[each] for each in known if each in results]
+        tables = written(ordered, OUTPUT)  # what there is so far, should it be ended early
     print(f"\n{tables}")
     plot(OUTPUT)
     if options.publish:

@@ -7,7 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Entry, Numbers, Race, Variant, advantage, median, summary
+from benchmarks.contest import (
+    Contestant,
+    Entry,
+    Numbers,
+    Race,
+    Unavailable,
+    Variant,
+    advantage,
+    median,
+    summary,
+)
 
 
 class Goal(NamedTuple):
@@ -32,12 +42,25 @@ class Verdict(NamedTuple):
     reached: float
 
 
+class Result(NamedTuple):
+    """
+    A race that was held.
+
+    @ivar effort: how, in words.
+    """
+
+    race: Race
+    entries: list[Entry]
+    effort: str
+
+
 #: Columns' headings, where the number's name says too little.
 HEADINGS = {
     "server_cores": "server's cores",
     "generator_cores": "generator's cores",
     "server_us": "server's µs/task",
     "done_per_s": "done /s",
+    "sync_ms": "disk's sync before, ms",
     **{
         f"{what}_{label}_ms": f"{words} {percent}, ms"
         for what, words in (("ack", "to ACK"), ("claimed", "to claimed"))
@@ -92,11 +115,10 @@ def markdown_row(race: Race, entry: Entry, entries: Iterable[Entry]) -> list[str
     ]
 
 
-def markdown(race: Race, entries: Sequence[Entry]) -> str:
+def markdown(result: Result) -> str:
     """The tables of a race, one a style."""
-    parts = [f"### {race.title}", ""]
-    if race.note:
-        parts += [race.note, ""]
+    race, entries, effort = result
+    parts = [f"### {race.title}", "", " ".join(filter(None, (race.note, effort))), ""]
     heads = ["", "what an answer means", "with", race.unit, "range", "taskqueue is"]
     heads += [HEADINGS.get(column, column.replace("_", " ")) for column in race.columns]
     for style in dict.fromkeys(entry.contestant.style for entry in entries):
@@ -146,10 +168,29 @@ def goals_markdown(found: Sequence[Verdict]) -> str:
     return "\n".join(line(row) for row in rows) + "\n"
 
 
-def plain(race: Race, entries: Sequence[Entry]) -> dict[str, Any]:
+def restored(data: dict[str, Any]) -> Result:
+    """What L{plain} made data of; its contestants cannot run again."""
+    race = Race(**{name: data[name] for name in Race._fields})
+    entries = []
+    for row in data["entries"]:
+        who = Contestant(
+            race.key, row["name"], row["style"], row["promise"], _gone, settings=row["settings"]
+        )
+        tried = [(each["variant"], each["reached"]) for each in row["tried"]]
+        entries.append(Entry(who, row["variant"], row["rounds"], tried, row["failure"]))
+    return Result(race._replace(columns=tuple(race.columns)), entries, data["effort"])
+
+
+def _gone(variant: Variant, seconds: float) -> Numbers:
+    raise Unavailable("this was measured before")
+
+
+def plain(result: Result) -> dict[str, Any]:
     """A race as data."""
+    race, entries, effort = result
     return {
         **race._asdict(),
+        "effort": effort,
         "entries": [
             {
                 "name": entry.contestant.name,
@@ -157,7 +198,7 @@ def plain(race: Race, entries: Sequence[Entry]) -> dict[str, Any]:
                 "promise": entry.contestant.promise,
                 "settings": entry.contestant.settings,
                 "variant": entry.variant,
-                "tried": [{"variant": variant, race.metric: v} for variant, v in entry.tried],
+                "tried": [{"variant": variant, "reached": v} for variant, v in entry.tried],
                 "median": median(race, entry) if entry.rounds else None,
                 "advantage": advantage(race, entry, entries),
                 "rounds": entry.rounds,

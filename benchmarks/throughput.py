@@ -17,7 +17,9 @@ from typing import Any
 
 from benchmarks import servers
 from benchmarks.contest import Contestant, Numbers, Race, Variant
+from benchmarks.floor import syncs
 from benchmarks.install import ROOT, peers_python
+from benchmarks.peers.course import percentile
 
 _COLUMNS = ("server_cores", "generator_cores", "server_us")
 
@@ -26,7 +28,7 @@ DURABLE = Race(
     "Durable end to end: each acknowledged when it is on the disk",
     "tasks_per_s",
     "tasks/s",
-    columns=_COLUMNS,
+    columns=(*_COLUMNS, "sync_ms"),
 )
 RELAXED = Race(
     "relaxed",
@@ -48,6 +50,9 @@ BATCHES, SINGLES, ALONE = (
 
 #: Before it counts, seconds.
 WARM_UP_S = 0.7
+
+#: For a look at the disk before, seconds.
+SYNC_S = 0.2
 
 #: How many requests of a producer are under way.
 WINDOWS = (2, 4)
@@ -73,20 +78,33 @@ def backlog(batch: int, window: int) -> int:
     return 2 * batch * (2 * window + 10)
 
 
+def sync_ms() -> float:
+    """
+    How long the disk takes just now; it is not always as quick, and in which rounds it
+    was slower decides who looks slow.
+    """
+    with servers.own_folder() as folder:
+        return 1000 * percentile(syncs(folder, SYNC_S), 0.5)
+
+
 def closed(start: servers.Start, peer: str, variant: Variant, seconds: float) -> Numbers:
     """A round of batches, or of single tasks."""
     bound = backlog(variant["batch"], variant["window"])
+    disk = sync_ms()
     with start.run() as server:
-        return generate(
+        numbers = generate(
             server, peer, "closed",
             seconds=seconds, warm_up_s=WARM_UP_S, backlog=bound, **variant,
         )  # fmt: skip
+    return {**numbers, "sync_ms": disk}
 
 
 def alone(start: servers.Start, peer: str, variant: Variant, seconds: float) -> Numbers:
     """A round of one request at a time."""
+    disk = sync_ms()
     with start.run() as server:
-        return generate(server, peer, "one", seconds=seconds, warm_up_s=WARM_UP_S, **variant)
+        numbers = generate(server, peer, "one", seconds=seconds, warm_up_s=WARM_UP_S, **variant)
+    return {**numbers, "sync_ms": disk}
 
 
 def variants(batches: tuple[int, ...], **styles: tuple[str, ...]) -> tuple[Variant, ...]:

@@ -2,8 +2,18 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.contest import Contestant, Entry, Race
-from benchmarks.tables import Goal, figure, goals_markdown, markdown, plain, verdicts, worded
+from benchmarks.contest import Contestant, Entry, Race, Unavailable
+from benchmarks.tables import (
+    Goal,
+    Result,
+    figure,
+    goals_markdown,
+    markdown,
+    plain,
+    restored,
+    verdicts,
+    worded,
+)
 
 RACE = Race("speed", "Speed", "rate", "tasks/s", columns=("server_cores",))
 
@@ -35,35 +45,48 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual(worded({}), "")
 
 
+def markdown_of(entries):
+    return markdown(Result(RACE, entries, "One round of 1 s."))
+
+
 class TableTests(SynchronousTestCase):
     def test_a_row_has_median_range_and_ratio(self):
-        text = markdown(RACE, [entry("taskqueue", 200, 300), entry("other", 100, 150)])
+        text = markdown_of([entry("taskqueue", 200, 300), entry("other", 100, 150)])
         self.assertIn(
             "| other | on the disk | batch 50, list | **125** | 100 - 150 | 2.00x | 0.50 |", text
         )
         self.assertIn("| **250** | 200 - 300 |  | 0.50 |", text)
 
     def test_a_column_in_which_nothing_stands_is_left_out(self):
-        text = markdown(RACE, [entry("taskqueue", 200), entry("taskqueue b", 300)])
+        text = markdown_of([entry("taskqueue", 200), entry("taskqueue b", 300)])
         self.assertNotIn("taskqueue is", text)
         self.assertIn("| 200 - 200 | 0.50 |", text)
 
     def test_each_style_has_a_table(self):
-        text = markdown(RACE, [entry("taskqueue", 2), entry("other", 1, style="alone")])
+        text = markdown_of([entry("taskqueue", 2), entry("other", 1, style="alone")])
         self.assertEqual(text.count("| what an answer means |"), 2)
         self.assertIn("*alone*", text)
 
     def test_who_could_not_take_part_stands_there_with_the_reason(self):
-        text = markdown(RACE, [entry("other", failure="other is not\ninstalled | here")])
+        text = markdown_of([entry("other", failure="other is not\ninstalled | here")])
         self.assertIn("other is not installed \\| here", text)
 
     def test_data_is_plain(self):
-        data = json.loads(json.dumps(plain(RACE, [entry("taskqueue", 4), entry("other", 2)])))
+        result = Result(RACE, [entry("taskqueue", 4), entry("other", 2)], "One round.")
+        data = json.loads(json.dumps(plain(result)))
         theirs = data["entries"][1]
         self.assertEqual(theirs["median"], 2)
         self.assertEqual(theirs["advantage"], 2.0)
         self.assertEqual(theirs["settings"], "-x")
-        self.assertEqual(theirs["tried"], [{"variant": {"batch": 50}, "rate": 7.0}])
+        self.assertEqual(theirs["tried"], [{"variant": {"batch": 50}, "reached": 7.0}])
+
+    def test_data_becomes_the_same_table_again(self):
+        rows = [entry("taskqueue", 4), entry("other", 2), entry("third", failure="not here")]
+        result = Result(RACE, rows, "One round.")
+        again = restored(json.loads(json.dumps(plain(result))))
+        self.assertEqual(again.race, RACE)
+        self.assertEqual(markdown(again), markdown(result))
+        self.assertRaises(Unavailable, again.entries[0].contestant.measure, {}, 1.0)
 
 
 class GoalTests(SynchronousTestCase):
