@@ -1,0 +1,25 @@
+"""
+Tests of L{benchmarks.wire_path}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.wire_path import REQUESTS, costs
+
+
+class CostsTests(SynchronousTestCase):
+    """L{costs}."""
+
+    def test_callsAreExact(self) -> None:
+        first, second = (costs(3, 1, wire_alone=True) for _ in range(2))
+        self.assertEqual(tuple(first), REQUESTS)
+        for name in REQUESTS:
+            self.assertTrue(first[name].cpu_us > 0, name)
+            self.assertEqual(first[name].calls, second[name].calls, name)
+
+    def test_withoutTheServiceThereIsLessToDo(self) -> None:
+        whole, wire = (costs(3, 1, wire_alone=alone) for alone in (False, True))
+        for name in REQUESTS:
+            self.assertTrue(0 < wire[name].calls < whole[name].calls, name)
