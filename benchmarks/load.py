@@ -33,14 +33,21 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _items(count: int, own_ids: bool) -> list[dict[str, Any]]:
+def _items(count: int, own_ids: bool, payload: bytes) -> list[dict[str, Any]]:
     if own_ids:
-        return [{"payload": PAYLOAD, "id": new_task_id()} for _ in range(count)]
-    return [{"payload": PAYLOAD} for _ in range(count)]
+        return [{"payload": payload, "id": new_task_id()} for _ in range(count)]
+    return [{"payload": payload} for _ in range(count)]
 
 
 async def fill(
-    peers: list[Peer], count: int, batch: int, window: int, *, types: int = 1, own_ids: bool = False
+    peers: list[Peer],
+    count: int,
+    batch: int,
+    window: int,
+    *,
+    types: int = 1,
+    own_ids: bool = False,
+    payload: bytes = PAYLOAD,
 ) -> None:
     """Submit C{count} tasks over all peers, C{window} requests of C{batch} each in flight."""
     done: Deferred[None] = Deferred()
@@ -52,7 +59,7 @@ async def fill(
             return
         left["to_send"] -= size
         kind = f"t{(left['to_send'] // batch) % types}"
-        header = {"tasks": _items(size, own_ids), "common": {"type": kind}}
+        header = {"tasks": _items(size, own_ids, payload), "common": {"type": kind}}
         peer.ask(MessageType.SUBMIT_TASK, header, lambda answer: heard(peer, size, answer))
 
     def heard(peer: Peer, size: int, answer: dict[str, Any]) -> None:

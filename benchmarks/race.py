@@ -44,6 +44,7 @@ MODULES = (
     "benchmarks.latency",
     "benchmarks.frameworks",
     "benchmarks.limits",
+    "benchmarks.scale",
 )
 
 _BATCHES = "pipelined, batches"
