@@ -14,6 +14,7 @@ from taskqueue.core.task import State
 from taskqueue.errors import ShuttingDown
 from taskqueue.service.periodics import PeriodicCommands
 from taskqueue.service.policies import sweep_before
+from taskqueue.service.settling import Settling
 from taskqueue.service.timers import Timer
 
 #: How often each timer runs, seconds.
@@ -22,13 +23,15 @@ LEASES_S = 0.25
 PERIODIC_S = 0.25
 WORKERS_S = 1.0
 SAMPLING_S = 5.0
-CHECKPOINT_S = 1.0
+SETTLE_S = 1.0
 
 
 class Duties(PeriodicCommands):
     """What is due: leases that end, workers that are gone, schedules, retention."""
 
     _log = Logger()
+
+    settling: Settling
 
     #: Queues and types that were warned of.
     _warned: frozenset[tuple[str, str]] = frozenset()
@@ -41,7 +44,7 @@ class Duties(PeriodicCommands):
             ("due schedules", SCHEDULE_S, self.release_due),
             ("periodic tasks", PERIODIC_S, self.fire_periodics),
             ("retention", self.config.retention.sweep_interval_s, self.sweep),
-            ("compaction", CHECKPOINT_S, self.compact),
+            ("catching up", SETTLE_S, self.catch_up),
             ("sampling", SAMPLING_S, self.sample),
         )
         return [Timer(name, every, function, self.reactor) for name, every, function in table]
@@ -96,14 +99,14 @@ class Duties(PeriodicCommands):
     async def _sweep_some(self, before: dict[State, float], limit: int) -> int:
         """Whatever was revived or deleted meanwhile is stored first, so that it counts once."""
         await self.journal.flush()
-        counts = await self.journal.exclusive(self.store.sweep, before, limit)
+        counts = await self.settling.exclusive(self.store.sweep, before, limit)
         for (queue, task_type, state), count in counts.items():
             self.broker.ledger.queue(queue).lane(task_type).counts[state] -= count
         return sum(counts.values())
 
-    def compact(self) -> Deferred[None]:
-        """Let the store compact what it has written."""
-        return self.journal.exclusive(self.store.checkpoint)
+    def catch_up(self) -> Deferred[None]:
+        """Let the store bring what was committed to its place."""
+        return self.settling.catch_up()
 
     def sample(self) -> None:
         """Note the totals, and warn of tasks that nobody can run."""

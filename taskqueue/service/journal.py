@@ -48,9 +48,6 @@ GROUP_FACTS = 100
 #: A program that waits for each answer before it asks again gains nothing by it.
 CROWDED_S = 1.0
 
-#: After how many stored rows the store is asked whether it wants to compact.
-CHECKPOINT_ROWS = 200
-
 #: After how long without an answer the store counts as failing, seconds.
 HANGING_S = 15.0
 
@@ -95,12 +92,14 @@ class Journal:
         interval_s: float,
         stored: Callable[[list[Task]], None],
         told: Callable[[list[Task]], None],
+        committed: Callable[[], None],
     ) -> None:
         """
         @param durability: C{"fsync"}: answers wait for the store.  Otherwise
             they do not, and groups are written every C{interval_s} seconds.
         @param told: called with tasks that ended, when their outcome may be told.
         @param stored: called with them when their end is stored.
+        @param committed: called after each group, when everybody was told.
         """
         self._ledger = ledger
         self._store = store
@@ -110,6 +109,7 @@ class Journal:
         self._pause_s = 0.0 if self.waits else interval_s
         self._stored_tasks = stored
         self._told = told
+        self._committed = committed
         self._call: IDelayedCall | None = None
         self._give_up: IDelayedCall | None = None
         self._writing: tuple[Batch, list[Task]] | None = None
@@ -123,7 +123,6 @@ class Journal:
         self._paced = False
         self._began = 0.0
         self._crowded_until = 0.0
-        self._rows_since = 0
         self.observe: Callable[[Changes], Callable[[], None] | None] | None = None
         self._noted: Callable[[], None] | None = None
         self.commits = 0
@@ -219,10 +218,6 @@ class Journal:
             return False
         return True
 
-    def exclusive(self, function: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        """Fires with what C{function} returns, run between two commits."""
-        return self._runner.run(function, *args)
-
     def flush(self) -> Deferred[None]:
         """Fires when everything is stored, or at once while the store fails."""
         if self.error is not None:
@@ -293,9 +288,9 @@ class Journal:
         self._stored_tasks(ended)
         for answer, value in held:
             answer.callback(value)
-        self._compact(batch.facts)
         if self._noted is not None:
             self._noted()
+        self._committed()
         self.changed()
         self._tell_idle()
 
@@ -305,13 +300,6 @@ class Journal:
             self._told(ended)
         except Exception:
             self._log.failure("telling how tasks ended failed")
-
-    def _compact(self, rows: int) -> None:
-        """Give the store its chance to compact, between two groups."""
-        self._rows_since += rows
-        if self._rows_since >= CHECKPOINT_ROWS:
-            self._rows_since = 0
-            self._runner.run(self._store.checkpoint).addErrback(self._log_bug)
 
     def _log_bug(self, failure: Failure) -> None:
         self._log.failure("a group was stored, but what follows from it failed", failure)

@@ -35,6 +35,7 @@ from taskqueue.service.queues import QueueCommands
 from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
+from taskqueue.service.settling import Settling
 from taskqueue.service.stalls import StallWatch
 from taskqueue.service.tasks import TaskCommands
 from taskqueue.service.ticks import next_tick
@@ -147,10 +148,12 @@ class TaskQueueService(
     def _run(self) -> None:
         self.started_at = self.moments().wall
         inline = self.store.inline
+        settler = make_runner(inline, self.reactor, "taskqueue store settler")
         writer = make_runner(inline, self.reactor, "taskqueue store writer")
         readers = make_runner(inline, self.reactor, "taskqueue store reader")
-        self._runners = [writer, readers]
+        self._runners = [settler, writer, readers]
         self.reader = Reader(self.broker.ledger, self.store, readers)
+        self.settling = Settling(self.store, settler, self.reactor)
         self.journal = Journal(
             self.broker.ledger,
             self.store,
@@ -160,6 +163,7 @@ class TaskQueueService(
             interval_s=self.config.store.sync_interval_ms / 1000,
             stored=self._forget_stored,
             told=self.watches.tell,
+            committed=self.settling.offer,
         )
         for timer in self._timers:
             timer.startService()
@@ -242,6 +246,7 @@ class TaskQueueService(
             self._log.error("the newest changes could not be stored")
         self.journal.close()
         self._learning.cancel()
+        await self._until(ends_at, self.settling.finish())
         closing = [maybeDeferred(closer) for closer in self._closers]
         await self._until(max(ends_at, self.moments().mono + PATIENCE_S), *closing)
         self._close_store()

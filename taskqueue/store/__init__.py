@@ -4,7 +4,8 @@ Where tasks are kept safe: L{IStore} and what implements it.
 
 from __future__ import annotations
 
-from taskqueue.store.interface import EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.interface import Backlog, EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.logged import LoggedStore
 from taskqueue.store.memory import MemoryStore
 from taskqueue.store.sqlite import SQLiteStore
 
@@ -31,15 +32,17 @@ def make_store(kind: str, path: str, durability: str, check_on_start: str) -> IS
             raise ValueError(f"[store] {name} is one of {', '.join(known)}, not {value!r}")
     if kind == "memory":
         return MemoryStore()
-    return SQLiteStore(path, durability != "none", check_on_start)
+    return LoggedStore(path, durability != "none", check_on_start)
 
 
 __all__ = [
     "DURABILITIES",
     "KINDS",
+    "Backlog",
     "EndedCounts",
     "Filter",
     "IStore",
+    "LoggedStore",
     "MemoryStore",
     "Page",
     "Recovery",

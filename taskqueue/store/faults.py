@@ -53,6 +53,37 @@ def damaged(path: str, detail: str) -> StoreCorrupt:
     )
 
 
+def log_damaged(path: str, detail: str) -> StoreCorrupt:
+    """
+    The error for a commit log that lacks what was acknowledged.
+
+    @param path: of the segment.
+    """
+    directory = os.path.dirname(path)
+    return StoreCorrupt(
+        f"The log {path} is damaged: {detail}. It was left as it is. Restore a backup in a new"
+        f" directory, or salvage what can be read with 'python -m taskqueue.store.salvage"
+        f" {directory} NEW' and start the broker with [store] path = NEW; or keep a copy of"
+        f" {directory} and start once with check_on_start = none, to go on without these commits.",
+        path=path,
+        detail=detail,
+    )
+
+
+def foreign_log(path: str) -> StoreCorrupt:
+    """
+    The error for a commit log beside a database that it was not written for.
+
+    @param path: of the segment.
+    """
+    return StoreCorrupt(
+        f"The log {path} does not belong to the database beside it. Both were left as they are."
+        " If a backup was put there: a backup goes into a new directory. To go on with this"
+        " database and without what the log holds, move the files taskqueue.log.* away.",
+        path=path,
+    )
+
+
 def translated(problem: Exception, path: str, doing: str) -> StoreError:
     """
     The project's error for one of SQLite's or of the operating system.

@@ -4,8 +4,8 @@ What the service asks of a store.
 Every method blocks, and raises L{StoreFailed} when the medium fails (full
 disk, I/O error): the store stays usable and the caller may try again.
 C{open}, C{recover} and C{close} are called from one thread at start and stop.
-Meanwhile C{commit} (and C{sweep}, C{checkpoint}) come from one writer thread
-and all reads (and C{backup}) from one reader thread, at the same time.
+Meanwhile C{commit} comes from one writer thread, C{checkpoint} and C{sweep} from
+another, and all reads (and C{backup}) from a third, at the same time.
 """
 
 from __future__ import annotations
@@ -77,10 +77,27 @@ class Page(NamedTuple):
     descending: bool = True
 
 
+class Backlog(NamedTuple):
+    """
+    What is safe, but not yet where searches and standard tools look.
+
+    @ivar rows: about so many rows.
+    @ivar size_bytes: about so many bytes of memory.
+    @ivar age_s: for how long the oldest of it has waited, seconds.
+    @ivar log_bytes: of the commit log on the medium.
+    """
+
+    rows: int = 0
+    size_bytes: int = 0
+    age_s: float = 0.0
+    log_bytes: int = 0
+
+
 class IStore(Interface):
     """Where tasks are kept safe."""
 
     inline = Attribute("True where every call is quick and may run in the caller's thread.")
+    wants_checkpoint = Attribute("True where C{checkpoint} should be called without delay.")
 
     def open() -> None:
         """
@@ -141,7 +158,15 @@ class IStore(Interface):
         """
 
     def checkpoint() -> None:
-        """Compact what the store has written; called between commits."""
+        """
+        Bring what was committed to where it is to stay, and compact; called again and
+        again, beside commits.
+
+        @raises StoreFailed: it cannot; nothing is lost, and it is tried again.
+        """
+
+    def backlog() -> Backlog:
+        """How much C{checkpoint} would have to do; may be called in any thread."""
 
     def backup(path: str) -> int:
         """

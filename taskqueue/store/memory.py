@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from math import inf
@@ -20,7 +20,6 @@ from taskqueue.core.changes import (
     OpenWindow,
     QueueRow,
     TaskRow,
-    TaskUpdate,
 )
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import FIRST_ENDED, State, Until
@@ -28,11 +27,9 @@ from taskqueue.errors import StoreFailed
 from taskqueue.store import schema, statements
 from taskqueue.store.backups import write_backup
 from taskqueue.store.faults import translating
-from taskqueue.store.interface import EndedCounts, Filter, IStore, Page, Recovery
-from taskqueue.store.queries import folded
-
-#: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
-_FIRST_CHANGING = TaskRow._fields.index("state")
+from taskqueue.store.interface import Backlog, EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.matching import matching
+from taskqueue.store.pending import updated
 
 
 @implementer(IStore)
@@ -43,6 +40,7 @@ class MemoryStore:
     """
 
     inline = True
+    wants_checkpoint = False
 
     def __init__(self) -> None:
         self._open = False
@@ -85,7 +83,7 @@ class MemoryStore:
             self._put(row)
         for update in batch.updates:
             if (stored := self._tasks.get(update.seq)) is not None:
-                self._put(_updated(stored, update))
+                self._put(updated(stored, update))
         for event in batch.history:
             events = self._history.setdefault(event.seq, [])
             if all(event[:4] != known[:4] for known in events):
@@ -129,7 +127,7 @@ class MemoryStore:
 
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
         self._check_open()
-        matches = _matching(filter)
+        matches = matching(filter)
         found: list[TaskRow] = []
         for seq in sorted(self._tasks, reverse=page.descending):
             if len(found) >= page.limit:
@@ -168,6 +166,9 @@ class MemoryStore:
 
     def checkpoint(self) -> None:
         self._check_open()
+
+    def backlog(self) -> Backlog:
+        return Backlog()
 
     def backup(self, path: str) -> int:
         """
@@ -229,10 +230,6 @@ class MemoryStore:
             self._history.pop(seq, None)
 
 
-def _updated(row: TaskRow, update: TaskUpdate) -> TaskRow:
-    return TaskRow._make((*row[:_FIRST_CHANGING], *update[1:]))
-
-
 def _kind(row: TaskRow) -> tuple[str, str, State]:
     return row.queue, row.type, State(row.state)
 
@@ -247,31 +244,3 @@ def _window_end(row: TaskRow) -> float:
 
 def _held(row: TaskRow) -> int:
     return len(row.payload or b"") + len(row.result or b"")
-
-
-def _within(value: float | None, low: float | None, high: float | None) -> bool:
-    """Whether low <= value < high; a bound that is C{None} does not bind."""
-    if low is None and high is None:
-        return True
-    if value is None:
-        return False
-    return (low is None or low <= value) and (high is None or value < high)
-
-
-def _matching(filter: Filter) -> Callable[[TaskRow], bool]:
-    """Whether one task matches C{filter}."""
-    text = None if filter.error_contains is None else folded(filter.error_contains)
-
-    def matches(row: TaskRow) -> bool:
-        return (
-            (filter.states is None or row.state in filter.states)
-            and (filter.queue is None or row.queue == filter.queue)
-            and (filter.type is None or row.type == filter.type)
-            and (filter.worker is None or row.worker == filter.worker)
-            and _within(row.priority, filter.priority_from, filter.priority_to)
-            and _within(row.submitted_at, filter.submitted_from, filter.submitted_to)
-            and _within(row.ended_at, filter.ended_from, filter.ended_to)
-            and (text is None or (row.error is not None and text in folded(row.error)))
-        )
-
-    return matches

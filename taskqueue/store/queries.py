@@ -55,6 +55,10 @@ RECORDS = ManyRows(
 PAYLOADS = ManyRows(
     1, f"SELECT t.seq, {_PAYLOAD} FROM tasks AS t WHERE t.seq IN ({{rows}}) AND payload NOT NULL"
 )
+BARE = ManyRows(
+    1,
+    f"SELECT {_columns(payload='NULL', result='NULL')} FROM tasks AS t WHERE t.seq IN ({{rows}})",
+)
 ENDED_IDS = "SELECT seq, id FROM tasks WHERE seq > ? AND state >= 5 ORDER BY seq LIMIT ?"
 HISTORY = (
     "SELECT seq, at, event, attempt, worker, started_at, detail FROM history"
@@ -67,6 +71,10 @@ NEXT_SEQ = (
     " coalesce((SELECT max(seq) + 1 FROM tasks), 1))"
 )
 TOKEN_CEILING = "SELECT coalesce((SELECT value FROM meta WHERE key = 'token_ceiling'), 0)"
+MARKS = (
+    "SELECT (SELECT value FROM meta WHERE key = 'log_id'),"
+    " coalesce((SELECT value FROM meta WHERE key = 'lsn'), 0)"
+)
 SWEEPABLE = (
     "SELECT seq, queue, type FROM tasks INDEXED BY tasks_ended"
     " WHERE state >= 5 AND state = ? AND ended_at < ?"

@@ -23,8 +23,11 @@ from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.errors import StoreError
 from taskqueue.store import periodics, queries
+from taskqueue.store.database import Marks
 from taskqueue.store.directory import DataDirectory
+from taskqueue.store.files import Files
 from taskqueue.store.interface import IStore
+from taskqueue.store.replay import readable
 from taskqueue.store.sqlite import SQLiteStore
 from taskqueue.store.statements import task_row
 
@@ -54,12 +57,14 @@ class Salvaged(NamedTuple):
         there need not have been a task for every number.
     @ivar refused: tasks that were read, but as no task can have been.
     @ivar problems: what else is missing, in words.
+    @ivar commits: how many commits, newer than the database, were read in its log.
     """
 
     tasks: int
     gaps: list[tuple[int, int]]
     refused: int
     problems: list[str]
+    commits: int = 0
 
 
 def salvage(directory: str, target: str) -> Salvaged:
@@ -83,7 +88,9 @@ def salvage(directory: str, target: str) -> Salvaged:
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as source:
             # Bytes that are no text must not hide the row that they stand in.
             source.text_factory = lambda data: data.decode("utf-8", "replace")
-            return _copy(source, store)
+            found = _copy(source, store)
+            commits = _add_log(directory, _marks(source), store, found.problems)
+            return found._replace(commits=commits)
     finally:
         store.close()
 
@@ -107,6 +114,32 @@ def _copy(source: sqlite3.Connection, store: IStore) -> Salvaged:
         problems.append("some of the history")
     _copy_meta(source, store, token, problems)
     return Salvaged(tasks, gaps, refused, problems)
+
+
+def _marks(source: sqlite3.Connection) -> Marks | None:
+    """What the database has noted of its log, C{None} where that cannot be read."""
+    try:
+        return Marks._make(source.execute(queries.MARKS).fetchone())
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _add_log(directory: str, marks: Marks | None, store: IStore, problems: list[str]) -> int:
+    """Add what the log says and the database does not; how many commits that were."""
+    commits = missing = 0
+    for batch in readable(Files(), DataDirectory(directory).path, marks):
+        if batch is None:
+            missing += 1
+            continue
+        commits += 1
+        try:
+            store.commit(batch)
+        except StoreError:
+            missing += _store(store, batch.inserts) < len(batch.inserts)
+            store.commit(batch._replace(inserts=[]))
+    if missing:
+        problems.append("some of the log of the newest commits")
+    return commits
 
 
 def _has_keys(source: sqlite3.Connection) -> bool:
@@ -242,6 +275,8 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
         out.write(f"{problem}\n")
         return 2
     out.write(f"{result.tasks} tasks were read and stored in {arguments[1]}.\n")
+    if result.commits:
+        out.write(f"{result.commits} newer commits were read in its log and added.\n")
     for first, last in result.gaps:
         end = "the end" if last == _LAST_KEY else str(last)
         out.write(f"Unreadable: tasks with seq {first} to {end}.\n")

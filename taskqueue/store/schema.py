@@ -197,8 +197,17 @@ _VERSION_2 = (
     """,
 )
 
+_VERSION_3 = (
+    # The number of the newest commit of the log that is in here.  Who knows no log
+    # must not go on without what it holds: that is why this is a version.
+    "INSERT INTO meta VALUES ('lsn', 0)",
+)
+
+#: The first version that may have a commit log beside it.
+FIRST_WITH_LOG = 3
+
 #: Version to the statements that lead to it from the one before.
-MIGRATIONS: Mapping[int, Sequence[str]] = {1: _VERSION_1, 2: _VERSION_2}
+MIGRATIONS: Mapping[int, Sequence[str]] = {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3}
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
@@ -209,10 +218,11 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
 
 def examine(
     connection: sqlite3.Connection, path: str, migrations: Mapping[int, Sequence[str]] = MIGRATIONS
-) -> None:
+) -> int:
     """
     Refuse a file that is not for this version of taskqueue.
 
+    @return: the version of its schema, 0 where it has none.
     @raises StoreVersion: a newer version wrote it.
     @raises StoreCorrupt: it is a database of something else.
     """
@@ -233,6 +243,7 @@ def examine(
             found=version,
             known=max(migrations),
         )
+    return version
 
 
 def migrate(

@@ -1,8 +1,6 @@
 """
-The store that keeps tasks in one SQLite database: the embedded default.
-
-One connection writes (and checkpoints), another reads: in WAL mode neither
-waits for the other.  C{docs/store.md} says what was measured and chosen.
+The store that keeps tasks in one SQLite database.  C{docs/store.md} says what
+was measured and chosen.
 """
 
 from __future__ import annotations
@@ -10,184 +8,32 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from urllib.parse import quote
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 
 from zope.interface import implementer
 
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Unique, Until
-from taskqueue.errors import StoreCorrupt, StoreFailed
-from taskqueue.store import periodics, queries, schema, statements
+from taskqueue.store import periodics, queries, statements
 from taskqueue.store.backups import write_backup
-from taskqueue.store.directory import DataDirectory, sync_directory
+from taskqueue.store.database import PATIENCE_MS, WAL_BOUND_BYTES, Database
 from taskqueue.store.faults import damaged, translating
-from taskqueue.store.interface import EndedCounts, Filter, IStore, Page, Recovery
-from taskqueue.store.log import unreadable_commits
-
-#: UPDATE FROM came with 3.33.
-OLDEST_SQLITE = (3, 33, 0)
-
-#: How thoroughly a file is looked at before it is used: the setting's value to the pragma.
-CHECKS: Mapping[str, str | None] = {
-    "quick": "quick_check",
-    "full": "integrity_check",
-    "none": None,
-}
-
-#: The log is cut back to this when it outgrew it (a long read or backup held it).
-WAL_BOUND_BYTES = 64 * 1024 * 1024
-
-#: Pages after which SQLite checkpoints within a commit, should nobody call C{checkpoint}.
-_SAFETY_NET_PAGES = 8192
+from taskqueue.store.interface import Backlog, EndedCounts, Filter, IStore, Page, Recovery
 
 #: About as many log pages are worth a checkpoint; fewer are not worth its syncs.
 _WORTH_PAGES = 1000
 
-#: How long a commit waits for an operator's own transaction on the file.
-_PATIENCE_MS = 2000
-
 
 @implementer(IStore)
-class SQLiteStore:
+class SQLiteStore(Database):
     """
     Tasks in C{<directory>/taskqueue.db}.
-
-    @param directory: the data directory, created (0700) where there is none;
-        on a local file system.
-    @param synchronous: whether C{commit} waits until the medium has it.
-    @param check_on_start: one of L{CHECKS}.
     """
 
     inline = False
-
-    def __init__(
-        self, directory: str, synchronous: bool = True, check_on_start: str = "quick"
-    ) -> None:
-        if check_on_start not in CHECKS:
-            raise ValueError(
-                f"check_on_start is one of {', '.join(CHECKS)}, not {check_on_start!r}"
-            )
-        self._directory = DataDirectory(directory)
-        self._path = self._directory.database
-        self._synchronous = synchronous
-        self._check = CHECKS[check_on_start]
-        self._writer_or_none: sqlite3.Connection | None = None
-        self._reader_or_none: sqlite3.Connection | None = None
-        self._next_seq = 1
-        self._log_pages = 0
-
-    # --- start and stop ---------------------------------------------------------
-
-    def open(self) -> None:
-        """
-        Lock the directory, look the database over, create or migrate it.
-
-        @raises StoreLocked: another broker has it.
-        @raises StoreCorrupt: the check found damage; the file is untouched.
-        @raises StoreVersion: a newer version wrote it.
-        @raises StoreFailed: it cannot be created or opened.
-        """
-        if self._writer_or_none is not None:
-            return
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise StoreFailed(
-                f"Python's SQLite is {sqlite3.sqlite_version}; the store needs 3.33 or newer."
-            )
-        self._directory.acquire()
-        try:
-            with translating(self._path, "be opened"):
-                self._examine()
-                self._connect()
-        except BaseException:
-            self._disconnect()
-            raise
-
-    def close(self) -> None:
-        """Move the log into the database, close it and unlock the directory."""
-        if self._writer_or_none is not None:
-            with suppress(sqlite3.Error):  # the log holds everything; the next start reads it
-                self._writer_or_none.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self._disconnect()
-
-    def _examine(self) -> None:
-        """
-        Look at the file through a connection that cannot write: what is
-        damaged must stay as it is, also when that connection is closed.
-        """
-        if not os.path.exists(self._path) or os.path.getsize(self._path) == 0:
-            return
-        with closing(self._open_file("ro")) as connection:
-            schema.examine(connection, self._path)
-            if self._check is not None:
-                found = connection.execute(f"PRAGMA {self._check}(5)").fetchall()
-                if found != [("ok",)]:
-                    raise damaged(self._path, "; ".join(detail for (detail,) in found))
-        if self._check is not None and self._synchronous:
-            self._examine_log()
-
-    def _examine_log(self) -> None:
-        log = self._path + "-wal"
-        unreadable = unreadable_commits(log, self._path + "-shm")
-        if unreadable > 1:
-            raise StoreCorrupt(
-                f"The log {log} is damaged: {unreadable} commits in it cannot be read. It was left"
-                " as it is. Restore a backup into a new directory; or keep a copy of this one and"
-                " start once with check_on_start = none, to go on without these commits.",
-                path=log,
-                commits=unreadable,
-            )
-
-    def _connect(self) -> None:
-        self._writer_or_none = writer = self._open_file("rwc")
-        (mode,) = writer.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StoreFailed(
-                f"{self._path} cannot have a write-ahead log (SQLite stays with {mode!r})."
-                " The data directory must be on a local file system.",
-                path=self._path,
-            )
-        os.chmod(self._path, 0o600)
-        writer.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous else 'OFF'}")
-        writer.execute(f"PRAGMA wal_autocheckpoint = {_SAFETY_NET_PAGES}").fetchall()
-        writer.execute(f"PRAGMA journal_size_limit = {WAL_BOUND_BYTES}").fetchall()
-        writer.execute("PRAGMA cache_size = -32768").fetchall()  # KiB
-        schema.migrate(writer)
-        sync_directory(self._directory.path)
-        (self._next_seq,) = writer.execute(queries.NEXT_SEQ).fetchone()
-        self._reader_or_none = self._open_file("ro")
-
-    def _open_file(self, mode: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"file:{quote(self._path)}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}").fetchall()
-        return connection
-
-    def _disconnect(self) -> None:
-        # The reader first: the last connection to go may write to the database.
-        for connection in (self._reader_or_none, self._writer_or_none):
-            if connection is not None:
-                connection.close()
-        self._reader_or_none = self._writer_or_none = None
-        self._directory.release()
-
-    @property
-    def _writer(self) -> sqlite3.Connection:
-        if self._writer_or_none is None:
-            raise StoreFailed(f"The store {self._path} is not open.", path=self._path)
-        return self._writer_or_none
-
-    @property
-    def _reader(self) -> sqlite3.Connection:
-        if self._reader_or_none is None:
-            raise StoreFailed(f"The store {self._path} is not open.", path=self._path)
-        return self._reader_or_none
+    wants_checkpoint = False
 
     def recover(self) -> Recovery:
         """
@@ -242,10 +88,22 @@ class SQLiteStore:
         @raises StoreFailed: nothing of it was stored; it may be sent again.
         @raises StoreError: nothing of it was stored, nor ever can be.
         """
+        self._store(batch, statements.writing)
+
+    def settle(self, batch: Batch, lsn: int) -> None:
+        """
+        Store what many commits come to: C{removed} first, then the rest.
+
+        @param lsn: the number of the newest of these commits.
+        @raises StoreFailed: nothing of it was stored; it may be sent again.
+        @raises StoreError: nothing of it was stored, nor ever can be.
+        """
+        self._store(batch, partial(statements.settling, lsn=lsn))
+
+    def _store(self, batch: Batch, make: Callable[[Batch, int], list[statements.Call]]) -> None:
         writer = self._writer
         with translating(self._path, "store a batch"):
-            calls = statements.writing(batch, self._next_seq)
-            self._execute(writer, calls)
+            self._execute(writer, make(batch, self._next_seq))
         self._next_seq = statements.next_seq_after(batch, self._next_seq)
         # A commit of one row writes about six pages, one of 1,000 about 250.
         self._log_pages += 6 + batch.facts // 4
@@ -307,8 +165,12 @@ class SQLiteStore:
             try:
                 writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
             finally:
-                writer.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}").fetchall()
+                writer.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}").fetchall()
         self._log_pages = 0
+
+    def backlog(self) -> Backlog:
+        """Nothing waits: a commit goes straight into the database."""
+        return Backlog()
 
     # --- the reader's -----------------------------------------------------------
 
@@ -336,6 +198,10 @@ class SQLiteStore:
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
         return self._tasks([queries.finding(filter, page)])
 
+    def bare(self, seqs: Sequence[int]) -> list[TaskRow]:
+        """The tasks with these C{seq}s, without payload and result, in any order."""
+        return self._tasks(list(queries.BARE.calls(seqs)))
+
     def _tasks(self, calls: Sequence[statements.Call]) -> list[TaskRow]:
         reader = self._reader
         with translating(self._path, "be read"):
@@ -361,6 +227,9 @@ class SQLiteStore:
         # A connection of its own: searches need not wait for the copy.
         with closing(self._open_file("ro")) as source:
             source.execute("VACUUM INTO ?", (path,))
+        # The log of this database is not one of the copy.
+        with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            copy.execute(statements.NO_LOG)
 
     def size(self) -> int:
         return sum(_bytes(self._path + suffix) for suffix in ("", "-wal", "-shm"))

@@ -29,6 +29,10 @@ Call = tuple[str, Sequence[Any]]
 #: Rows of the longest statement: 28 columns of them are below SQLite's 32,766 parameters.
 LONGEST = 1024
 
+#: The same beside commits that must not wait: to bind the parameters takes the interpreter
+#: lock, for half a millisecond here.
+LONGEST_ASIDE = 512
+
 #: Payloads and results over this many bytes stand in C{blobs}.
 INLINE_BYTES = 1024
 
@@ -57,13 +61,14 @@ class ManyRows:
         self._template = template
         self._texts: dict[int, str] = {}
 
-    def calls(self, values: Sequence[Any]) -> Iterator[Call]:
+    def calls(self, values: Sequence[Any], longest: int = LONGEST) -> Iterator[Call]:
         """
         The statements that handle all rows.
 
         @param values: of all rows, one after another.
+        @param longest: the most rows of one statement.
         """
-        step = LONGEST * self._columns
+        step = longest * self._columns
         for start in range(0, len(values), step):
             chunk = list(values[start : start + step])
             rows = len(chunk) // self._columns
@@ -129,12 +134,44 @@ _RAISE_META = ManyRows(
 )
 
 
+# The log's id is chosen anew for each log.
+BEGIN_LOG = "INSERT OR REPLACE INTO meta VALUES ('log_id', ?)"
+NO_LOG = "DELETE FROM meta WHERE key = 'log_id'"
+
+
 def writing(batch: Batch, next_seq: int) -> list[Call]:
     """
     The statements that store a batch.
 
     @param next_seq: what the store would recover as such without this batch.
     """
+    return [
+        *_rows(batch, LONGEST),
+        *_REMOVE_TASKS.calls(batch.removed),
+        *_RAISE_META.calls(_meta(batch, next_seq)),
+    ]
+
+
+def settling(batch: Batch, next_seq: int, lsn: int) -> list[Call]:
+    """
+    The statements that store what many commits come to; what is to be removed
+    is removed first.
+
+    @param next_seq: what the store would recover as such without this batch.
+    @param lsn: the number of the newest of these commits.
+    """
+    meta = ["lsn", lsn, "next_seq", next_seq_after(batch, next_seq)]
+    if batch.token_ceiling is not None:
+        meta += ("token_ceiling", batch.token_ceiling)
+    return [
+        *_REMOVE_TASKS.calls(batch.removed, LONGEST_ASIDE),
+        *_rows(batch, LONGEST_ASIDE),
+        *_RAISE_META.calls(meta),
+    ]
+
+
+def _rows(batch: Batch, longest: int) -> list[Call]:
+    """The statements that store everything but removals and numbers."""
     tasks: list[Any] = []
     keyed: list[Any] = []
     updates: list[Any] = []
@@ -150,16 +187,14 @@ def writing(batch: Batch, next_seq: int) -> list[Call]:
             update = update._replace(result=len(update.result))  # type: ignore[arg-type]  # size
         updates += update
     return [
-        *_INSERT_TASKS.calls(tasks),
-        *_INSERT_KEYED_TASKS.calls(keyed),
-        *_UPDATE_TASKS.calls(updates),
-        *_STORE_BLOBS.calls(blobs),
-        *_ADD_HISTORY.calls([value for event in batch.history for value in event]),
+        *_INSERT_TASKS.calls(tasks, longest),
+        *_INSERT_KEYED_TASKS.calls(keyed, longest),
+        *_UPDATE_TASKS.calls(updates, longest),
+        *_STORE_BLOBS.calls(blobs, longest),
+        *_ADD_HISTORY.calls([value for event in batch.history for value in event], longest),
         *_STORE_QUEUES.calls([value for queue in batch.queues for value in queue]),
         *_STORE_PERIODICS.calls(periodics.bound(batch.periodics)),
         *_DROP_PERIODICS.calls(batch.dropped),
-        *_REMOVE_TASKS.calls(batch.removed),
-        *_RAISE_META.calls(_meta(batch, next_seq)),
     ]
 
 

@@ -225,6 +225,17 @@ class BrokerCollector(Collector):
         meaning = "How long the store took for a group of changes."
         yield histogram("taskqueue_commit_seconds", meaning, (), [((), journal.seconds)])
 
+        backlog = self._service.store.backlog()
+        for name, meaning, value in (
+            ("behind_rows", "Rows that are safe in the log, but not yet in place.", backlog.rows),
+            ("behind_seconds", "For how long the oldest of them has waited.", backlog.age_s),
+            ("log_bytes", "What the log takes on its medium.", backlog.log_bytes),
+        ):
+            yield gauge(f"taskqueue_store_{name}", meaning, (), [((), value)])
+        meaning = "How long it took to bring the log's rows into place."
+        seconds = self._service.settling.seconds
+        yield histogram("taskqueue_settle_seconds", meaning, (), [((), seconds)])
+
     def _store_size(self) -> list[tuple[tuple[()], int]]:
         """Nothing where it is not known: on a sick disk, the other numbers are needed most."""
         try:

@@ -58,6 +58,7 @@ class ObedientStore:
     """
 
     inline = True
+    wants_checkpoint = False
 
     def __init__(self, inner: Any = None) -> None:
         self.inner = MemoryStore() if inner is None else inner
@@ -161,6 +162,7 @@ class ServiceTestCase(SynchronousTestCase):
     @ivar service: the service, running.
     @ivar writer: where the store's commits run.
     @ivar reading: where its look-ups run.
+    @ivar settler: where it catches up.
     """
 
     config = QUIET
@@ -192,7 +194,7 @@ class ServiceTestCase(SynchronousTestCase):
             config or self.config, self.clock, store=self.store, moments=self.moments
         )
         service.startService()
-        self.writer, self.reading = self.runners[-2:]
+        self.settler, self.writer, self.reading = self.runners[-3:]
         return service
 
     def restart(self, config: Config | None = None) -> None:
@@ -219,7 +221,7 @@ class ServiceTestCase(SynchronousTestCase):
     def end(self) -> None:
         self.store.work()
         if self.service.running:
-            for runner in self.runners[-2:]:
+            for runner in self.runners[-3:]:
                 runner.let_go()
             self.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -14,7 +14,6 @@ from taskqueue.core.task import State
 from taskqueue.errors import ShuttingDown, StoreUnavailable
 from taskqueue.service.journal import (
     ANSWER_WITHIN_S,
-    CHECKPOINT_ROWS,
     CROWDED_S,
     FIRST_RETRY_S,
     GROUP_FACTS,
@@ -39,7 +38,7 @@ class JournalTestCase(SynchronousTestCase):
         self.runner = HeldRunner()
         self.ledger = Ledger(Policy(), Random(1), iter(map(str, range(10_000))).__next__)
         self.intake = Intake(self.ledger)
-        self.stored, self.told = [], []
+        self.stored, self.told, self.committed = [], [], []
         self.journal = Journal(
             self.ledger,
             self.store,
@@ -49,6 +48,7 @@ class JournalTestCase(SynchronousTestCase):
             interval_s=0.1,
             stored=lambda tasks: self.stored.extend(task.id for task in tasks),
             told=lambda tasks: self.told.extend(task.id for task in tasks),
+            committed=lambda: self.committed.append(len(self.store.batches)),
         )
 
     def change(self, count=1):
@@ -214,33 +214,13 @@ class GroupCommitTests(JournalTestCase):
         self.assertEqual(self.ledger.tokens_left(), TOKEN_BLOCK)
         self.assertEqual(self.store.batches[0].token_ceiling, TOKEN_BLOCK + 1)
 
-    def test_store_is_asked_to_compact_after_so_many_rows(self):
-        for _ in range(3):
-            self.change(CHECKPOINT_ROWS // 2 - 1)
-            self.clock.advance(TURN_S)
-        self.assertEqual(self.store.called, ["open", *["commit"] * 3, "checkpoint"])
-        self.change(CHECKPOINT_ROWS)
+    def test_told_of_each_group_after_the_answers(self):
+        answer = self.change()
+        answer.addCallback(lambda _: self.committed.append("answered"))
         self.clock.advance(TURN_S)
-        self.assertEqual(self.store.called[-2:], ["commit", "checkpoint"])
-
-    def test_failing_compaction_is_no_failing_store(self):
-        self.store.fail("checkpoint")
-        answer = self.change(CHECKPOINT_ROWS)
-        self.clock.advance(TURN_S)
-        self.successResultOf(answer)
-        self.assertIsNone(self.journal.error)
-        self.assertEqual(len(self.flushLoggedErrors()), 1)
-
-    def test_exclusive_runs_between_commits(self):
-        self.runner.holding = True
         self.change()
         self.clock.advance(TURN_S)
-        swept = self.journal.exclusive(self.store.sweep, {}, 1)
-        self.runner.run_next()
-        self.assertNoResult(swept)
-        self.runner.run_next()
-        self.assertEqual(self.successResultOf(swept), {})
-        self.assertEqual(self.store.called, ["open", "commit", "sweep"])
+        self.assertEqual(self.committed, ["answered", 1, 2])
 
     def test_flush_waits_for_all_groups(self):
         self.runner.holding = True

@@ -137,14 +137,14 @@ class StoppingTests(ServiceTestCase):
         self.assertEqual(self.store.called[-1], "close")
 
     def test_waits_for_a_sweep_under_way(self):
-        self.writer.holding = True
+        self.settler.holding = True
         swept = self.service.sweep
         self.clock.advance(self.config.retention.sweep_interval_s)
         self.assertIsNotNone(swept)
-        self.assertGreater(len(self.writer), 0)
+        self.assertGreater(len(self.settler), 0)
         stopped = self.service.stopService()
         self.assertNoResult(stopped)
-        self.writer.let_go()
+        self.settler.let_go()
         self.successResultOf(stopped)
         self.assertLess(self.store.called.index("sweep"), self.store.called.index("close"))
 
@@ -209,7 +209,7 @@ class StoppingTests(ServiceTestCase):
         self.take()
         self.stop()
         self.service.startService()
-        self.writer, self.reading = self.runners[-2:]
+        self.settler, self.writer, self.reading = self.runners[-3:]
         self.assertEqual(len(self.service.broker.ledger.tasks), 2)
         self.assertEqual(self.service.stats()["depth"], 1)
         self.submit("c")

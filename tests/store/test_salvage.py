@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core.changes import HistoryRow, QueueRow
 from taskqueue.errors import StoreCorrupt
-from taskqueue.store import Filter, Page, SQLiteStore
+from taskqueue.store import Filter, LoggedStore, Page, SQLiteStore, commitlog, segment
+from taskqueue.store.files import Files
 from taskqueue.store.salvage import main, salvage
-from tests.store.rows import HOURLY, NIGHTLY, NOW, batch, task
+from tests.store.rows import HOURLY, NIGHTLY, NOW, batch, task, update
 
 
 class SalvageTests(SynchronousTestCase):
@@ -146,3 +148,71 @@ class SalvageTests(SynchronousTestCase):
         self.assertEqual(main([self.directory, self.directory], out), 2)
         for words in ("usage:", "There is no database", "has a database already"):
             self.assertIn(words, out.getvalue())
+
+
+class SalvageOfALogTests(SynchronousTestCase):
+    """What the log has and the database lacks is saved as well."""
+
+    def setUp(self) -> None:
+        self.patch(commitlog, "SEGMENT_BYTES", 300)
+        running = os.path.abspath(self.mktemp())
+        self.directory = os.path.abspath(self.mktemp())
+        self.target = self.mktemp()
+        store = LoggedStore(running)
+        store.open()
+        self.addCleanup(store.close)
+        store.commit(batch([task(1), task(2)], token_ceiling=50))
+        store.checkpoint()
+        store.commit(batch(updates=[update(task(1), attempt=1)]))
+        for seq in range(3, 9):
+            store.commit(batch([task(seq)]))
+        store.commit(batch(updates=[update(task(1), attempt=2)], removed=[2], token_ceiling=99))
+        os.mkdir(self.directory)
+        for name in os.listdir(running):
+            if name != "lock":
+                shutil.copy(os.path.join(running, name), self.directory)
+
+    def segments(self) -> list[str]:
+        return commitlog.paths(Files(), self.directory)
+
+    def salvaged(self) -> tuple[list[int], str, int]:
+        """The tasks in the new directory, what was said, and the exit status."""
+        out = io.StringIO()
+        status = main([self.directory, self.target], out)
+        store = SQLiteStore(self.target, check_on_start="full")
+        store.open()
+        self.addCleanup(store.close)
+        self.ceiling = store.recover().token_ceiling
+        return [row.seq for row in store.recover().tasks], out.getvalue(), status
+
+    def test_whole(self) -> None:
+        seqs, said, status = self.salvaged()
+        self.assertEqual((seqs, status, self.ceiling), ([1, *range(3, 9)], 0, 99))
+        self.assertIn("2 tasks were read", said)
+        self.assertIn("8 newer commits were read in its log", said)
+
+    def test_damaged(self) -> None:
+        """Commits before and behind the damage are there."""
+        path = self.segments()[-2]
+        with open(path, "r+b") as file:
+            file.seek(segment.HEADER_BYTES + 20)
+            file.write(b"\xff\xff")
+        seqs, said, status = self.salvaged()
+        self.assertEqual(status, 1)
+        self.assertEqual(len(seqs), 6)
+        self.assertIn("Missing: some of the log", said)
+        self.assertEqual(self.ceiling, 99)
+
+    def test_lostHeader(self) -> None:
+        with open(self.segments()[0], "r+b") as file:
+            file.write(b"lost")
+        self.assertEqual(self.salvaged()[0], [1, *range(3, 9)])
+
+    def test_ofAnotherDatabase(self) -> None:
+        connection = sqlite3.connect(os.path.join(self.directory, "taskqueue.db"))
+        connection.execute("UPDATE meta SET value = 77 WHERE key = 'log_id'")
+        connection.commit()
+        connection.close()
+        seqs, said, status = self.salvaged()
+        self.assertEqual((seqs, status), ([1, 2], 1))
+        self.assertIn("Missing: some of the log", said)

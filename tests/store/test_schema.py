@@ -75,7 +75,7 @@ class VersionTests(SynchronousTestCase):
         self.edit("PRAGMA user_version = 99")
         before = self.content()
         refused = self.assertRaises(StoreVersion, self.store.open)
-        self.assertIn("its schema is 99, this one knows up to 2", str(refused))
+        self.assertIn("its schema is 99, this one knows up to 3", str(refused))
         self.assertEqual(self.content(), before)
 
     def test_databaseOfSomethingElse(self) -> None:
@@ -176,7 +176,7 @@ class FirstVersionTests(SynchronousTestCase):
     def test_salvaged(self) -> None:
         """Also from what no broker has migrated."""
         target = self.mktemp()
-        self.assertEqual(salvage(self.directory, target), (2, [], 0, []))
+        self.assertEqual(salvage(self.directory, target), (2, [], 0, [], 0))
         self.assertEqual(list(self.opened(target).recover().tasks), [self.live])
 
 

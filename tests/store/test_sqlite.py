@@ -15,7 +15,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.core.changes import Batch
 from taskqueue.core.task import State
 from taskqueue.errors import StoreCorrupt, StoreError, StoreFailed
-from taskqueue.store import Filter, IStore, Page, SQLiteStore, make_store, sqlite
+from taskqueue.store import (
+    Filter,
+    IStore,
+    LoggedStore,
+    Page,
+    SQLiteStore,
+    database,
+    make_store,
+    sqlite,
+)
 from tests.store.contract import StoreContract
 from tests.store.rows import NOW, batch, task, update
 
@@ -36,15 +45,16 @@ class MakeStoreTests(SynchronousTestCase):
 
     def synchronous(self, durability: str) -> int:
         store = make_store("sqlite", self.mktemp(), durability, "none")
-        assert isinstance(store, SQLiteStore)
+        assert isinstance(store, LoggedStore)
+        self.assertEqual(store._log._synchronous, durability != "none")
         store.open()
         self.addCleanup(store.close)
-        (level,) = store._writer.execute("PRAGMA synchronous").fetchone()
+        (level,) = store._database._writer.execute("PRAGMA synchronous").fetchone()
         return int(level)
 
     def test_durabilities(self) -> None:
-        self.assertEqual(self.synchronous("fsync"), 2)
-        self.assertEqual(self.synchronous("interval"), 2)
+        self.assertEqual(self.synchronous("fsync"), 1)
+        self.assertEqual(self.synchronous("interval"), 1)
         self.assertEqual(self.synchronous("none"), 0)
 
     def test_memory(self) -> None:
@@ -118,7 +128,7 @@ class WritingTests(OneStoreCase):
         self.store.commit(batch([task(1)]))
 
     def test_lockedByAnOperator(self) -> None:
-        self.patch(sqlite, "_PATIENCE_MS", 0)
+        self.patch(database, "PATIENCE_MS", 0)
         self.store.close()
         self.store.open()
         shell = sqlite3.connect(self.path, isolation_level=None)
@@ -388,9 +398,9 @@ class TornLogTests(OneStoreCase):
 
 WRITE = """
 import sys
-from taskqueue.store import SQLiteStore
+from taskqueue import store as stores
 from tests.store.rows import batch, task, update
-store = SQLiteStore(sys.argv[1])
+store = getattr(stores, sys.argv[2])(sys.argv[1])
 store.open()
 seq = 1
 while True:
@@ -407,6 +417,8 @@ while True:
 class KilledWriterTests(SynchronousTestCase):
     """C{kill -9} in the middle of commits."""
 
+    store: type[SQLiteStore] | type[LoggedStore] = SQLiteStore
+
     def test_wholeBatchesOnlyAndAllAcknowledgedOnes(self) -> None:
         for after_lines in (1, 4, 9):
             with self.subTest(after_lines=after_lines):
@@ -417,7 +429,7 @@ class KilledWriterTests(SynchronousTestCase):
     def killedAfter(self, lines: int, directory: str) -> int:
         """The newest C{seq} that a writer in C{directory} told of before it died."""
         with subprocess.Popen(
-            [sys.executable, "-c", WRITE, directory],
+            [sys.executable, "-c", WRITE, directory, self.store.__name__],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
         ) as child:
@@ -429,7 +441,7 @@ class KilledWriterTests(SynchronousTestCase):
         return max([lines * 100, *map(int, rest)])
 
     def check(self, directory: str, acknowledged: int) -> None:
-        store = SQLiteStore(directory, check_on_start="full")
+        store = self.store(directory, check_on_start="full")
         store.open()
         self.addCleanup(store.close)
         found = store.find(Filter(), Page(limit=10**6, descending=False))

@@ -1,0 +1,173 @@
+"""
+What is safe in the commit log and not yet in the database.
+
+Batches are merged as they come, so that each task is written to the database
+once, as it stands when its turn comes.  Who reads lays this over what the database
+says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.periodic import PeriodicRow
+from taskqueue.errors import StoreError
+
+#: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
+FIRST_CHANGING = TaskRow._fields.index("state")
+_EXPIRES_AT = TaskRow._fields.index("expires_at")
+_HEADERS = TaskRow._fields.index("headers")
+
+
+def updated(row: TaskRow, update: TaskUpdate) -> TaskRow:
+    """A task after a change."""
+    return TaskRow._make((*row[:FIRST_CHANGING], *update[1:]))
+
+
+def rewritten(row: TaskRow, newer: TaskRow) -> TaskRow:
+    """
+    A task that is inserted again: what it is stays, what may become of it is
+    replaced.  (See the statement that inserts tasks.)
+    """
+    return TaskRow._make(
+        (
+            *row[:_EXPIRES_AT],
+            newer.expires_at,
+            newer.options,
+            *row[_HEADERS:FIRST_CHANGING],
+            *newer[FIRST_CHANGING:],
+        )
+    )
+
+
+class Pending:
+    """
+    Batches, merged.  One thread adds; others may read meanwhile.
+
+    @ivar inserts: tasks that the database has not, or that are to be written as a
+        whole, by C{seq}.
+    @ivar updates: changes that are newer than these, or of tasks in the database.
+    @ivar ids: the C{seq} of the tasks in C{inserts}, by id.
+    @ivar removed: C{seq}s of tasks to be removed from the database, before
+        anything else is done.
+    @ivar lsn: the number of the newest commit in it.
+    @ivar size_bytes: about as many bytes are held, or fewer.
+    @ivar since: the monotonic moment of the first commit in it.
+    """
+
+    def __init__(self) -> None:
+        self.inserts: dict[int, TaskRow] = {}
+        self.updates: dict[int, TaskUpdate] = {}
+        self.ids: dict[str, int] = {}
+        self.history: dict[int, list[HistoryRow]] = {}
+        self.queues: dict[str, QueueRow] = {}
+        self.periodics: dict[str, PeriodicRow | None] = {}
+        self.removed: set[int] = set()
+        self.token_ceiling: int | None = None
+        self.next_seq = 0
+        self.lsn = 0
+        self.size_bytes = 0
+        self.since = 0.0
+
+    def __bool__(self) -> bool:
+        return self.lsn > 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows the database will have to write, or a few more."""
+        return len(self.inserts) + len(self.updates) + len(self.removed) + len(self.history)
+
+    def add(self, batch: Batch, lsn: int, size_bytes: int, now: float = 0.0) -> None:
+        """
+        Merge a batch.
+
+        @param lsn: the number of its commit.
+        @param size_bytes: of its record.
+        @param now: monotonic seconds.
+        """
+        if batch.inserts:
+            self._insert(batch.inserts)
+        self.updates.update({update.seq: update for update in batch.updates})
+        for event in batch.history:
+            self.history.setdefault(event.seq, []).append(event)
+        self.queues.update({queue.name: queue for queue in batch.queues})
+        self.periodics.update({row.definition.name: row for row in batch.periodics})
+        self.periodics.update(dict.fromkeys(batch.dropped))
+        if batch.removed:
+            self._remove(batch.removed)
+        if batch.token_ceiling is not None:
+            self.token_ceiling = max(self.token_ceiling or 0, batch.token_ceiling)
+        newest = max((row.seq for row in batch.inserts), default=0)
+        self.next_seq = max(self.next_seq, batch.next_seq, newest + 1)
+        if not self.lsn:
+            self.since = now
+        self.lsn = lsn
+        self.size_bytes += size_bytes
+
+    def absorb(self, newer: Pending) -> None:
+        """Merge what came later."""
+        self._remove(newer.removed)
+        self.add(newer.batch()._replace(removed=[]), newer.lsn, newer.size_bytes, newer.since)
+
+    def _insert(self, rows: Sequence[TaskRow]) -> None:
+        new = {row.seq: row for row in rows}
+        for seq in self.inserts.keys() & new.keys():
+            new[seq] = rewritten(self.inserts[seq], new[seq])
+        self.inserts.update(new)
+        self.ids.update({row.id: row.seq for row in rows})
+        if self.updates:
+            for seq in self.updates.keys() & new.keys():
+                del self.updates[seq]
+
+    def _remove(self, seqs: Iterable[int]) -> None:
+        for seq in seqs:
+            row = self.inserts.pop(seq, None)
+            if row is not None and self.ids.get(row.id) == seq:
+                del self.ids[row.id]
+            self.updates.pop(seq, None)
+            self.history.pop(seq, None)
+            self.removed.add(seq)
+
+    def batch(self) -> Batch:
+        """All of it; C{removed} is to be done first."""
+        inserts, updates = self.inserts, self.updates
+        rows = list(inserts.values())
+        if updates:
+            rows = [
+                updated(row, updates[seq]) if seq in updates else row
+                for seq, row in inserts.items()
+            ]
+        return Batch(
+            rows,
+            [update for seq, update in updates.items() if seq not in inserts],
+            [event for events in self.history.values() for event in events],
+            list(self.queues.values()),
+            sorted(self.removed),
+            self.token_ceiling,
+            self.next_seq,
+            [row for row in self.periodics.values() if row is not None],
+            [name for name, row in self.periodics.items() if row is None],
+        )
+
+
+def check(batch: Batch, generations: Sequence[Pending]) -> None:
+    """
+    Refuse a batch that would make two tasks of one with what is pending.  (What
+    is in the database already, the database would have to refuse, later.)
+
+    @param generations: oldest first.
+    @raises StoreError: it says what cannot be.
+    """
+    ids = {row.seq: row.id for row in batch.inserts}
+    if len(ids) < len(batch.inserts):
+        raise StoreError("A batch has two tasks with one place in line (seq).")
+    for pending in generations:
+        for seq in pending.inserts.keys() & ids.keys():
+            if pending.inserts[seq].id != ids[seq]:
+                raise StoreError(f"There are two tasks with the place in line (seq) {seq}.")
+        for task_id in pending.ids.keys() & set(ids.values()):
+            seq = pending.ids[task_id]
+            gone = (batch.removed, *(later.removed for later in generations))
+            if seq not in ids and not any(seq in removed for removed in gone):
+                raise StoreError(f"There are two tasks with the id {task_id}.")
