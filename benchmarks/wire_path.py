@@ -23,11 +23,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from taskqueue import ids
 from taskqueue.config import Config, HttpConfig, ListenConfig, StoreConfig
 from taskqueue.core.intake import Accepted
 from taskqueue.core.task import State
@@ -158,11 +161,14 @@ def calls(command: Callable[[], Any]) -> float:
         nonlocal count
         count += event in ("call", "c_call")
 
-    sys.setprofile(note)
-    try:
-        command()
-    finally:
-        sys.setprofile(None)
+    # What an id costs depends on the milliseconds that pass.
+    with patch.object(ids, "time", SimpleNamespace(time=lambda: 1.0)):
+        new_task_id()
+        sys.setprofile(note)
+        try:
+            command()
+        finally:
+            sys.setprofile(None)
     return count
 
 

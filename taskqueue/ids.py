@@ -39,8 +39,20 @@ class _Series(NamedTuple):
     tails: count[int]
 
 
+class _Chance(NamedTuple):
+    """
+    What the system was asked for.
+
+    @ivar drawn: random bytes.
+    @ivar starts: gives where in them those of a series begin, each once.
+    """
+
+    drawn: bytes
+    starts: Iterator[int]
+
+
 _series = _Series(-1, "", count())
-_chances: Iterator[int] = iter(())
+_chance = _Chance(b"", iter(()))
 
 
 def new_task_id() -> str:
@@ -65,7 +77,7 @@ def _current() -> _Series:
 
 def _begin(at_ms: int) -> _Series:
     global _series  # noqa: PLW0603  # the one thing that the process has one of
-    bits = _chance()
+    bits = _draw()
     clock = f"{at_ms & 0xFFFFFFFFFFFF:012x}"
     version = 0x7000 | bits >> 68
     variant = 0x8000 | bits >> 54 & 0x3FFF
@@ -76,24 +88,24 @@ def _begin(at_ms: int) -> _Series:
     return _series
 
 
-def _chance() -> int:
+def _draw() -> int:
     """As many random bits as a series needs, and a few more."""
-    global _chances  # noqa: PLW0603  # see above
-    found = next(_chances, None)
-    if found is None:
+    global _chance  # noqa: PLW0603  # see above
+    chance = _chance
+    start = next(chance.starts, None)
+    if start is None:
         drawn = os.urandom(_BYTES * _AHEAD)
-        starts = range(0, len(drawn), _BYTES)
-        ahead = iter([int.from_bytes(drawn[at : at + _BYTES]) for at in starts])
-        found = next(ahead)
-        _chances = ahead
-    return found
+        chance = _Chance(drawn, iter(range(0, len(drawn), _BYTES)))
+        start = next(chance.starts)
+        _chance = chance
+    return int.from_bytes(chance.drawn[start : start + _BYTES])
 
 
 def _forget() -> None:
     """A forked process goes on from where its parent does: it must begin anew."""
-    global _series, _chances  # noqa: PLW0603  # see above
+    global _series, _chance  # noqa: PLW0603  # see above
     _series = _Series(-1, "", count())
-    _chances = iter(())
+    _chance = _Chance(b"", iter(()))
 
 
 if hasattr(os, "register_at_fork"):
