@@ -409,6 +409,7 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.PURGE_QUEUE, queue="default")
         ask(kinds.UNWATCH, queues=["default"])
         self.live_again_and_again()
+        ask(kinds.AUDIT)
         ask(kinds.ORDER_WORKER, worker="w", order="quiet")
         ask(kinds.DEREGISTER_WORKER)
 

@@ -10,6 +10,7 @@ USAGE = 2
 CANNOT_CONNECT = 3
 TIMED_OUT = 4
 OVER_LIMIT = 5
+DIFFERS = 6
 INTERRUPTED = 130
 
 #: Number, name and meaning of each exit status.
@@ -20,5 +21,6 @@ MEANINGS: tuple[tuple[int, str, str], ...] = (
     (CANNOT_CONNECT, "CANNOT_CONNECT", "there is no connection to the broker"),
     (TIMED_OUT, "TIMED_OUT", "no answer, or no end of what was waited for, within the time-out"),
     (OVER_LIMIT, "OVER_LIMIT", "a queue is deeper than `queue-depth --above` allows"),
+    (DIFFERS, "DIFFERS", "the audit found differences"),
     (INTERRUPTED, "INTERRUPTED", "Ctrl-C, or SIGTERM"),
 )

@@ -65,6 +65,7 @@ for _command in (
     dead_letters.dead_letters,
     periodic.periodic,
     operators.stats,
+    operators.audit,
     tail.tail,
     top.top,
     operators.bench_ping,

@@ -10,8 +10,8 @@ import click
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from taskqueue.cli.exits import OK
-from taskqueue.cli.output import Rows, Shown, flat
+from taskqueue.cli.exits import DIFFERS, OK
+from taskqueue.cli.output import Rows, Shown, flat, moment
 from taskqueue.cli.running import Visit
 from taskqueue.cli.setting import Setting, shows, watches
 from taskqueue.client import Client
@@ -28,6 +28,29 @@ async def view_stats(client: Client) -> Shown:
 def stats(setting: Setting, /) -> None:
     """Show the broker in numbers."""
     setting.show(view_stats)
+
+
+async def view_audit(client: Client) -> Shown:
+    """What the broker finds when it audits itself."""
+    found = await client.audit()
+    differences = found["differences"]
+    looked_at = {name: value for name, value in found.items() if name != "differences"}
+    looked_at["at"] = moment(found["at"])
+    parts = [Rows("Audit", ("what", "value"), flat(looked_at))]
+    if differences:
+        parts.append(Rows("Differences", ("what differs",), [(each,) for each in differences]))
+    return Shown(found, parts, DIFFERS if found["found"] else OK)
+
+
+@click.command()
+@shows
+def audit(setting: Setting, /) -> None:
+    """Have the broker compare its books, its leases and its store with the tasks.
+
+    It does so in small steps, beside its work; for millions of tasks that takes a minute,
+    so give it a longer --timeout. Ends with 6 where anything differs.
+    """
+    setting.show(view_audit)
 
 
 @click.command("bench-ping")

@@ -228,6 +228,7 @@ class AsyncClient:
     set_queue = _awaits(OperatorCalls.set_queue)
     purge = _awaits(OperatorCalls.purge)
     backup = _awaits(OperatorCalls.backup)
+    audit = _awaits(OperatorCalls.audit)
     order_worker = _awaits(OperatorCalls.order_worker)
     put_periodic = _awaits(PeriodicCalls.put_periodic)
     periodics = _awaits(PeriodicCalls.periodics)

@@ -354,6 +354,7 @@ class BlockingClient:
     set_queue = _waits(OperatorCalls.set_queue)
     purge = _waits(OperatorCalls.purge)
     backup = _waits(OperatorCalls.backup)
+    audit = _waits(OperatorCalls.audit)
     order_worker = _waits(OperatorCalls.order_worker)
     put_periodic = _waits(PeriodicCalls.put_periodic)
     periodics = _waits(PeriodicCalls.periodics)

@@ -173,6 +173,7 @@ class Client:
     set_queue = _fires(OperatorCalls.set_queue)
     purge = _fires(OperatorCalls.purge)
     backup = _fires(OperatorCalls.backup)
+    audit = _fires(OperatorCalls.audit)
     order_worker = _fires(OperatorCalls.order_worker)
     put_periodic = _fires(PeriodicCalls.put_periodic)
     periodics = _fires(PeriodicCalls.periodics)

@@ -80,6 +80,16 @@ class OperatorCalls(Calls):
         answer = await self._ask(MessageType.BACKUP, {"name": name})
         return answer["path"], answer["bytes"]
 
+    async def audit(self) -> Json:
+        """
+        Have the broker compare its books, its leases and its store with the tasks.
+
+        @return: what was found; without a difference, C{found} is 0.
+        @raises StoreUnavailable: the store fails.
+        """
+        answer = await self._ask(MessageType.AUDIT, {}, repeatable=True)
+        return {name: value for name, value in answer.items() if name != "id"}
+
     async def order_worker(self, worker: str, order: str) -> None:
         """
         Tell a worker, at its next heartbeat, to stop.

@@ -169,5 +169,11 @@ def backup(caller: Caller, values: Header) -> Deferred[Header]:
     return made.addCallback(lambda found: {"path": found[0], "bytes": found[1]})
 
 
+def audit(caller: Caller, values: Header) -> Deferred[Header]:
+    """AUDIT."""
+    found = caller.service.auditor.audit()
+    return found.addCallback(lambda findings: dict(findings._asdict()))
+
+
 def _nothing(_: object) -> Header:
     return {}

@@ -66,4 +66,5 @@ OPERATIONS: Mapping[MessageType, Operation] = {
     MessageType.PAUSE_PERIODIC: Operation(periodics.PAUSE, periodics.pause),
     MessageType.TRIGGER_PERIODIC: Operation(periodics.NAME, periodics.trigger),
     MessageType.BACKUP: Operation(administration.BACKUP, administration.backup),
+    MessageType.AUDIT: Operation(administration.NOTHING, administration.audit),
 }

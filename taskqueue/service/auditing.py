@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -95,15 +94,9 @@ class Auditor(Timer):
 
     _log = Logger()
 
-    def __init__(
-        self, service: TaskQueueService, seconds: Callable[[], float] = perf_counter
-    ) -> None:
-        """
-        @param seconds: the clock by which a slice is measured.
-        """
+    def __init__(self, service: TaskQueueService) -> None:
         super().__init__("self-audit", AUDIT_S, self._due, service.reactor)
         self._service = service
-        self._seconds = seconds
         self._waiting: list[Deferred[Findings]] = []
         self._running: Deferred[Any] | None = None
         self._hurried = False
@@ -132,6 +125,10 @@ class Auditor(Timer):
             running.addCallbacks(self._tell, self._fail)
         return answer
 
+    def seconds(self) -> float:
+        """The clock by which a slice is measured."""
+        return self._service.moments().mono
+
     def rest(self) -> Deferred[None]:
         """Fires when the audit may go on."""
         pause_s = SHORT_REST_S if self._hurried else REST_S
@@ -148,7 +145,7 @@ class Auditor(Timer):
         if service.stopping or not service.running:
             raise ShuttingDown(retry_after_s=1.0)
         service.journal.check()
-        one = _Audit(service, self.rest, self._seconds)
+        one = _Audit(service, self.rest, self.seconds)
 
         def drained(batch: Batch) -> None:
             # Whatever is wrong here must cost no commit.

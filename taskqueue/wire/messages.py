@@ -50,6 +50,7 @@ class MessageType(IntEnum):
     LIST_PERIODIC = 34
     PAUSE_PERIODIC = 35
     TRIGGER_PERIODIC = 36
+    AUDIT = 37
 
 
 #: Message type by the name that a line's C{"op"} has.

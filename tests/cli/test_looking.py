@@ -178,6 +178,17 @@ class Operators(VisitCase):
         return result
 
     @flow
+    async def test_audit(self) -> None:
+        client = await self.connect()
+        await client.submit("t")
+        self.assertEqual(await self.run_command("audit"), 0)
+        self.assertRegex(self.printed(), r"tasks +│ +1 *│\n│ leases +│ +0 *│")
+        self.broker.broker.ledger.depth += 1
+        self.assertEqual(await self.run_command("audit"), 6)
+        self.assertIn("waiting tasks (depth): the books say 2, recounted 1", self.printed())
+        self.broker.broker.ledger.depth -= 1
+
+    @flow
     async def test_queues(self) -> None:
         client = await self.connect()
 

@@ -638,6 +638,7 @@ class Looking(CallCase):
             *(calls.backup("b"), M.BACKUP, {"name": "b"}),
             *({"path": "/x/b", "bytes": 9}, ("/x/b", 9)),
         )
+        self.check(calls.audit(), M.AUDIT, {}, {"found": 0, "at": 5.0}, {"found": 0, "at": 5.0})
         self.check(
             *(calls.order_worker("w", "quiet"), M.ORDER_WORKER),
             *({"worker": "w", "order": "quiet"}, {}, None),

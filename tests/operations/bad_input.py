@@ -43,6 +43,7 @@ RIGHT = {
     MessageType.SET_QUEUE: {"queue": "q", "max_depth": 1},
     MessageType.PURGE_QUEUE: {"queue": "q"},
     MessageType.BACKUP: {"name": "copy"},
+    MessageType.AUDIT: {},
     MessageType.PUT_PERIODIC: {"periodics": [{"name": "p", "type": "t", "every_s": 60}]},
     MessageType.DELETE_PERIODIC: {"name": "p"},
     MessageType.LIST_PERIODIC: {},

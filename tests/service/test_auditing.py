@@ -19,7 +19,7 @@ class AuditCase(ServiceTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.auditor: Auditor = self.service.auditor
-        self.patch(self.auditor, "_seconds", self.seconds)
+        self.patch(self.auditor, "seconds", self.seconds)
         self.ticking_s = 0.0
         self.read_s = 0.0
 
