@@ -22,7 +22,7 @@ from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
 from taskqueue.core.restore import Restoration
 from taskqueue.core.task import Task
-from taskqueue.ids import new_task_id
+from taskqueue.ids import new_task_id, new_task_ids
 from taskqueue.service.auditing import Auditor
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
@@ -93,7 +93,9 @@ class TaskQueueService(
             config.store.durability,
             config.store.check_on_start,
         )
-        self.broker = Broker(policy_of(config), SystemRandom(), new_task_id, next_tick)
+        self.broker = Broker(
+            policy_of(config), SystemRandom(), new_task_id, next_tick, new_task_ids
+        )
         self.watches = Watches()
         self.traffic = Traffic()
         self.samples = Samples(self.broker.ledger)
@@ -141,7 +143,9 @@ class TaskQueueService(
 
     def _begin_anew(self) -> None:
         """A second life of the same object starts with empty books."""
-        self.broker = Broker(policy_of(self.config), SystemRandom(), new_task_id, next_tick)
+        self.broker = Broker(
+            policy_of(self.config), SystemRandom(), new_task_id, next_tick, new_task_ids
+        )
         self.samples = Samples(self.broker.ledger)
         self.stopping = False
 
