@@ -30,6 +30,10 @@ def why_degraded(service: TaskQueueService) -> str | None:
     failing = [str(timer.name) for timer in service.timers if timer.failing]
     if failing:
         reasons.append(f"failed when it was last due: {', '.join(failing)}; the log says why")
+    if service.running and service.settling.error is not None:
+        reasons.append(
+            f"commits stay in the log, as the store cannot catch up: {service.settling.error}"
+        )
     newest = service.auditor.newest
     if newest is not None and newest.found:
         reasons.append(

@@ -25,6 +25,8 @@ from taskqueue.core.periodic import Periodic
 from taskqueue.core.task import State, TaskOptions
 from taskqueue.core.workers import Registration
 from taskqueue.errors import StoreFailed, StoreUnavailable
+from taskqueue.store import Backlog
+from taskqueue.store.interface import Backlog
 from taskqueue.web.metrics import BrokerCollector, make_registry
 from taskqueue.wire import MessageType
 from tests.operations.world import World
@@ -231,6 +233,21 @@ class StateTests(SynchronousTestCase):
             return [bound + 1 if slow > 0.01 * (counts[1] - counts[0]) else 0.0]
 
         self.check("TaskqueueSyncSlow", values, happen)
+
+    def test_store_behind(self) -> None:
+        def happen() -> None:
+            self.service.store.backlog = lambda: Backlog(age_s=31.0)
+
+        self.check("TaskqueueStoreBehind", lambda _, new: [new("store_behind_seconds")], happen)
+
+    def test_store_behind(self) -> None:
+        """The store says how far it is behind; its own tests show that it does."""
+        store = self.service.store
+
+        def happen() -> None:
+            store.backlog = lambda: Backlog(rows=1, age_s=61.0)
+
+        self.check("TaskqueueStoreBehind", self.gauge("store_behind_seconds"), happen)
 
     def test_timer_fails(self) -> None:
         def fail() -> None:
