@@ -240,15 +240,6 @@ class StateTests(SynchronousTestCase):
 
         self.check("TaskqueueStoreBehind", lambda _, new: [new("store_behind_seconds")], happen)
 
-    def test_store_behind(self) -> None:
-        """The store says how far it is behind; its own tests show that it does."""
-        store = self.service.store
-
-        def happen() -> None:
-            store.backlog = lambda: Backlog(rows=1, age_s=61.0)
-
-        self.check("TaskqueueStoreBehind", self.gauge("store_behind_seconds"), happen)
-
     def test_timer_fails(self) -> None:
         def fail() -> None:
             raise ZeroDivisionError("a bug")

@@ -103,7 +103,6 @@ class DashboardTests(SynchronousTestCase):
                 "taskqueue_periodic_last_run_timestamp_seconds",
                 "taskqueue_periodic_paused",
                 "taskqueue_periodic_tasks",
-                "taskqueue_store_behind_rows",
                 *(
                     f"taskqueue_tasks_{event}_total"
                     for event in ("cancelled", "expired", "released", "retried", "revived")
