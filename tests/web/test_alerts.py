@@ -26,7 +26,6 @@ from taskqueue.core.task import State, TaskOptions
 from taskqueue.core.workers import Registration
 from taskqueue.errors import StoreFailed, StoreUnavailable
 from taskqueue.store import Backlog
-from taskqueue.store.interface import Backlog
 from taskqueue.web.metrics import BrokerCollector, make_registry
 from taskqueue.wire import MessageType
 from tests.operations.world import World
