@@ -173,7 +173,8 @@ def _submissions(
         end = start + item.size
         made.append(make(kind, (type_, body[start:end], queue, priority, task_id, *rest)))
         start = end
-    return made if start == len(body) and are_task_ids(ids) else None
+    right = start == len(body) and (not ids or are_task_ids(ids))
+    return made if right else None
 
 
 def _detailed(

@@ -58,7 +58,7 @@ def frame(
             "ask for fewer items at a time."
         )
     length = 1 + len(text)
-    attached = sum(map(len, attachments))
+    attached = sum(map(len, attachments)) if attachments else 0
     if attached:
         length += 1 + attached
     if length > _MAX_LENGTH:
