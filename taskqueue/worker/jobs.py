@@ -190,8 +190,6 @@ class Jobs:
             return
         self._count_ended(job)
         self._jobs.pop(job.delivery.lease, None)
-        if job.timer is not None and job.timer.active():
-            job.timer.cancel()
         if job.progress is not None:
             job.progress.stop()
         if job.wanted:
@@ -201,19 +199,30 @@ class Jobs:
         self.on_free()
 
     def _count_ended(self, job: Job) -> None:
+        if job.began_at is not None:
+            self._ended_count += 1
+            took_s = self._reactor.seconds() - job.began_at
+            self._mean_s += (took_s - self._mean_s) / min(self._ended_count, REMEMBERED)
+        self._count_out(job)
+
+    def _count_out(self, job: Job) -> None:
+        """Its executor does not have it any more."""
         if job.began_at is None:
             job.line.handed -= 1
             return
+        job.began_at = None
         self._running -= 1
         job.line.running -= 1
-        self._ended_count += 1
-        took_s = self._reactor.seconds() - job.began_at
-        self._mean_s += (took_s - self._mean_s) / min(self._ended_count, REMEMBERED)
+        if job.timer is not None and job.timer.active():
+            job.timer.cancel()
 
     def _came_back(self, job: Job) -> None:
-        """It was handed over ahead, and has not begun."""
+        """
+        It was handed over, and has not begun; not even where it was its turn, for
+        what it was handed to may have been slower than the recall.
+        """
         token = job.delivery.lease
-        job.line.handed -= 1
+        self._count_out(job)
         job.executor = None
         if job.wanted and job.reason is None and not self._quiet:
             job.line.waiting[token] = job
@@ -221,7 +230,7 @@ class Jobs:
             return
         del self._jobs[token]
         if job.wanted and job.reason is not None:
-            self.on_report(report_of(job.delivery, Verdict("cancelled")))
+            self.on_report(report_of(job.delivery, as_told(job, Verdict("cancelled"))))
         elif job.wanted:
             self.on_return(job.delivery.holding, 0.0)
         self.on_free()

@@ -244,6 +244,28 @@ class HandedOver(JobsCase):
         self.assertEqual(list(self.pool.running), [one.lease for one in given])
         self.assertEqual((self.reports, self.returned), ([], []))
 
+    def test_what_was_begun_may_come_back_too(self) -> None:
+        """A child that was slow to read what it was sent passes all of it by."""
+        given = self.begin(*["soon"] * 4)
+        self.pool.give_back(*given)
+        self.assertEqual((self.jobs.waiting, self.jobs.is_running), (4, False))
+        self.clock.advance(6)
+        self.assertEqual(self.pool.stopped, [])
+        self.jobs.capacity_changed()
+        self.assertEqual(list(self.pool.running), [one.lease for one in given])
+        self.assertEqual((self.jobs.waiting, self.jobs.is_running), (2, True))
+        for one in given:
+            self.pool.end(one)
+        self.assertEqual((len(self.jobs), self.jobs.is_running), (0, False))
+
+    def test_what_comes_back_after_its_time_out_has_failed(self) -> None:
+        given = self.begin("soon", "soon")
+        self.clock.advance(5.1)
+        self.pool.give_back(given[0])
+        (report,) = self.reports
+        self.assertEqual(report.status, State.FAILED)
+        self.assertIn("time-out", report.error)
+
     def test_a_slot_is_left_to_what_waits_elsewhere(self) -> None:
         self.loop.capacity = 0
         (in_loop,) = self.begin("loop")

@@ -216,6 +216,20 @@ class Ahead(ChildrenCase):
         self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
 
     @flow
+    async def test_recalled_while_the_child_reads_nothing(self) -> None:
+        """It may pass by what the worker takes for running, or run it; nothing is lost."""
+        pool = await self.quick()
+        (pid,) = pool.pids()
+        for _ in range(20):
+            os.kill(pid, signal.SIGSTOP)
+            fates = [pool.run(delivery("add", 1, 2)) for _ in range(3)]
+            pool.recall()
+            os.kill(pid, signal.SIGCONT)
+            verdicts = [await fate for fate in fates]
+            self.assertTrue(all(v is NOT_BEGUN or v.result == b"3" for v in verdicts))
+            self.assertEqual((pool.ahead, pool._children[0].idle), (0, True))
+
+    @flow
     async def test_a_crash_costs_only_the_task_that_ran(self) -> None:
         pool = await self.quick()
         first = pool.run(delivery("add", 1, 2))
