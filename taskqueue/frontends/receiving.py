@@ -126,7 +126,7 @@ class Receiver(Protocol):
             messages = []  # the decoder remembers what is wrong; messages that wait come first
         if self._waiting:
             self._waiting.extend(messages)
-        else:
+        elif messages:
             self._waiting = deque(messages)
         self._deliver()
 

@@ -153,6 +153,9 @@ class Session:
         worker, self._worker = self._worker, None
         if worker is not None and worker.link is self:
             self.service.holder_gone(worker)
+        # In no cycle any more, it is gone when the last one that refers to it is.
+        self._own.link = None
+        self._send = self._fatal = _say_nothing
 
     # --- requests -----------------------------------------------------------------
 
@@ -310,6 +313,10 @@ class Session:
     def _push(self, event: Message) -> None:
         if self.open:
             self._send(MessageType.EVENT, event)
+
+
+def _say_nothing(*_: object) -> None:
+    """Nobody is there any more."""
 
 
 def _weight_bytes(row: TaskRow) -> int:

@@ -1,7 +1,9 @@
 """Endpoints of every kind, and what becomes of those that cannot be listened on."""
 
+import gc
 import os
 import socket
+import weakref
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -25,6 +27,7 @@ from taskqueue.config import StoreConfig
 from taskqueue.frontends import listening
 from taskqueue.frontends.listening import CannotListen, EndpointService
 from taskqueue.wire import MessageType, encode
+from tests.client.broker import flow
 from tests.frontends.talking import ANY_PORT, LOOPBACK, BrokerTestCase
 
 
@@ -116,6 +119,28 @@ class RealEndpointTests(BrokerTestCase):
             return talker
 
         return Deferred.fromCoroutine(play())
+
+    @flow
+    async def test_a_connection_that_is_gone_leaves_nothing_to_collect(self):
+        """So that its memory does not wait until the garbage collector comes by."""
+        broker = self.start()
+        gone = await self.connect(broker)
+        await gone.ask(MessageType.HELLO, client="gone")
+        await gone.ask(MessageType.SUBMIT_TASK, tasks=[{"type": "t"}])
+        self.assertEqual(len((await gone.ask(MessageType.CLAIM_TASK))["tasks"]), 1)
+        connection = self.only_peer(broker)
+        parts = connection, connection.session, connection.transport
+        left = [weakref.ref(part) for part in parts]
+        other = await self.connect(broker)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        del connection, parts
+        gone.transport.loseConnection()
+        await gone.gone
+        while broker.traffic.open.total() > 1:
+            await other.ask(MessageType.HELLO)
+        await other.ask(MessageType.HELLO)
+        self.assertEqual([part() for part in left], [None] * 3)
 
     def only_peer(self, broker):
         factory = next(child.factory for child in broker if isinstance(child, EndpointService))
