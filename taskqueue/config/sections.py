@@ -27,11 +27,13 @@ class BrokerConfig:
 
     @ivar queue_depth_threshold: waiting tasks in all queues together; 0 takes none.
     @ivar max_held_bytes: payload bytes of live tasks that are held in memory.
+    @ivar memory_limit: what the process may take in memory, bytes; 0 for no bound.
     """
 
     name: str = "taskqueue"
     queue_depth_threshold: int = 100_000
     max_held_bytes: int = 512 * MIB
+    memory_limit: int = 0
     lease_s: float = 30.0
     lease_min_s: float = 1.0
     lease_max_s: float = 86400.0

@@ -31,6 +31,7 @@ SPEC = """
 name = identifier()
 queue_depth_threshold = count(0, 1000000000)
 max_held_bytes = size('1 MiB', '1 TiB')
+memory_limit = bound('192 MiB', '1 TiB')
 lease_s = seconds(0.1, 31536000)
 lease_min_s = seconds(0.1, 31536000)
 lease_max_s = seconds(0.1, 31536000)
@@ -178,6 +179,16 @@ def check_size(value: object, lowest: str, highest: str) -> int:
     return size
 
 
+def check_bound(value: object, lowest: str, highest: str) -> int:
+    """A number of bytes as of L{check_size}, or 0 for none."""
+    try:
+        return check_size(value, lowest, highest)
+    except Unusable as problem:
+        if isinstance(value, str) and value.strip() == "0":
+            return 0
+        raise Unusable(problem.reason, f"{problem.allowed}, or 0 for no bound") from None
+
+
 def _size_of(text: str) -> int | None:
     match = _SIZE.fullmatch(text)
     unit = None if match is None else _UNITS.get(match[2].lower())
@@ -295,6 +306,7 @@ def _not_an_endpoint(text: str) -> str | None:
 _CHECKS: Mapping[str, Callable[..., Any]] = {
     "count": check_count,
     "size": check_size,
+    "bound": check_bound,
     "seconds": check_seconds,
     "kept": check_kept,
     "fraction": check_fraction,

@@ -110,7 +110,7 @@ def _text(key: str, value: Any) -> str | list[str]:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return value[0] if len(value) == 1 and "," not in value[0] else list(value)
-    if key.endswith("_bytes"):
+    if key.endswith("_bytes") or key == "memory_limit":
         return size_text(value)
     return str(value)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
+from taskqueue.core.books import extra_bytes
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, Task, tier_of
@@ -36,6 +37,7 @@ def _audit_totals(ledger: Ledger) -> Iterator[str]:
     waiting = sum(task.state in WAITING for task in ledger.tasks.values())
     if waiting != ledger.depth:
         yield f"depth is {ledger.depth}, {waiting} tasks wait"
+    yield from _audit_memory(ledger)
     held = sum(len(task.payload or b"") for task in ledger.tasks.values())
     if held != ledger.held_bytes:
         yield f"held_bytes is {ledger.held_bytes}, tasks hold {held}"
@@ -45,6 +47,21 @@ def _audit_totals(ledger: Ledger) -> Iterator[str]:
     tokens = [task.token for task in ledger.tasks.values() if task.token]
     if any(token >= ledger.next_token for token in tokens):
         yield "a token was given out that is still to come"
+
+
+def _audit_memory(ledger: Ledger) -> Iterator[str]:
+    paged = sum(isinstance(task.body, int) for task in ledger.tasks.values())
+    if paged != ledger.paged:
+        yield f"{ledger.paged} payloads are in the store only, recounted {paged}"
+    sizes = sum(task.body for task in ledger.tasks.values() if isinstance(task.body, int))
+    if sizes != ledger.paged_bytes:
+        yield f"paged_bytes is {ledger.paged_bytes}, recounted {sizes}"
+    extra = sum(extra_bytes(task) for task in ledger.tasks.values())
+    if extra != ledger.extra_bytes:
+        yield f"extra_bytes is {ledger.extra_bytes}, recounted {extra}"
+    for task in ledger.tasks.values():
+        if task.is_settled or (isinstance(task.body, int) and not task.stored):
+            yield f"the payload of {task!r} is nowhere"
 
 
 def _audit_places(ledger: Ledger) -> Iterator[str]:

@@ -18,7 +18,7 @@ from taskqueue.core.moments import Now
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
-from taskqueue.core.task import WAITING, State, Task, tier_of
+from taskqueue.core.task import NO_EXTRAS, WAITING, State, Task, tier_of
 from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 #: How many tokens are reserved at a time: often enough not to waste numbers,
 #: seldom enough to cost nothing.
 TOKEN_BLOCK = 1_000_000
+
+#: About what a live task takes in memory beside its payload and extras: measured, with
+#: what the allocator adds, and rounded up.
+TASK_BYTES = 400
+
+#: The same for each moment, lease, set of dependencies or key that is watched for one.
+WATCHED_BYTES = 500
 
 #: 1 for each state that counts towards a queue's depth.
 _DEPTH = tuple(int(state in WAITING) for state in State)
@@ -68,12 +75,16 @@ class Books:
     @ivar keys: who holds which unique key.
     @ivar periodics: the periodic tasks by name.
     @ivar touched: lanes that got a ready task since claims were last served.
+    @ivar reading: lanes of which payloads are being read ahead.
     @ivar notices: what holders should hear; whoever passes them on empties it.
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
         them empties it.
     @ivar retired: what queues that were given up had counted.
     @ivar depth: waiting tasks of all queues.
-    @ivar held_bytes: payload bytes of live tasks.
+    @ivar held_bytes: payload bytes of live tasks that are in memory.
+    @ivar paged: live tasks whose payload stands in the store only.
+    @ivar paged_bytes: of these payloads together.
+    @ivar extra_bytes: see L{extra_bytes}; of all live tasks.
     """
 
     def __init__(
@@ -106,11 +117,13 @@ class Books:
         self.workers = Workers(policy.max_workers)
         self.changes = Changes()
         self.touched: dict[Lane, None] = {}
+        self.reading: set[Lane] = set()
         self.notices: list[Notice] = []
         self.withdrawn: list[Claim] = []
         self.retired = Counters()
         self.depth = 0
-        self.held_bytes = 0
+        self.held_bytes = self.extra_bytes = 0
+        self.paged = self.paged_bytes = 0
         self.next_seq = 1
         self.next_token = 1
         self.token_ceiling = 1
@@ -174,7 +187,8 @@ class Books:
         lane.counts[State.PENDING] += count
         self.depth += count
         queue.depth += count
-        self.held_bytes += sum([len(task.payload or b"") for task in tasks])
+        self.held_bytes += sum([task.payload_bytes for task in tasks])
+        self.extra_bytes += sum([extra_bytes(t) for t in tasks if t.extras is not NO_EXTRAS])
         self.tasks.update([(task.id, task) for task in tasks])
         for priority in {task.priority for task in tasks}:
             alike = [task for task in tasks if task.priority == priority]
@@ -187,9 +201,39 @@ class Books:
         """Take the books' notice of a task that was not in memory, in C{state}."""
         task.state = state
         self.tasks[task.id] = task
-        self.held_bytes += len(task.payload or b"")
+        self._hold(task)
         task.lane.counts[state] += 1
         self._count_depth(task, _DEPTH[state])
+
+    def _hold(self, task: Task) -> None:
+        """Count what a live task takes beside itself."""
+        body = task.body
+        if isinstance(body, int):
+            self.paged += 1
+            self.paged_bytes += body
+        elif body is not None:
+            self.held_bytes += len(body)
+        if task.extras is not NO_EXTRAS:
+            self.extra_bytes += extra_bytes(task)
+
+    def _let_go(self, task: Task) -> None:
+        """A live task has ended: what it takes counts no longer."""
+        body = task.body
+        if isinstance(body, int):
+            self.paged -= 1
+            self.paged_bytes -= body
+        elif body is not None:
+            self.held_bytes -= len(body)
+        if task.extras is not NO_EXTRAS:
+            self.extra_bytes -= extra_bytes(task)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how many bytes all live tasks take in memory."""
+        watched = len(self.delayed) + len(self.expiring) + len(self.leases)
+        watched += len(self.dependencies) + len(self.keys)
+        counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
+        return counted + self.held_bytes + self.extra_bytes
 
     def move(self, task: Task, state: State) -> None:
         """Note that a task changed its state."""
@@ -280,3 +324,10 @@ def _short(detail: str | None) -> str | None:
     if detail is None or len(detail) <= LONGEST_DETAIL:
         return detail
     return f"{detail[: LONGEST_DETAIL - 1]}…"
+
+
+def extra_bytes(task: Task) -> int:
+    """About what the headers, dependencies and key of a task take in memory."""
+    extras = task.extras
+    headers = 0 if extras.headers is None else len(extras.headers)
+    return headers + 100 * len(extras.depends_on) + (0 if extras.unique is None else 200)

@@ -280,6 +280,7 @@ class Changes:
         "_periodics",
         "_queues",
         "_removed",
+        "_stored",
         "_tasks",
         "_token_ceiling",
         "ended",
@@ -287,6 +288,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._new: list[Task] = []
+        self._stored: list[Task] = []
         self._tasks: dict[int, Task] = {}
         self._history: list[HistoryRow] = []
         self._queues: dict[str, QueueRow] = {}
@@ -348,6 +350,15 @@ class Changes:
         tasks = [*self._new, *self._tasks.values()]
         return Marked(tasks, list(self._queues), list(self._periodics.items()))
 
+    def take_stored(self) -> list[Task]:
+        """
+        All that was drained is stored.
+
+        @return: the new tasks that were drained since the last call.
+        """
+        stored, self._stored = self._stored, []
+        return stored
+
     def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
         """
         Everything marked since the last drain.
@@ -358,6 +369,7 @@ class Changes:
         inserts = list(map(row_of, self._new))
         for task in self._new:
             task.stored = True
+        drained = self._stored + self._new if self._stored else self._new
         updates = list(map(_update_of, self._tasks.values()))
         batch = Batch(
             inserts,
@@ -372,4 +384,5 @@ class Changes:
         )
         ended = self.ended
         self.__init__()  # type: ignore[misc]
+        self._stored = drained
         return batch, ended

@@ -36,7 +36,8 @@ class HandOut:
         Hand over what is ready and wanted, without waiting.
 
         @return: up to C{claim.limit} tasks, and C{claim.max_bytes} bytes if that
-            is more than one; queues in the claim's order of
+            is more than one, those of payloads that are not in memory, which
+            C{claim.absent} tells of, included; queues in the claim's order of
             preference, and within a queue strictly by priority, first come
             first served.
         @raises BadRequest: C{claim.limit} is no number of tasks, or
@@ -127,7 +128,7 @@ class HandOut:
                         task_type,
                         queue,
                         task.priority,
-                        task.payload or b"",
+                        _payload_of(task, token, claim),
                         past.attempt,
                         token,
                         lease_s,
@@ -176,6 +177,15 @@ class HandOut:
                 served.append((claim, deliveries))
 
 
+def _payload_of(task: Task, token: int, claim: Claim) -> bytes:
+    """The payload as far as it is in memory; of one that is not, the claim takes a note."""
+    body = task.body
+    if isinstance(body, int):
+        claim.absent[token] = task.seq
+        return b""
+    return body or b""
+
+
 def _count(lane: Lane, tasks: list[Task], wall: float) -> None:
     """Count these tasks as claimed, and how long they had been ready."""
     counters = lane.counters
@@ -200,4 +210,4 @@ def _weight_bytes(task: Task) -> int:
     they stand in the message's header, which has a bound of its own.
     """
     headers = task.extras.headers
-    return 512 + len(task.payload or b"") + (0 if headers is None else 2 * len(headers))
+    return 512 + task.payload_bytes + (0 if headers is None else 2 * len(headers))

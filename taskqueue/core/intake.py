@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from taskqueue.core.books import TASK_BYTES
 from taskqueue.core.dependencies import order_batch
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger
@@ -324,10 +325,21 @@ class Intake:
                 f"(queue_depth_threshold) is {policy.depth_threshold}",
                 retry_after_s=RETRY_AFTER_S,
             )
+        if policy.memory_bytes is not None:
+            self._check_memory(policy.memory_bytes, size, count)
         if ledger.held_bytes + size > policy.max_held_bytes:
             raise QueueFull(
                 f"the broker holds {ledger.held_bytes} payload bytes, its bound "
                 f"(max_held_bytes) is {policy.max_held_bytes}",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def _check_memory(self, bound: int, size: int, count: int) -> None:
+        taken = self._ledger.memory_bytes
+        if taken + size + count * TASK_BYTES > bound:
+            raise QueueFull(
+                f"the broker's tasks take about {taken} bytes of memory, of the {bound} that "
+                f"memory_limit leaves them",
                 retry_after_s=RETRY_AFTER_S,
             )
 

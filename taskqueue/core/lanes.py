@@ -21,47 +21,14 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 
 from taskqueue.core.counters import Counters
+from taskqueue.core.lines import Line
 from taskqueue.core.policy import QueuePolicy
 from taskqueue.core.task import State, Task, order_key
 
-#: Heaps and lines shorter than this are not worth compacting.
+#: Heaps and lanes shorter than this are not worth compacting.
 _SMALL = 64
 
 _PENDING = State.PENDING
-
-
-class Line(list["Task | None"]):
-    """
-    Tasks of one priority, first come first.
-
-    @ivar gone: how many at the front were taken; C{None} stands for each.
-    """
-
-    __slots__ = ("gone",)
-
-    def __init__(self, tasks: Sequence[Task] = ()) -> None:
-        super().__init__(tasks)
-        self.gone = 0
-
-    def take(self, limit: int) -> list[Task]:
-        """Take out the first C{limit}, or all there are, leftovers among them."""
-        start, end = self.gone, min(self.gone + limit, len(self))
-        taken = self[start:end]
-        self[start:end] = [None] * (end - start)
-        if end > _SMALL and end * 2 > len(self):
-            del self[:end]
-            end = 0
-        self.gone = end
-        return taken  # type: ignore[return-value]  # only what was taken is None
-
-    @property
-    def first(self) -> Task:
-        """The first that was not taken; there must be one."""
-        return self[self.gone]  # type: ignore[return-value]  # only what was taken is None
-
-    def ready(self) -> list[Task]:
-        """Those that wait."""
-        return [task for task in self if task is not None and task.state is _PENDING]
 
 
 class Lane:
@@ -116,6 +83,24 @@ class Lane:
         firsts = [line[line.gone] for line in self.lines.values()]
         firsts += islice(self.returned.values(), 1)
         return firsts  # type: ignore[return-value]  # only what was taken is None
+
+    def upcoming(self, limit: int) -> list[Task]:
+        """
+        The first C{limit} ready tasks of the first line (what came back to the
+        lane is not looked at).
+        """
+        line = self._first_line()
+        nearest = line[line.gone : line.gone + limit]
+        return [task for task in nearest if task is not None and task.state is _PENDING]
+
+    def samples(self, distance: int) -> list[Task]:
+        """Of the first line the first task, and one so far behind it or the last."""
+        line = self._first_line()
+        places = {line.gone, min(line.gone + distance, len(line) - 1)}
+        return [task for place in places if line and (task := line[place]) is not None]
+
+    def _first_line(self) -> Line:
+        return self.lines[max(self.lines)] if self.lines else Line()
 
     def push(self, task: Task) -> None:
         """Put a task in at its place in line."""

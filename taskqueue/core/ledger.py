@@ -13,6 +13,7 @@ from itertools import islice
 from taskqueue.core.books import LONGEST_DETAIL, TOKEN_BLOCK, Books, Notice
 from taskqueue.core.lanes import Lane
 from taskqueue.core.moments import Now
+from taskqueue.core.paging import page_out
 from taskqueue.core.task import FIRST_ENDED, NO_EXTRAS, State, Task
 
 __all__ = ["LONGEST_DETAIL", "TOKEN_BLOCK", "Ledger", "Notice"]
@@ -60,7 +61,7 @@ class Ledger(Books):
             touch(task)
             del live[task.id]
             ended[task.id] = task
-            self.held_bytes -= len(task.payload or b"")
+            self._let_go(task)
             if task.extras is not NO_EXTRAS:
                 self._forget_extras(task)
         self.changes.ended += tasks
@@ -102,7 +103,7 @@ class Ledger(Books):
             counters.expired += 1
         del self.tasks[task.id]
         self.ended[task.id] = task
-        self.held_bytes -= len(task.payload or b"")
+        self._let_go(task)
         self.changes.ended.append(task)
         if task.extras is not NO_EXTRAS:
             self._forget_extras(task)
@@ -124,12 +125,14 @@ class Ledger(Books):
 
     def forget_stored(self, ended: list[Task], *, prune: bool) -> None:
         """
-        The ends of these tasks are stored: drop their bytes, and, where
-        C{prune} allows it, the oldest of them beyond what is remembered.
+        All that was drained is stored, the ends of these tasks too: drop their
+        bytes, and, where C{prune} allows it, the oldest of them beyond what is
+        remembered; and the payloads that need not be in memory.
         """
         for task in ended:
             if task.state >= FIRST_ENDED:
-                task.payload = task.past.result = None
+                task.body = task.past.result = None
+        page_out(self, self.changes.take_stored())
         if prune:
             self.prune_ended()
 
@@ -140,7 +143,7 @@ class Ledger(Books):
             return
         ids: list[str] = []
         for task in islice(self.ended.values(), excess):
-            if task.payload is not None:
+            if task.body is not None:
                 break
             ids.append(task.id)
         for task_id in ids:

@@ -41,7 +41,11 @@ class Policy:
 
     @ivar default: the policy of queues that are not named in C{queues}.
     @ivar depth_threshold: bound on waiting tasks of all queues together.
-    @ivar max_held_bytes: bound on payload bytes of live tasks together.
+    @ivar max_held_bytes: bound on payload bytes of live tasks in memory together.
+    @ivar memory_bytes: bound on what live tasks take in memory together, by an
+        estimate; C{None} for none.
+    @ivar paging: whether payloads may leave memory, as there is a store on disk
+        that has them.
     @ivar lease_min_s: the shortest lease that may be asked for.
     @ivar lease_max_s: the longest one.
     @ivar stale_after_s: a worker silent for so long is evicted.
@@ -56,6 +60,8 @@ class Policy:
     queues: Mapping[str, QueuePolicy] = field(default_factory=lambda: MappingProxyType({}))
     depth_threshold: int = 100_000
     max_held_bytes: int = 512 * 2**20
+    memory_bytes: int | None = None
+    paging: bool = True
     lease_min_s: float = 1.0
     lease_max_s: float = 86_400.0
     stale_after_s: float = 30.0

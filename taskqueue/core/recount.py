@@ -55,7 +55,7 @@ class Recount:
     """
     One recount of the live tasks of a ledger.
 
-    @ivar held_bytes: payload bytes of the tasks that were counted.
+    @ivar payload_bytes: of the tasks that were counted, wherever their payloads are.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -64,7 +64,7 @@ class Recount:
         self._lanes: list[_Lane] = []
         self._numbers: dict[_Lane, int] = {}
         self._kinds: Counter[int] = Counter()
-        self.held_bytes = 0
+        self.payload_bytes = 0
 
     # --- counting -----------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Recount:
         self._note(
             task.seq,
             self._kind(task.queue, task.type, task.priority, state),
-            len(task.payload or b""),
+            task.payload_bytes,
             0,
         )
         return _misplaced(self._ledger, task)
@@ -125,7 +125,7 @@ class Recount:
             self._kinds[known & _KIND] -= 1
         if kind:
             self._kinds[kind] += 1
-        self.held_bytes += size - sizes[place]
+        self.payload_bytes += size - sizes[place]
         kinds[place] = kind | known & ~_KIND | flag
         sizes[place] = size
 
@@ -183,7 +183,11 @@ class Recount:
         for name, booked, counted in (
             ("live tasks", len(ledger.tasks), sum(sums.states.values())),
             ("waiting tasks (depth)", ledger.depth, sum(sums.tiers.values())),
-            ("payload bytes (held_bytes)", ledger.held_bytes, self.held_bytes),
+            (
+                "payload bytes (held_bytes and paged_bytes)",
+                ledger.held_bytes + ledger.paged_bytes,
+                self.payload_bytes,
+            ),
             ("leases, against tasks in progress", len(ledger.leases), _running(sums)),
         ):
             if booked != counted:

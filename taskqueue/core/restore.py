@@ -10,6 +10,7 @@ from taskqueue.core.changes import OpenWindow, QueueRow, TaskRow
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.paging import page_out
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import DEFAULT_OPTIONS, Past, State, Task
 from taskqueue.core.unique import holds
@@ -113,6 +114,7 @@ class Restoration:
             task = task_from(row, ledger)
             state = State(row.state)
             ledger.know(task, state)
+            page_out(ledger, (task,))
             if task.extras.unique is not None and holds(task, self._now.wall):
                 ledger.keys.restore(task.extras.unique, task.id, task.seq, state)
             if state is State.PENDING:

@@ -219,7 +219,8 @@ class Task:
 
     Moments (C{*_at}, C{run_at}) are wall-clock seconds since the epoch.
     C{seq} is the place in line: assigned at submission, kept for life.
-    C{payload} is C{None} once the task has ended and its end is stored.
+    C{body} is the payload; its size where it stands in the store only; C{None}
+    once the task has ended and its end is stored.
 
     Most tasks wait, without a history: so a task has slots for what each one
     needs, and what the others need stands in its C{extras} and its C{past},
@@ -227,13 +228,13 @@ class Task:
     """
 
     __slots__ = (
+        "body",
         "extras",
         "id",
         "lane",
         "lease",
         "options",
         "past",
-        "payload",
         "priority",
         "seq",
         "state",
@@ -272,7 +273,7 @@ class Task:
         self.seq = seq
         self.lane = lane
         self.priority = priority
-        self.payload: bytes | None = payload
+        self.body: bytes | int | None = payload
         self.submitted_at = submitted_at
         self.options = options
         self.state = State.PENDING
@@ -280,6 +281,31 @@ class Task:
         self.past = NO_PAST
         self.lease: Lease | None = None
         self.stored = False
+
+    @property
+    def payload(self) -> bytes | None:
+        """What the handler gets, as far as it is in memory."""
+        body = self.body
+        return None if isinstance(body, int) else body
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of payload are in memory."""
+        body = self.body
+        return 0 if body is None or isinstance(body, int) else len(body)
+
+    @property
+    def payload_bytes(self) -> int:
+        """How many bytes the payload has, wherever it is; 0 once the end is stored."""
+        body = self.body
+        if isinstance(body, int):
+            return body
+        return 0 if body is None else len(body)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has ended, and its end is stored."""
+        return self.body is None
 
     @property
     def key(self) -> int:

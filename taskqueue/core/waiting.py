@@ -39,10 +39,13 @@ class Claim:
     @ivar lease_s: length of the leases; C{None} for what task or queue say.
     @ivar deadline: monotonic moment until which it waits.
     @ivar serial: arrival number: the lowest is served first.
+    @ivar absent: of the tasks that it got, the C{seq}s of those whose payloads
+        must be read from the store, by token.
     @ivar reply: whatever the caller needs to answer it; not looked at here.
     """
 
     __slots__ = (
+        "absent",
         "deadline",
         "holder",
         "lease_s",
@@ -72,6 +75,7 @@ class Claim:
         self.deadline = deadline
         self.max_bytes = max_bytes
         self.serial = 0
+        self.absent: dict[int, int] = {}
         self.reply: Any = None
 
 

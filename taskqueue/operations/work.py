@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from taskqueue.core.delivery import Delivery, Outcome
 from taskqueue.core.task import STATES_BY_WORD, State
@@ -85,9 +86,13 @@ class _WaitingClaim(Pending):
         try:
             view = self._view(result)
         except Exception as error:
-            self.errback(error)
+            super().errback(error)
         else:
             super().callback(view)
+
+    def errback(self, fail: Failure | Exception) -> None:
+        self._caller.claims_waiting -= 1
+        super().errback(fail)
 
 
 def claim(caller: Caller, values: Header) -> Message | Pending:

@@ -6,12 +6,12 @@ decide, serve waiting claims, answer when the journal has stored what changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from taskqueue.config import Config
 from taskqueue.core.broker import Broker
@@ -19,8 +19,9 @@ from taskqueue.core.delivery import Delivery
 from taskqueue.core.ledger import Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import LeaseLost, ShuttingDown, TaskQueueError
+from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
 from taskqueue.service.clock import Moments
+from taskqueue.service.fetching import fetch, fetch_ahead, give_back
 from taskqueue.service.journal import Answer, Journal
 from taskqueue.service.reader import Reader
 from taskqueue.service.sampling import Samples
@@ -103,15 +104,39 @@ class Commands:
         self.journal.changed()
 
     def _hand_over(self, claim: Claim, deliveries: list[Delivery], now: Now) -> None:
+        if claim.absent:
+            self.fetch(claim, deliveries)
+            return
         reply: Answer[list[Delivery]] | None = claim.reply
         claim.reply = None
-        if reply is not None:
-            reply.callback(deliveries)
+        if reply is None:  # the claimer went away while others were being served
+            give_back(self.broker, deliveries, now)
             return
-        # The claimer went away while others were being served.
-        for delivery in deliveries:
-            with suppress(LeaseLost):  # its leases ended with it
-                self.broker.desk.release(delivery.id, delivery.lease, 0.0, now)
+        reply.callback(deliveries)
+        if self.broker.ledger.paged:
+            fetch_ahead(self.broker, self.reader.payloads, deliveries)
+
+    def fetch(self, claim: Claim, deliveries: list[Delivery]) -> None:
+        """Tell a claim's reply its deliveries once the payloads that they lack are read."""
+        found = fetch(self.broker, self.reader.payloads, claim, deliveries)
+        found.addCallback(self._fetched, claim)
+        found.addErrback(self._not_fetched, claim, deliveries)
+        found.addErrback(lambda failure: self._log.failure("a claim went wrong", failure))
+
+    def _fetched(self, deliveries: list[Delivery], claim: Claim) -> None:
+        now = self.moments()
+        self._hand_over(claim, deliveries, now)
+        self.after(now)
+
+    def _not_fetched(self, failure: Failure, claim: Claim, deliveries: list[Delivery]) -> None:
+        failure.trap(StoreUnavailable)
+        self._log.error("{error}", error=str(failure.value))
+        now = self.moments()
+        give_back(self.broker, deliveries, now)
+        reply, claim.reply = claim.reply, None
+        if reply is not None:
+            reply.errback(failure.value)
+        self.after(now)
 
     def _pass_on(self, notice: Notice) -> None:
         """What goes wrong with the one who hears it must not cost the one who caused it."""

@@ -7,8 +7,13 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from taskqueue.config import Config, QueueConfig
+from taskqueue.config.sections import MIB
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import State
+
+#: What the process takes of C{memory_limit} for itself: the interpreter, connections, what
+#: is on its way to the store.
+PROCESS_BYTES = 128 * MIB
 
 #: What a queue's section may say; the two have the same names for it.
 _QUEUE_KEYS = tuple(field.name for field in fields(QueuePolicy))
@@ -30,6 +35,8 @@ def policy_of(config: Config) -> Policy:
         queues={name: _queue_policy(queue, default) for name, queue in config.queues.items()},
         depth_threshold=broker.queue_depth_threshold,
         max_held_bytes=broker.max_held_bytes,
+        memory_bytes=broker.memory_limit - PROCESS_BYTES if broker.memory_limit else None,
+        paging=config.store.kind != "memory",
         lease_min_s=broker.lease_min_s,
         lease_max_s=broker.lease_max_s,
         stale_after_s=workers.stale_after_s,

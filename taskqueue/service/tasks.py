@@ -138,7 +138,7 @@ class TaskCommands(Commands):
         task = ledger.tasks.get(task_id)
         if task is None and not self.journal.waits:
             task = ledger.ended.get(task_id)
-        return None if task is None or task.payload is None else task
+        return None if task is None or task.is_settled else task
 
     async def _payloads(self, rows: Iterable[TaskRow]) -> dict[int, bytes]:
         """The payloads of these tasks by C{seq}, from memory or else from the store."""

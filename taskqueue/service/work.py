@@ -17,6 +17,7 @@ from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import LeaseLost, TaskQueueError
 from taskqueue.service.commands import Commands, answered
+from taskqueue.service.fetching import fetch_ahead
 from taskqueue.service.journal import Answer
 
 
@@ -72,14 +73,22 @@ class WorkCommands(Commands):
         Give a claim what is there, or let it wait.
 
         @param reply: told the deliveries, none when the time is over, of a claim
-            that waits; it may be before this returns.
+            that waits, for tasks or for their payloads; it may be before this
+            returns.  Or told L{StoreUnavailable}, where payloads cannot be read.
         @return: the deliveries; C{None} where C{reply} is told.
         @raises TaskQueueError: as L{claim} fails.
         """
         self.check_open()
         now = self.moments()
         found = self.broker.desk.claim(claim, now)
+        if claim.absent:
+            claim.reply = reply
+            self.fetch(claim, found)
+            self.after(now)
+            return None
         if found or wait_s <= 0:
+            if self.broker.ledger.paged:
+                fetch_ahead(self.broker, self.reader.payloads, found)
             self.after(now)
             return found
         claim.deadline = now.mono + wait_s

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core.audit import audit
-from taskqueue.core.lanes import Lane, Line
+from taskqueue.core.lanes import Lane
 from taskqueue.core.leases import Lease
 from taskqueue.core.ledger import Ledger
+from taskqueue.core.lines import Line
 from taskqueue.core.task import State
 from tests.core.world import WALL, World
 
@@ -49,6 +50,11 @@ def misplace(task_id: str, state: State) -> Callable[[Ledger], object]:
 CORRUPTIONS: tuple[tuple[str, Callable[[Ledger], object]], ...] = (
     ("depth is", lambda g: setattr(g, "depth", g.depth + 1)),
     ("held_bytes", lambda g: setattr(g, "held_bytes", g.held_bytes - 1)),
+    ("in the store only", lambda g: setattr(g, "paged", 1)),
+    ("paged_bytes", lambda g: setattr(g, "paged_bytes", 1)),
+    ("extra_bytes", lambda g: setattr(g, "extra_bytes", g.extra_bytes + 1)),
+    ("is nowhere", lambda g: setattr(g.tasks["ready"], "body", 2)),
+    ("is nowhere", lambda g: setattr(g.tasks["ready"], "body", None)),
     ("still to come", lambda g: setattr(g, "next_token", 1)),
     ("counts as live", misplace("ready", State.COMPLETED)),
     ("not where its state says", misplace("ready", State.BLOCKED)),
