@@ -37,7 +37,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.reflect import qual, safe_str
 
 #: What L{event_as_json} writes itself; a field of that name gets an underscore.
-_OWN_FIELDS = frozenset({"time", "level", "namespace", "message", "failure", "traceback"})
+OWN_FIELDS = frozenset({"time", "level", "namespace", "message", "failure", "traceback"})
 
 #: What Twisted adds to events for observers of the old kind.
 _LEGACY_FIELDS = frozenset({"time", "message", "isError", "format", "system", "why", "failure"})
@@ -176,7 +176,7 @@ def event_as_json(event: LogEvent) -> str:
         record["failure"], record["traceback"] = _told(failure)
     for name, value in event.items():
         if not name.startswith("log_") and name not in _LEGACY_FIELDS:
-            record[f"{name}_" if name in _OWN_FIELDS else name] = _plain(value, 0)
+            record[f"{name}_" if name in OWN_FIELDS else name] = _plain(value, 0)
     return dumps(record, separators=(",", ":")) + "\n"
 
 
