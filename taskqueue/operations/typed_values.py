@@ -20,7 +20,7 @@ class Prepared(Struct, frozen=True):
 
     @ivar id: what to answer it with, C{None} for nothing.
     @ivar run: carries it out, given the caller and C{arguments}; returns what the
-        untyped operation does, the answer perhaps as a L{Reply}.
+        untyped operation does, the answer perhaps as a L{Reply<taskqueue.wire.typed.Reply>}.
     """
 
     id: RequestId
