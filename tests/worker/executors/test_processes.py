@@ -185,6 +185,8 @@ class Ahead(ChildrenCase):
     async def test_recalled(self) -> None:
         pool = await self.quick()
         given, running, fates, came = await self.behind_a_slow_one(pool)
+        pids = pool.pids()
+        fates.append(pool.run(delivery("leave")))
         pool.recall()
         self.assertEqual(pool.ahead, 0)
         for fate in fates:
@@ -194,6 +196,7 @@ class Ahead(ChildrenCase):
         pool.stop_task(given.lease, "timeout")
         await running
         self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual(pool.pids(), pids)  # the child has passed by the one that ends it
 
     @flow
     async def test_behind_one_that_takes_long_they_are_recalled(self) -> None:
