@@ -214,6 +214,7 @@ def arguments(known: Iterable[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="rows with one of these words")
     parser.add_argument("--no-install", action="store_true", help="take what is there")
     parser.add_argument("--add", action="store_true", help="keep the last run's other races")
+    parser.add_argument("--report", action="store_true", help="only show the last run's again")
     parser.add_argument("--publish", action="store_true", help="into docs/ too")
     options = parser.parse_args()
     unknown = set(options.races) - set(known)
@@ -222,26 +223,35 @@ def arguments(known: Iterable[str]) -> argparse.Namespace:
     return options
 
 
-def main() -> None:
-    """Hold the races that are asked for."""
-    options = arguments(fields(quick=False))
+def measured(options: argparse.Namespace) -> list[Result]:
+    """Hold the races that are asked for, and write each down as soon as it is over."""
     effort = QUICK if options.quick else THOROUGH
     effort = effort._replace(
         **{name: value for name in Effort._fields if (value := getattr(options, name))}
     )
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    if not options.no_install:
-        install()
-    peers_python()
     known = fields(options.quick)
-    wanted = options.races or list(known)
     results = {each.race.key: each for each in before(OUTPUT)} if options.add else {}
-    for key in wanted:
+    ordered: list[Result] = []
+    for key in options.races or known:
         race, everyone = known[key]
         entries = run(Field(race, only(everyone, options.only)), effort, options.quick)
         results[key] = Result(race, entries, in_words(effort))
         ordered = [results[each] for each in known if each in results]
-        tables = written(ordered, OUTPUT)  # what there is so far, should it be ended early
+        written(ordered, OUTPUT)
+    return ordered
+
+
+def main() -> None:
+    """Do what the command line says."""
+    options = arguments(fields(quick=False))
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    if not options.no_install and not options.report:
+        install()
+    peers_python()
+    results = before(OUTPUT) if options.report else measured(options)
+    if not results:
+        raise SystemExit("nothing was measured yet")
+    tables = written(results, OUTPUT)
     print(f"\n{tables}")
     plot(OUTPUT)
     if options.publish:
