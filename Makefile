@@ -47,6 +47,9 @@ bench: $(VENV)/.dev ## race it beside its peers, which it installs; RACES="durab
 bench-budget: $(VENV)/.dev ## the broker alone, beside its performance budget
 	$(BIN)/python -m benchmarks.run
 
+bench-quick: $(VENV)/.dev ## a short look, and whether a task costs more calls, writes or bytes than it did
+	$(BIN)/python -m benchmarks.quick $(QUICK)
+
 lock: ## renew the pinned requirements
 	$(PYTHON) tools/lock.py
 
@@ -79,4 +82,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test unit cover lint types docs format bench bench-budget lock news clean
+.PHONY: help demo test unit cover lint types docs format bench bench-budget bench-quick lock news clean
