@@ -190,8 +190,8 @@ def empty_batch(next_seq: int = 1) -> Batch:
     return Batch([], [], [], [], [], None, next_seq)
 
 
-def row_of(task: Task) -> TaskRow:
-    """The task as it stands now, with its payload as far as it is in memory."""
+def row_of(task: Task, *, with_payload: bool = True) -> TaskRow:
+    """The task as it stands now, if wanted with its payload as far as it is in memory."""
     lane, extras = task.lane, task.extras
     return _new(
         TaskRow,
@@ -207,7 +207,7 @@ def row_of(task: Task) -> TaskRow:
             extras.headers,
             extras.depends_on,
             extras.unique,
-            task.payload,
+            task.payload if with_payload else None,
             *(_AT_FIRST if _is_new(task) else _changing(task)[1:]),
         ),
     )

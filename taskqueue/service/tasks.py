@@ -112,7 +112,7 @@ class TaskCommands(Commands):
         for task_id in ids:
             task = self._task_in_memory(task_id)
             if task is not None:
-                rows[task_id] = row_of(task)._replace(payload=None)
+                rows[task_id] = row_of(task, with_payload=False)
         rows |= await self.reader.records([i for i in ids if i not in rows])
         return [rows.get(task_id) for task_id in ids]
 

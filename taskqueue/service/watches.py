@@ -119,7 +119,7 @@ class Watches:
                 self._tidy(listener)
             listeners = listeners + self._by_queue.get(task.queue, [])
             if listeners:
-                row = row_of(task)._replace(payload=None)
+                row = row_of(task, with_payload=False)
                 for listener in listeners:
                     heard.setdefault(listener, {})[row.seq] = row
         for listener, rows in heard.items():
