@@ -69,12 +69,20 @@ class Page(NamedTuple):
     """
     Which part of the matches: up to C{limit} of them, newest submission first
     (C{descending}) or oldest, beyond the C{seq} C{after} (C{None}: from the
-    beginning).
+    beginning), up to the C{seq} C{until}, which is part of it (C{None}: to the end).
     """
 
     limit: int = 100
     after: int | None = None
     descending: bool = True
+    until: int | None = None
+
+    def has(self, seq: int) -> bool:
+        """Whether a task with this C{seq} can be on the page."""
+        first, last = self.after, self.until
+        if self.descending:
+            return (first is None or seq < first) and (last is None or seq >= last)
+        return (first is None or seq > first) and (last is None or seq <= last)
 
 
 class Backlog(NamedTuple):

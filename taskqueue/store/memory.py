@@ -132,11 +132,7 @@ class MemoryStore:
         for seq in sorted(self._tasks, reverse=page.descending):
             if len(found) >= page.limit:
                 break
-            if page.after is not None:
-                beyond = seq < page.after if page.descending else seq > page.after
-                if not beyond:
-                    continue
-            if matches(row := self._tasks[seq]):
+            if page.has(seq) and matches(row := self._tasks[seq]):
                 found.append(row._replace(payload=None, result=None))
         return found
 

@@ -112,12 +112,12 @@ def find(
 def _touched(
     page: Page, generations: Generations, stored: Callable[[Sequence[int]], list[TaskRow]]
 ) -> dict[int, TaskRow | None]:
-    """Every task beyond the page's beginning that is pending somehow, as it stands now."""
+    """Every task that can be on the page and is pending somehow, as it stands now."""
     seqs = {
         seq
         for pending in generations
         for seq in (*pending.inserts, *pending.updates, *pending.removed)
-        if page.after is None or (seq < page.after if page.descending else seq > page.after)
+        if page.has(seq)
     }
     rows = {row.seq: row for row in stored(sorted(seqs))}
     return {seq: as_it_stands(seq, rows.get(seq), generations) for seq in seqs}

@@ -117,6 +117,9 @@ def finding(filter: Filter, page: Page) -> Call:
     if page.after is not None:
         terms.append("t.seq < ?" if page.descending else "t.seq > ?")
         values.append(page.after)
+    if page.until is not None:
+        terms.append("t.seq >= ?" if page.descending else "t.seq <= ?")
+        values.append(page.until)
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     order = "DESC" if page.descending else "ASC"
     values.append(max(page.limit, 0))  # SQLite takes a negative limit for none

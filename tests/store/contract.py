@@ -385,6 +385,22 @@ class StoreContract:
                 found = store.find(Filter(**bounds), Page())
                 self.assertEqual([row.seq for row in found], [2])
 
+    def test_findWithinAWindow(self) -> None:
+        """What a page begins with is not on it, what it ends with is."""
+        store = self.holding(batch([task(n) for n in range(1, 8)]))
+        for first, descending, until, wanted in (
+            (6, True, 3, [5, 4, 3]),
+            (None, True, 6, [7, 6]),
+            (2, False, 5, [3, 4, 5]),
+            (None, False, 2, [1, 2]),
+            (3, True, 3, []),
+            (2, True, -100, [1]),
+            (6, False, 100, [7]),
+        ):
+            page = Page(100, first, descending, until)
+            self.assertEqual([row.seq for row in store.find(Filter(), page)], wanted, page)
+        self.assertEqual(len(store.find(Filter(), Page(2, 7, True, 1))), 2)
+
     def test_findNothing(self) -> None:
         store = self.holding(batch([task(1)]))
         self.assertEqual(store.find(Filter(states=[]), Page()), [])

@@ -25,6 +25,7 @@ from taskqueue.operations.fields import (
     text,
 )
 from taskqueue.operations.views import view_task
+from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply
@@ -149,11 +150,10 @@ class Selection:
         after: int | None = None
         while visit.open:
             page = Page(PAGE, after, descending=False)
-            rows = await visit.service.find(self._filter, page)
+            rows, after = await search(visit.service, self._filter, page)
             yield [row for row in rows if self._group in (None, group_of(row.error))]
-            if len(rows) < PAGE:
+            if after is None:
                 return
-            after = rows[-1].seq
 
 
 class _Tally:

@@ -9,6 +9,7 @@ from collections import Counter
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import State
 from taskqueue.operations.fields import Form, name_text
+from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import bulk
 from taskqueue.web.api.answers import Header, Reply
@@ -70,12 +71,11 @@ async def group_dead_letters(visit: Visit) -> Reply:
     wanted = Filter(states=[_DEAD], **visit.query)
     examined, after, complete = 0, None, False
     while examined < MOST_EXAMINED and not complete and visit.open:
-        rows = await visit.service.find(wanted, Page(PAGE, after))
+        rows, after = await search(visit.service, wanted, Page(PAGE, after))
         for row in rows:
             groups.setdefault(group_of(row.error), _Group(row)).add(row)
         examined += len(rows)
-        complete = len(rows) < PAGE
-        after = rows[-1].seq if rows else None
+        complete = after is None
     views = [group.view(name) for name, group in groups.items()]
     views.sort(key=lambda view: (-view["count"], -view["last_at"]))
     complete = complete and len(views) <= MOST_GROUPS

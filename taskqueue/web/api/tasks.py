@@ -15,6 +15,8 @@ from taskqueue.errors import BadRequest, BatchTooLarge, Conflict
 from taskqueue.operations import tasks as operations
 from taskqueue.operations.fields import Form, list_of, moment, number, one_of, raw_list, raw_object
 from taskqueue.operations.views import view_error, view_task
+from taskqueue.service.searching import search
+from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply, page_of, readable
 from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint, links
@@ -111,14 +113,20 @@ async def list_tasks(visit: Visit) -> Reply:
 
 
 async def found(visit: Visit, query: Header) -> Reply:
-    """The page of tasks that a query asks for."""
-    header = {("states" if name == "state" else name): v for name, v in query.items()}
-    if "states" in header:
-        header["states"] = list(header["states"])
-    answer = await visit.ask(MessageType.LIST_TASKS, header)
-    _check_size(answer["tasks"], visit.service.config.limits.max_frame_bytes)
-    following = answer["next"]
-    return page_of("tasks", answer["tasks"], following, visit.next_page(following))
+    """
+    The page of tasks that a query asks for; where it takes long to find them, a part
+    of it.
+    """
+    values = dict(query)
+    descending = values.pop("order", "newest") == "newest"
+    page = Page(values.pop("limit", 100), values.pop("after", None), descending)
+    words = values.pop("state", None)
+    states = None if words is None else [STATES_BY_WORD[word] for word in words]
+    visit.count(MessageType.LIST_TASKS)
+    rows, following = await search(visit.service, Filter(states=states, **values), page)
+    views = [view_task(row) for row in rows]
+    _check_size(views, visit.service.config.limits.max_frame_bytes)
+    return page_of("tasks", views, following, visit.next_page(following))
 
 
 def _check_size(views: list[Header], most_bytes: int) -> None:

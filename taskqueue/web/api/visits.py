@@ -120,7 +120,7 @@ class Visit:
             L{taskqueue.errors}.
         @raises BadRequest: a field cannot be what it is.
         """
-        self.service.traffic.requests[kind.name.lower()] += 1
+        self.count(kind)
         operation = OPERATIONS[kind]
         # What was not read into typed values is answered with plain ones.
         answer: Any = operation.run(self.visitor, operation.form.parse(header))
@@ -130,6 +130,10 @@ class Visit:
             return answer
         assert not isinstance(answer, Pending), "claims are not for HTTP"
         return succeed(answer)
+
+    def count(self, kind: MessageType) -> None:
+        """An operation is asked for."""
+        self.service.traffic.requests[kind.name.lower()] += 1
 
     def address(self, path: str, **query: Any) -> str:
         """The address of a path below L{ROOT}, with the query of this request and C{query}."""
