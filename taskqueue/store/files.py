@@ -40,6 +40,11 @@ class Files:
         """Write what there is room for at C{offset}; how many bytes that were."""
         return os.pwrite(descriptor, data, offset)
 
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
+        """Make room ahead: a file with C{length} more bytes, which read as zero."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, offset, length)
+
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut a file to C{length} bytes."""
         os.ftruncate(descriptor, length)

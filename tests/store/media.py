@@ -75,6 +75,10 @@ class FaultyFiles(Files):
             raise
         return super().write(descriptor, data, offset)
 
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
+        self._call("allocate")
+        super().allocate(descriptor, offset, length)
+
     def truncate(self, descriptor: int, length: int) -> None:
         self._call("truncate")
         super().truncate(descriptor, length)
@@ -130,6 +134,8 @@ class Medium:
         def synced() -> None:
             self._database = self._copied()
 
+        # What is safe is what was copied: there is no need to wait for a real medium.
+        store._database._synchronous = False
         store._database.sync = synced  # type: ignore[method-assign]
         try:
             store.open()
@@ -137,8 +143,6 @@ class Medium:
             return store
         finally:
             self.files.work()
-        # What is safe is what was copied: there is no need to wait for a real medium.
-        store._database._writer.execute("PRAGMA synchronous = OFF").fetchall()
         return store
 
     def _copied(self) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from taskqueue.store.files import Files
 from tests.store import test_sqlite
 from tests.store.contract import StoreContract
 from tests.store.media import everything
-from tests.store.rows import HOURLY, NIGHTLY, NOW, batch, task, update
+from tests.store.rows import HOURLY, NOW, batch, task, update
 
 
 class LoggedStoreTests(StoreContract, SynchronousTestCase):
@@ -196,6 +196,7 @@ class EveryByteTests(OneStoreCase):
 
     def test_everyPrefix(self) -> None:
         """Exactly the commits that are whole are there, whatever they did."""
+        self.patch(commitlog, "STEP_BYTES", 0)
         ends = {}
         log = os.path.join(self.directory, "taskqueue.log.000001")
         for number, each in enumerate(
@@ -203,7 +204,7 @@ class EveryByteTests(OneStoreCase):
                 batch([task(1), task(2)], token_ceiling=5, periodics=[HOURLY]),
                 batch(updates=[update(task(1), attempt=1)], queues=[QueueRow("a", True, 1.0, 2)]),
                 batch([task(3)], history=[HistoryRow(1, NOW, "lost", 1, None, None, None)]),
-                batch(updates=[update(task(2), state=5)], removed=[1], periodics=[NIGHTLY]),
+                batch(updates=[update(task(2), state=5)], removed=[1], dropped=["hourly"]),
             )
         ):
             self.store.commit(each)
@@ -224,7 +225,8 @@ class EveryByteTests(OneStoreCase):
             ):
                 with open(os.path.join(directory, name), "wb") as file:
                     file.write(data)
-            store = LoggedStore(directory, check_on_start="quick")
+            store = LoggedStore(directory)
+            store._database._synchronous = False
             store.open()
             count = max([n for end, n in ends.items() if end <= length], default=0)
             self.assertEqual(store._settled, count, length)
@@ -246,6 +248,7 @@ class DamageTests(OneStoreCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(commitlog, "SEGMENT_BYTES", 300)
+        self.patch(commitlog, "STEP_BYTES", 0)
         self.settle_no_more()
         for seq in range(1, 13):
             self.store.commit(batch([task(seq)]))
