@@ -12,6 +12,7 @@ from typing import Any
 
 from taskqueue import __version__
 from taskqueue.operations.schemas import schema_of
+from taskqueue.strictjson import dumps
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import JSON, Reply
 from taskqueue.web.api.endpoints import PLACES, ROOT, Content, Endpoint
@@ -193,7 +194,7 @@ PAGES = (
 
 def document_endpoint(endpoints: Sequence[Endpoint]) -> Endpoint:
     """The endpoint that shows the document of C{endpoints}, and of itself."""
-    shown: list[Json] = []
+    shown: list[bytes] = []
 
     async def get_document(visit: Visit) -> Reply:
         """This API, for programs."""
@@ -204,5 +205,5 @@ def document_endpoint(endpoints: Sequence[Endpoint]) -> Endpoint:
         304: Content("It has not changed."),
     }
     endpoint = Endpoint("GET", "/openapi.json", "Document", get_document, "This document", answers)
-    shown.append(document([*endpoints, endpoint]))
+    shown.append(dumps(document([*endpoints, endpoint])) + b"\n")
     return endpoint
