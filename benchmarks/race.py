@@ -28,6 +28,7 @@ from benchmarks.tables import (
     markdown,
     plain,
     restored,
+    settings_markdown,
     verdicts,
 )
 
@@ -134,6 +135,7 @@ def page(results: list[Result], about: dict[str, str]) -> str:
     if found:
         parts += ["### Against the goals", "", goals_markdown(found)]
     parts += map(markdown, results)
+    parts += ["### Settings", "", settings_markdown(results)]
     return "\n".join(parts)
 
 

@@ -144,6 +144,18 @@ def line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def settings_markdown(results: Iterable[Result]) -> str:
+    """Each server's settings, once; an empty text where nobody has any."""
+    known = {
+        entry.contestant.name.partition(",")[0]: entry.contestant.settings
+        for result in results
+        for entry in result.entries
+        if entry.contestant.settings
+    }
+    rows = [[name, f"`{settings}`"] for name, settings in known.items()]
+    return "\n".join(table(["", "settings"], rows)) + "\n" if rows else ""
+
+
 def verdicts(race: Race, entries: Sequence[Entry], goals: Iterable[Goal]) -> list[Verdict]:
     """What came of the goals of a race; those whose rows did not take part are left out."""
     found = []

@@ -11,6 +11,7 @@ from benchmarks.tables import (
     markdown,
     plain,
     restored,
+    settings_markdown,
     verdicts,
     worded,
 )
@@ -87,6 +88,15 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(again.race, RACE)
         self.assertEqual(markdown(again), markdown(result))
         self.assertRaises(Unavailable, again.entries[0].contestant.measure, {}, 1.0)
+
+    def test_settings_stand_there_once(self):
+        rows = [entry("Redis, one"), entry("Redis, many")]
+        self.assertEqual(
+            settings_markdown([Result(RACE, rows, ""), Result(RACE, rows, "")]),
+            "|  | settings |\n| --- | --- |\n| Redis | `-x` |\n",
+        )
+        bare = rows[0]._replace(contestant=rows[0].contestant._replace(settings=""))
+        self.assertEqual(settings_markdown([Result(RACE, [bare], "")]), "")
 
 
 class GoalTests(SynchronousTestCase):
