@@ -132,8 +132,13 @@ class Jobs:
         )
         return started
 
-    def begin(self, delivery: Delivery) -> None:
-        """Run this, as soon as there is a slot."""
+    def begin(self, *deliveries: Delivery) -> None:
+        """Run these, as soon as there are slots, in this order."""
+        for delivery in deliveries:
+            self._line_up(delivery)
+        self._fill()
+
+    def _line_up(self, delivery: Delivery) -> None:
         work = self._works.get(delivery.type)
         if work is None:
             text = f"this worker has no task {delivery.type!r}"
@@ -142,7 +147,6 @@ class Jobs:
         line = self._line_at[work.in_loop]
         job = Job(delivery, work.timeout_for(delivery.headers), line, next(self._places))
         self._jobs[delivery.lease] = line.waiting[delivery.lease] = job
-        self._fill()
 
     def _fill(self) -> None:
         """Have executors begin what waits, the oldest first, and hand them some more ahead."""
@@ -150,9 +154,9 @@ class Jobs:
             job = line.waiting.popitem(last=False)[1]
             self._count_begun(job)
             self._run(job)
-        for line in self._lines:
-            if line.waiting and not self._others_wait(line):
-                self._hand_over(line)
+        lines = [line for line in self._lines if line.waiting]
+        if len(lines) == 1:  # what is handed over takes the next slot: others might wait for it
+            self._hand_over(lines[0])
 
     def _next_line(self) -> Line | None:
         """The one whose turn it is to begin something, where any can."""
@@ -165,10 +169,6 @@ class Jobs:
         for _ in range(min(line.executor.ahead, len(line.waiting))):
             line.handed += 1
             self._run(line.waiting.popitem(last=False)[1])
-
-    def _others_wait(self, line: Line) -> bool:
-        """What is handed over ahead takes the next slot, which should be theirs."""
-        return any(other.waiting for other in self._lines if other is not line)
 
     def _run(self, job: Job) -> None:
         job.executor = job.line.executor

@@ -227,9 +227,8 @@ class Worker(Service):
         except TaskQueueError as error:
             await self._asking.pause_after("tasks could not be claimed", error)
             return
-        for delivery in deliveries:
-            self._jobs.begin(delivery)
         if deliveries:
+            self._jobs.begin(*deliveries)
             self._heartbeats.hurry()
 
     def be_quiet(self) -> None:

@@ -164,11 +164,12 @@ class ChildProcess(ProcessProtocol):
             return 0
         if self._aloud or self._recalled_at == self._sent[0].number:
             return 0
-        return max(0, self._depth - self.ahead)
+        return max(0, self._depth - len(self._sent) + 1)
 
     @property
     def _depth(self) -> int:
-        depth = min(MOST_AHEAD, int(AHEAD_S / max(self._mean_s, 1e-6)))
+        mean_s = self._mean_s
+        depth = MOST_AHEAD if mean_s * MOST_AHEAD <= AHEAD_S else int(AHEAD_S / mean_s)
         return depth if self._most is None else min(depth, self._most - self.done - 1)
 
     @property

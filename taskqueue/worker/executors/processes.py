@@ -6,6 +6,7 @@ and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -38,6 +39,9 @@ PAUSES_S = (0.1, 1.0, 5.0, 15.0)
 LOOK_S = 5 * AHEAD_S
 
 _MB = 1024 * 1024
+
+
+_ahead_of = attrgetter("ahead")
 
 
 class Processes:
@@ -217,11 +221,15 @@ class Processes:
         """See L{Executor}."""
         child = next((child for child in self._children if child.idle), None)
         if child is None:
-            having_room = (child for child in self._children if child.room)
-            child = min(having_room, key=lambda child: child.ahead)
-            if self._look is None:
-                self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
+            child = self._next_ahead()
         return child.run(delivery).addCallback(self._ended, child, delivery.lease)
+
+    def _next_ahead(self) -> ChildProcess:
+        """The child that is sent the next task ahead: the one with the fewest."""
+        having_room = (child for child in self._children if child.room)
+        if self._look is None:
+            self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
+        return min(having_room, key=_ahead_of)
 
     def _look_at_all(self) -> None:
         self._look = None
