@@ -11,7 +11,9 @@ import argparse
 import importlib
 import json
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -247,6 +249,7 @@ def main() -> None:
     """Do what the command line says."""
     options = arguments(fields(quick=False))
     OUTPUT.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server outlives the race
     if not options.no_install and not options.report:
         install()
     peers_python()
