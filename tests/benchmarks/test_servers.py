@@ -12,7 +12,7 @@ from benchmarks import install, machine, servers
 from benchmarks.contest import Unavailable
 
 #: A server that says nothing, and one that is done at once.
-SILENT = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
+SILENT = [sys.executable, "-c", "import signal; signal.pause()"]
 HASTY = [sys.executable, "-c", "raise SystemExit('no such option')"]
 
 
