@@ -208,6 +208,19 @@ class StoreTests(SynchronousTestCase):
         self.recount.drained(self.world.drain()[0])
         self.assertEqual(self.missing(), [])
 
+    def test_many_and_one_is_missing(self) -> None:
+        for number in range(200):
+            self.world.submit(f"t{number}")
+        batch, _ = self.world.drain()
+        self.recount = Recount(self.world.ledger)
+        for task in self.world.ledger.tasks.values():
+            self.recount.visit(task)
+        rows = [*self.rows.values(), *batch.inserts]
+        gone = rows.pop(150)
+        for row in rows:
+            self.recount.compare(row)
+        self.assertEqual(self.missing(), [gone.seq])
+
     def test_each_column(self) -> None:
         row = self.rows["running"]
         for name, value in (

@@ -245,6 +245,16 @@ class DueTests(AuditCase):
         self.store.work()
         self.turn(10)
 
+    def test_a_bug_is_a_failure_of_the_timer(self) -> None:
+        def run(self):
+            raise ZeroDivisionError("a bug")
+
+        self.patch(auditing._Audit, "run", run)
+        self.clock.advance(AUDIT_S)
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(self.auditor.failing)
+
     def test_stopped_in_the_middle(self) -> None:
         """The timer was told to: that is no failure of it."""
         self.ticking_s = auditing.SLICE_S

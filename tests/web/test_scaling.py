@@ -89,6 +89,7 @@ class ScalingTests(SynchronousTestCase):
         self.assertEqual(self.ask("?min=2")["desired_workers"], 2)
         self.submit(10)
         self.assertEqual(self.ask("?max=4")["desired_workers"], 4)
+        self.assertEqual(self.ask("?min=7&max=7")["desired_workers"], 7)
 
     def test_time_to_work_it_off(self) -> None:
         self.submit(12)
