@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 #: What others have installed, and is not ours to try.
-OTHERS = frozenset({"df", "dmesg", "iostat", "ss"})
+OTHERS = frozenset({"df", "dmesg", "iostat", "ss", "vmstat"})
 
 #: What each section of an alert has to say.
 PARTS = ("**It means**", "**Look closer**", "**Do**", "**It ends**")

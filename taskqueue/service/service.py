@@ -28,6 +28,7 @@ from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
 from taskqueue.service.events import Events
 from taskqueue.service.journal import Journal
+from taskqueue.service.lateness import Lateness
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.patience import in_time
 from taskqueue.service.policies import policy_of
@@ -109,7 +110,8 @@ class TaskQueueService(
         self.events.setServiceParent(self)
         self.stalls = StallWatch(self)
         self.auditor = Auditor(self)
-        for watch in (self.stalls, self.auditor):
+        self.lateness = Lateness(self)
+        for watch in (self.stalls, self.auditor, self.lateness):
             watch.setServiceParent(self)
 
     @property

@@ -239,6 +239,13 @@ class StateTests(SynchronousTestCase):
 
         self.check("TaskqueueStoreBehind", lambda _, new: [new("store_behind_seconds")], happen)
 
+    def test_event_loop_late(self) -> None:
+        self.check(
+            "TaskqueueEventLoopLate",
+            self.gauge("event_loop_lateness_seconds"),
+            lambda: self.world.clock.advance(1.1),
+        )
+
     def test_timer_fails(self) -> None:
         def fail() -> None:
             raise ZeroDivisionError("a bug")
