@@ -15,6 +15,7 @@ from taskqueue.core.dependencies import Dependencies
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.leases import Holder, Leases
 from taskqueue.core.moments import Now
+from taskqueue.core.paging import PAYLOAD_BYTES
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
@@ -33,7 +34,7 @@ TOKEN_BLOCK = 1_000_000
 
 #: About what a live task takes in memory beside its payload and extras: measured, with
 #: what the allocator adds, and rounded up.
-TASK_BYTES = 400
+TASK_BYTES = 350
 
 #: The same for each moment, lease, set of dependencies or key that is watched for one.
 WATCHED_BYTES = 500
@@ -84,6 +85,8 @@ class Books:
     @ivar held_bytes: payload bytes of live tasks that are in memory.
     @ivar paged: live tasks whose payload stands in the store only.
     @ivar paged_bytes: of these payloads together.
+    @ivar pageable: stored tasks whose payloads may leave memory, the latest last, where
+        there is a bound; and some that have ended or were claimed.
     @ivar extra_bytes: see L{extra_bytes}; of all live tasks.
     """
 
@@ -124,6 +127,7 @@ class Books:
         self.depth = 0
         self.held_bytes = self.extra_bytes = 0
         self.paged = self.paged_bytes = 0
+        self.pageable: list[Task] = []
         self.next_seq = 1
         self.next_token = 1
         self.token_ceiling = 1
@@ -233,6 +237,7 @@ class Books:
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
+        counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES
         return counted + self.held_bytes + self.extra_bytes
 
     def move(self, task: Task, state: State) -> None:

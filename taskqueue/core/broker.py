@@ -11,6 +11,7 @@ from taskqueue.core.control import Control
 from taskqueue.core.desk import Desk
 from taskqueue.core.intake import Intake
 from taskqueue.core.ledger import Ledger
+from taskqueue.core.paging import begin_paging
 from taskqueue.core.periodic import NextTick, Periodics, next_multiple
 from taskqueue.core.policy import Policy
 from taskqueue.core.upkeep import Upkeep
@@ -55,7 +56,10 @@ class Broker:
     def adopt(self, policy: Policy) -> None:
         """Go by other numbers from now on; leases already given keep theirs."""
         ledger = self.ledger
+        bounded = ledger.policy.memory_bytes is not None
         ledger.policy = policy
+        if policy.memory_bytes is not None and not bounded:
+            begin_paging(ledger)
         ledger.workers.max_workers = policy.max_workers
         for queue in ledger.queues.values():
             queue.policy = policy.for_queue(queue.name)

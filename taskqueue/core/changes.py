@@ -350,6 +350,11 @@ class Changes:
         tasks = [*self._new, *self._tasks.values()]
         return Marked(tasks, list(self._queues), list(self._periodics.items()))
 
+    @property
+    def being_stored(self) -> Sequence[Task]:
+        """The new tasks that were drained, and are not stored yet as far as anybody said."""
+        return self._stored
+
     def take_stored(self) -> list[Task]:
         """
         All that was drained is stored.

@@ -12,6 +12,7 @@ from taskqueue.core.dependencies import order_batch
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.paging import PAYLOAD_BYTES
 from taskqueue.core.policy import Policy
 from taskqueue.core.task import (
     DEFAULT_OPTIONS,
@@ -336,7 +337,7 @@ class Intake:
 
     def _check_memory(self, bound: int, size: int, count: int) -> None:
         taken = self._ledger.memory_bytes
-        if taken + size + count * TASK_BYTES > bound:
+        if taken + size + count * (TASK_BYTES + PAYLOAD_BYTES) > bound:
             raise QueueFull(
                 f"the broker's tasks take about {taken} bytes of memory, of the {bound} that "
                 f"memory_limit leaves them",

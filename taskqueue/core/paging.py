@@ -2,10 +2,11 @@
 Paging: payloads that leave memory for the store, and come back when their turn nears.
 
 Most of what a backlog takes in memory are payloads that nobody looks at until they
-are claimed.  Where what the tasks take passes three quarters of the bound, new
-payloads leave memory as soon as they are stored: they stand behind those that are
-there.  The rest of the bound is for what is on its way to the store, what is read
-ahead, and for the tasks themselves; at the bound nothing more is let in.
+are claimed.  Where there is a bound, payloads may take a quarter of it: beyond that
+they leave memory once they are stored, those that were stored last first, as they
+stand behind the others.  The rest is for the tasks themselves; at the bound nothing
+more is let in.  (A fixed share, as an allocator seldom gives back what one kind of
+object took to another kind.)
 
 A claim takes tasks in their order, wherever their payloads are; those that are
 missing are read from the store before it is answered.  Of a lane that is being
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 #: A smaller payload takes little more than the note of its size would.
 SMALLEST_BYTES = 64
 
+#: About what a payload in memory takes beside its bytes.
+PAYLOAD_BYTES = 64
+
+#: Lists shorter than this are not worth compacting.
+_SMALL = 1024
+
 #: So many of the next tasks of a lane are looked at and read ahead, and so many bytes at most.
 AHEAD_TASKS = 1000
 AHEAD_BYTES = 4 * 2**20
@@ -35,9 +42,9 @@ AHEAD_BYTES = 4 * 2**20
 AHEAD_FROM = AHEAD_TASKS // 2
 
 
-def paging_bytes(memory_bytes: int) -> int:
-    """From how many bytes on payloads leave memory, where so many are the bound."""
-    return memory_bytes // 4 * 3
+def share_of_payloads(memory_bytes: int) -> int:
+    """How many bytes payloads may have in memory, where so many are the bound."""
+    return memory_bytes // 4
 
 
 def page_out(books: Books, stored: Sequence[Task]) -> None:
@@ -49,10 +56,11 @@ def page_out(books: Books, stored: Sequence[Task]) -> None:
     bound = books.policy.memory_bytes
     if bound is None or not books.policy.paging:
         return
-    excess = books.memory_bytes - paging_bytes(bound)
-    for task in reversed(stored):
-        if excess <= 0:
-            return
+    pageable = books.pageable
+    pageable.extend([task for task in stored if task.held_bytes >= SMALLEST_BYTES])
+    excess = books.held_bytes - share_of_payloads(bound)
+    while excess > 0 and pageable:
+        task = pageable.pop()
         size = task.held_bytes
         if size >= SMALLEST_BYTES and task.state in WAITING:
             task.body = size
@@ -60,6 +68,23 @@ def page_out(books: Books, stored: Sequence[Task]) -> None:
             books.paged += 1
             books.paged_bytes += size
             excess -= size
+    if len(pageable) > 2 * (len(books.tasks) - books.paged) + _SMALL:
+        books.pageable = [task for task in pageable if _may_leave(task)]
+
+
+def _may_leave(task: Task) -> bool:
+    return task.state in WAITING and task.held_bytes >= SMALLEST_BYTES
+
+
+def begin_paging(books: Books) -> None:
+    """There is a bound from now on: note what may leave memory; takes its time."""
+    written = set(books.changes.being_stored)
+    books.pageable = [
+        task
+        for task in books.tasks.values()
+        if task.stored and task not in written and _may_leave(task)
+    ]
+    page_out(books, ())
 
 
 def read_ahead(books: Books, lane: Lane) -> list[Task]:

@@ -16,7 +16,7 @@ from taskqueue.core.books import TASK_BYTES
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Submission
-from taskqueue.core.paging import completed, page_in, read_ahead
+from taskqueue.core.paging import PAYLOAD_BYTES, completed, page_in, read_ahead
 from taskqueue.core.policy import Policy
 from taskqueue.core.task import WAITING, State, TaskOptions
 from taskqueue.core.waiting import Claim
@@ -26,8 +26,8 @@ from tests.core.world import WALL, CoreTestCase, World
 
 SIZE = 1000
 
-#: Room for the payloads of ten tasks before others leave memory.
-POLICY = Policy(memory_bytes=20 * (TASK_BYTES + SIZE))
+#: Room for fifteen payloads: beyond that, others leave memory.
+POLICY = Policy(memory_bytes=4 * 15 * SIZE)
 
 
 class Stored:
@@ -99,7 +99,7 @@ class LeavingTests(PagingTestCase):
     def test_where_no_store_has_them_none_does(self) -> None:
         self.world.broker.adopt(Policy(memory_bytes=POLICY.memory_bytes, paging=False))
         with self.assertRaises(QueueFull):
-            self.fill()
+            self.fill(60)
         self.assertEqual(self.paged(), [])
 
     def test_small_ones_stay(self) -> None:
@@ -113,16 +113,17 @@ class LeavingTests(PagingTestCase):
             self.fill(1000)
         self.assertIn("memory_limit", str(caught.exception))
         self.assertLessEqual(self.world.ledger.memory_bytes, POLICY.memory_bytes or 0)
-        self.assertGreater(self.world.ledger.depth, 25)
+        self.assertGreater(self.world.ledger.depth, 60)
         self.world.cancel("t5")
         self.world.cancel("t6")
         self.world.submit("again", payload=self.payload(1))
 
     def test_a_batch_that_does_not_fit(self) -> None:
-        items = [Submission("job", self.payload(n)) for n in range(40)]
+        items = [Submission("job", self.payload(n)) for n in range(60)]
         answers = self.world.try_submit(*items)
         refused = [answer for answer in answers if isinstance(answer, QueueFull)]
-        self.assertEqual(len(refused), 20)
+        fitting = 60 * SIZE // (TASK_BYTES + PAYLOAD_BYTES + SIZE)
+        self.assertEqual(len(refused), 60 - fitting)
 
     def test_what_waits_otherwise_leaves_too(self) -> None:
         self.fill(15)
@@ -396,7 +397,7 @@ class ModelTests(SynchronousTestCase):
     def test_nobody_can_tell(self, steps: list[tuple[str, int, int]]) -> None:
         """Whatever is done, a broker whose payloads leave memory answers like another one."""
         # All that is stored leaves; nothing is ever refused.
-        self.patch(paging, "paging_bytes", lambda memory_bytes: 0)
+        self.patch(paging, "share_of_payloads", lambda memory_bytes: 0)
         small, large = Twin(Policy(memory_bytes=10**9)), Twin(Policy())
         for step in steps:
             self.assertEqual(small.do(*step), large.do(*step), step)

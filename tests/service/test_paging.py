@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.config import BrokerConfig, Config, StoreConfig
 from taskqueue.core import paging
 from taskqueue.core.audit import audit
-from taskqueue.core.books import TASK_BYTES
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.leases import Holder
 from taskqueue.core.policy import Policy
@@ -31,7 +30,7 @@ def payload(number: int) -> bytes:
 
 
 class PagingTestCase(ServiceTestCase):
-    """Ten payloads fit into memory; twenty-five tasks wait."""
+    """Fifteen payloads fit into memory; twenty-five tasks wait."""
 
     config = replace(QUIET, retention=replace(QUIET.retention, sweep_interval_s=3600.0))
 
@@ -43,7 +42,7 @@ class PagingTestCase(ServiceTestCase):
         self.fill(25)
 
     def policy(self, config: Config) -> Policy:
-        memory_bytes = 25 * (TASK_BYTES + SIZE)
+        memory_bytes = 4 * 15 * SIZE
         return replace(policy_of(config), memory_bytes=memory_bytes, paging=True)
 
     def fill(self, count: int) -> None:
@@ -113,15 +112,15 @@ class ClaimTests(PagingTestCase):
         self.assertLessEqual(self.payload_reads() - before, (25 - first) / 2)
 
     def test_reading_ahead_that_fails(self) -> None:
-        count = self.front
-        for delivery in self.claim(count - 3):
+        for delivery in self.claim(5):
             self.report(delivery)
+        count = self.front - 6
         self.store.fail("payloads")
-        self.assertDelivered(self.claim(3), count - 3, 3)
+        self.assertDelivered(self.claim(count), 5, count)
         self.assertEqual(self.payload_reads(), 1)
         self.store.work()
         self.assertEqual(self.service.broker.ledger.reading, set())
-        self.assertDelivered(self.claim(25), count, 25 - count)
+        self.assertDelivered(self.claim(25), 5 + count, 20 - count)
 
     def test_one_read_ahead_at_a_time(self) -> None:
         self.claim(self.front - 2)
@@ -135,6 +134,7 @@ class ClaimTests(PagingTestCase):
 class TroubleTests(PagingTestCase):
     def setUp(self) -> None:
         super().setUp()
+        self.patch(paging, "AHEAD_TASKS", 0)  # nothing is there before it is claimed
         self.first = self.drain_front()
 
     def assertWaitingAgain(self) -> None:
@@ -219,7 +219,7 @@ class LifeTests(PagingTestCase):
         self.assertDelivered(self.claim(24), 2, 24)
 
     def test_full_in_the_end(self) -> None:
-        for number in range(25, 100):
+        for number in range(25, 1000):
             [answer] = self.result_of(self.submitting(f"t{number}", payload=payload(number)))
             if isinstance(answer, QueueFull):
                 break
