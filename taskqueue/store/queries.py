@@ -109,6 +109,9 @@ def finding(filter: Filter, page: Page) -> Call:
     if filter.states is not None:
         index, states = _of_states(filter.states)
         terms.append(states)
+    if filter.error_contains is not None and not index:
+        index = " INDEXED BY tasks_with_error"
+        terms.append("t.error NOT NULL")
     for name, term in _BOUNDS:
         value = getattr(filter, name)
         if value is not None:
@@ -137,6 +140,8 @@ def _of_states(states: Sequence[State]) -> tuple[str, str]:
         return " INDEXED BY tasks_dead", "t.state = 6"
     if states and all(state < FIRST_ENDED for state in states):
         return " INDEXED BY tasks_live", f"t.state < 5 AND t.state IN ({wanted})"
+    if states and all(state > State.DEAD_LETTER for state in states):
+        return " INDEXED BY tasks_given_up", f"t.state > 6 AND t.state IN ({wanted})"
     return "", f"t.state IN ({wanted})"
 
 

@@ -75,7 +75,7 @@ class VersionTests(SynchronousTestCase):
         self.edit("PRAGMA user_version = 99")
         before = self.content()
         refused = self.assertRaises(StoreVersion, self.store.open)
-        self.assertIn("its schema is 99, this one knows up to 3", str(refused))
+        self.assertIn("its schema is 99, this one knows up to 4", str(refused))
         self.assertEqual(self.content(), before)
 
     def test_databaseOfSomethingElse(self) -> None:
@@ -224,6 +224,8 @@ class ShellTests(SynchronousTestCase):
         # INDEXED BY makes a statement fail where the index does not serve it.
         self.store.find(Filter(states=[0, 1]), Page())  # type: ignore[list-item]  # as JSON has it
         self.store.find(Filter(states=[6]), Page(after=3))  # type: ignore[list-item]  # the same
+        self.store.find(Filter(states=[7, 8]), Page())  # type: ignore[list-item]  # the same
+        self.store.find(Filter(error_contains="x"), Page(after=3, until=1))
         self.store.open_windows(NOW)
 
     def test_tasksWithoutAKeyAreInNoIndexOfKeys(self) -> None:
@@ -241,8 +243,10 @@ class ShellTests(SynchronousTestCase):
                 "sqlite_autoindex_tasks_1",
                 "tasks_dead",
                 "tasks_ended",
+                "tasks_given_up",
                 "tasks_live",
                 "tasks_windows",
+                "tasks_with_error",
             },
         )
 
