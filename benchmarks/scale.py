@@ -12,6 +12,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -62,6 +63,9 @@ RACES = (WAITING, CONNECTIONS, LEASES, PAYLOADS)
 #: Tasks that are measured, after those that wait.
 OPERATIONS = 10_000
 
+#: Between two looks whether the broker is quiet, seconds, and how many there are at most.
+LOOK_S, PATIENCE = 0.5, 120
+
 #: Of one contestant, which is a size.
 STYLE = "fsync"
 
@@ -84,12 +88,25 @@ def broker(*, keep: str | None = None) -> Iterator[BrokerProcess]:
         yield process
 
 
+def until_quiet(process: BrokerProcess) -> None:
+    """
+    Wait until the broker has brought to its place what it accepted: else that would
+    count as the cost of what comes next.
+    """
+    for _ in range(PATIENCE):
+        cpu_s = process.cpu_s()
+        time.sleep(LOOK_S)
+        if process.cpu_s() - cpu_s < 0.1 * LOOK_S:
+            return
+
+
 def waiting(tasks: int, lanes: int, variant: Variant, seconds: float) -> Numbers:
     """The cost of a task beside so many that wait, and what these take."""
     with servers.own_folder() as folder:
         with broker(keep=str(folder)) as full:
             before = full.rss_bytes()
             load(full, "waiting", count=tasks, types=lanes, batch=10 if lanes > 1 else 500)
+            until_quiet(full)
             grown = full.rss_bytes() - before
             submit_s = load(full, "submit", batch=BATCH, window=4, count=OPERATIONS, types=lanes)
             work_s = load(full, "drain", batch=BATCH, count=OPERATIONS)
