@@ -209,7 +209,7 @@ FIRST_WITH_LOG = 3
 _VERSION_4 = (
     # For searches: few tasks are cancelled, expire or ever fail, so these cost the others
     # next to nothing (0.1 us each), and who looks for them need not look at all there are.
-    "CREATE INDEX tasks_given_up ON tasks (seq) WHERE state > 6",
+    "CREATE INDEX tasks_given_up ON tasks (state) WHERE state > 6",
     "CREATE INDEX tasks_with_error ON tasks (seq) WHERE error NOT NULL",
 )
 
