@@ -86,6 +86,8 @@ def worker_state(worker: Json) -> str:
     """What a worker does, in a word."""
     if worker.get("order"):
         return str(worker["order"])
+    if worker.get("stalled"):
+        return "stalled"
     return "connected" if worker["connected"] else "not connected"
 
 

@@ -42,14 +42,17 @@ class StalledWorkers:
 
     def look(self, ledger: Ledger, mono: float, after_s: float) -> list[Worker]:
         """
-        Look at all workers at the monotonic moment C{mono}.
+        Look at all workers at the monotonic moment C{mono}, and note of each whether
+        it is stalled.
 
         @param after_s: for how long nothing must have moved, seconds.
         @return: the workers that are stalled, and were not at the look before.
         """
         known, self._suspects = self._suspects, {}
-        stalled: list[Worker] = []
+        newly: list[Worker] = []
+        names: list[str] = []
         for worker in ledger.workers:
+            was, worker.stalled = worker.stalled, False
             if not could_claim(ledger, worker):
                 continue
             suspicion, progress = known.get(worker), _progress(worker)
@@ -57,9 +60,12 @@ class StalledWorkers:
                 suspicion = _Suspicion(mono, progress)
             self._suspects[worker] = suspicion
             if mono - suspicion.since >= after_s:
-                stalled.append(worker)
-        before, self.names = self.names, frozenset(worker.name for worker in stalled)
-        return [worker for worker in stalled if worker.name not in before]
+                worker.stalled = True
+                names.append(worker.name)
+                if not was:
+                    newly.append(worker)
+        self.names = frozenset(names)
+        return newly
 
 
 def could_claim(ledger: Ledger, worker: Worker) -> bool:

@@ -47,6 +47,8 @@ class Worker(Holder):
     @ivar recovered: known only from leases that a restart found; it has not
         reported to this broker yet.
     @ivar order: C{None}, or one of L{ORDERS}.
+    @ivar stalled: it lives and has room, but does not ask for the work that waits; see
+        L{taskqueue.core.stalls}.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Worker(Holder):
         "recovered",
         "registered_at",
         "rss_bytes",
+        "stalled",
     )
 
     def __init__(self, info: Registration, now: Now, link: Any = None) -> None:
@@ -76,6 +79,7 @@ class Worker(Holder):
         self.rss_bytes: int | None = None
         self.in_hand: int | None = None
         self.order: str | None = None
+        self.stalled = False
         self.completed = self.failed = self.lost = 0
 
 

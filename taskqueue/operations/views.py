@@ -150,6 +150,7 @@ def view_worker(worker: Worker) -> Header:
         "failed": worker.failed,
         "lost": worker.lost,
         "order": worker.order,
+        "stalled": worker.stalled,
     }
 
 

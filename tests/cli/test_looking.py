@@ -21,6 +21,7 @@ from taskqueue.cli.dashboard import Sight, dashboard
 from taskqueue.cli.main import cli
 from taskqueue.cli.output import Output, Rows, Shown
 from taskqueue.cli.running import with_client
+from taskqueue.cli.views import worker_state
 from taskqueue.errors import CannotConnect
 from tests.cli.visiting import VisitCase
 from tests.client.broker import flow
@@ -46,6 +47,17 @@ class Tables(SynchronousTestCase):
             self.assertEqual(heads, columns, shown)
             self.assertLessEqual(max(map(len, shown.splitlines())), width)
             self.assertEqual("wider" in shown, width < 46, shown)
+
+
+class WorkerStates(SynchronousTestCase):
+    def test_in_a_word(self) -> None:
+        for worker, word in (
+            ({"connected": True}, "connected"),
+            ({"connected": False}, "not connected"),
+            ({"connected": True, "stalled": True}, "stalled"),
+            ({"connected": True, "stalled": True, "order": "quiet"}, "quiet"),
+        ):
+            self.assertEqual(worker_state(worker), word)
 
 
 class Watching(VisitCase):

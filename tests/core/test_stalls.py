@@ -29,7 +29,9 @@ class StallTests(SynchronousTestCase):
         self.assertEqual(self.look(), [])
         self.assertEqual(self.look(29.9), [])
         self.assertEqual(self.stalled.names, frozenset())
+        self.assertFalse(self.worker.stalled)
         self.assertEqual(self.look(0.1), ["w"])
+        self.assertTrue(self.worker.stalled)
         self.assertEqual(self.look(5), [])
         self.assertEqual(self.stalled.names, {"w"})
 
@@ -39,6 +41,7 @@ class StallTests(SynchronousTestCase):
         self.look(30)
         self.world.take(self.worker)
         self.assertEqual(self.look(1), [])
+        self.assertFalse(self.worker.stalled)
         self.assertEqual(self.stalled.names, frozenset())
         self.assertEqual(self.look(29), [])
         self.assertEqual(self.look(1), ["w"])

@@ -202,6 +202,7 @@ _WORKER = thing(
         "beat_at": NUMBER,
         "connected": TRUTH,
         "recovered": TRUTH,
+        "stalled": TRUTH,
         "cpu_percent": NUMBER_OR_NONE,
         "rss_bytes": COUNT_OR_NONE,
         "in_hand": COUNT_OR_NONE,
