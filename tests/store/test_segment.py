@@ -1,0 +1,150 @@
+"""Tests of the bytes of the commit log, and of batches as bytes."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.periodic import Periodic, PeriodicRow
+from taskqueue.core.task import TaskOptions, Unique
+from taskqueue.store import segment
+from taskqueue.store.encoding import decode, encode_into
+from taskqueue.store.segment import BODY_AT, HEADER_BYTES, Header
+from tests.store.rows import EVERY_FIELD, HOURLY, NIGHTLY, NOW, batch, lives, task, update
+
+examples = settings(derandomize=True, deadline=None, max_examples=50)
+HEADER = Header(segment.FORMAT, 2**63 - 1, 7, 9)
+
+
+def sealed(body: bytes, lsn: int) -> bytes:
+    """A record."""
+    record = bytearray(BODY_AT) + body
+    segment.seal(record, lsn)
+    return bytes(record)
+
+
+def encoded(each: Batch) -> bytes:
+    room = bytearray()
+    encode_into(each, room, 3)
+    return bytes(room[3:])
+
+
+class HeaderTests(SynchronousTestCase):
+    def test_thereAndBack(self) -> None:
+        data = segment.pack_header(HEADER)
+        self.assertEqual(len(data), HEADER_BYTES)
+        self.assertEqual(segment.unpack_header(data + b"more"), HEADER)
+
+    def test_anyFlippedBitIsNoticed(self) -> None:
+        data = segment.pack_header(HEADER)
+        for number in range(len(data) * 8):
+            flipped = bytearray(data)
+            flipped[number // 8] ^= 1 << number % 8
+            found = segment.unpack_header(bytes(flipped))
+            self.assertTrue(found is None or found.version > segment.FORMAT, number)
+
+    def test_tooShort(self) -> None:
+        self.assertIsNone(segment.unpack_header(segment.pack_header(HEADER)[:-1]))
+
+
+class RecordTests(SynchronousTestCase):
+    @examples
+    @given(st.lists(st.binary(max_size=50), max_size=5), st.binary(max_size=30))
+    def test_thereAndBack(self, bodies: list[bytes], rest: bytes) -> None:
+        """All whole records, and then no more."""
+        data = b"".join(sealed(body, number) for number, body in enumerate(bodies, start=5))
+        found = [(record.lsn, data[record.body]) for record in segment.records(data, 0)]
+        self.assertEqual(found, list(enumerate(bodies, start=5)))
+        torn = data + sealed(b"body" + rest, 99)[:-1]
+        self.assertEqual(len(list(segment.records(torn, 0))), len(bodies))
+
+    def test_zerosAreNoRecord(self) -> None:
+        self.assertIsNone(segment.record_at(bytes(1000), 0))
+
+    def test_anyFlippedBitIsNoticed(self) -> None:
+        data = sealed(b"body", 258)
+        for number in range(len(data) * 8):
+            flipped = bytearray(data)
+            flipped[number // 8] ^= 1 << number % 8
+            self.assertIsNone(segment.record_at(bytes(flipped), 0), number)
+
+    @examples
+    @given(st.binary(max_size=300), st.integers(1, 2**40), st.integers(1, 1000))
+    def test_laterRecords(self, between: bytes, lsn: int, ahead: int) -> None:
+        """Found wherever it begins, unless its number is not a later one."""
+        broken = bytearray(sealed(b"broken", lsn))
+        broken[0] ^= 1
+        data = bytes(broken) + between
+        self.assertIsNone(segment.later_record(data, 0, lsn))
+        self.assertIsNone(segment.later_record(data + sealed(b"older", lsn - 1), 0, lsn))
+        found = segment.later_record(data + sealed(b"later", lsn + ahead) + b"rest", 0, lsn)
+        assert found is not None
+        self.assertEqual((found.lsn, found.body.start), (lsn + ahead, len(data) + BODY_AT))
+
+    def test_laterRecordWithinARunOfZeros(self) -> None:
+        data = bytes(3000) + sealed(b"later", 3) + bytes(3000)
+        found = segment.later_record(data, 0, 1)
+        self.assertEqual(found and found.lsn, 3)
+
+
+class EncodingTests(SynchronousTestCase):
+    @examples
+    @given(lives())
+    def test_thereAndBack(self, batches: list[Batch]) -> None:
+        for each in batches:
+            self.assertEqual(decode(encoded(each)), each._replace(periodics=[], dropped=[]))
+
+    def test_everyField(self) -> None:
+        each = batch(
+            [EVERY_FIELD, task(8)],
+            [update(EVERY_FIELD)],
+            [HistoryRow(1, NOW, "failed", 1, "w", 0.1 + 0.2, "Boom")],
+            [QueueRow("a", True, None, 5)],
+            [3],
+            2**62,
+            periodics=[HOURLY, NIGHTLY],
+            dropped=["x"],
+        )
+        found = decode(memoryview(encoded(each)))
+        self.assertEqual(found, each)
+        self.assertIs(type(found.inserts[0]), TaskRow)
+        self.assertIs(type(found.inserts[0].options), TaskOptions)
+        self.assertIs(type(found.updates[0]), TaskUpdate)
+
+    def test_whatDoesNotFitIsRefused(self) -> None:
+        good = encoded(batch([task(1)]))
+        short = Batch(*batch()[:7])[:7]
+        for wrong in (
+            good[:-1],
+            good + b"\x00",
+            encoded(short),  # type: ignore[arg-type]  # that is what is wrong
+            encoded(batch()._replace(inserts=[task(1)[:-1]])),  # type: ignore[list-item]
+            encoded(batch([task(1, token="t")])),
+            encoded(batch(updates=[update(task(1), cancel_requested="no")])),
+        ):
+            self.assertRaises(ValueError, decode, wrong)
+
+    def test_theFormatIsOfTheseFields(self) -> None:
+        """Whoever changes one of them must change the version, and read the older one."""
+        self.assertEqual(segment.FORMAT, 1)
+        shapes = (
+            *(TaskRow, TaskUpdate, HistoryRow, QueueRow, Batch),
+            *(TaskOptions, Unique, Periodic, PeriodicRow),
+        )
+        counts = {shape.__name__: len(shape._fields) for shape in shapes}
+        self.assertEqual(
+            counts,
+            {
+                "TaskRow": 26,
+                "TaskUpdate": 15,
+                "HistoryRow": 7,
+                "QueueRow": 4,
+                "Batch": 9,
+                "TaskOptions": 7,
+                "Unique": 3,
+                "Periodic": 14,
+                "PeriodicRow": 8,
+            },
+        )
