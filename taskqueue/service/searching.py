@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from taskqueue.core.changes import TaskRow
+from taskqueue.core.ledger import Ledger
+from taskqueue.core.task import State
 from taskqueue.service.tasks import TaskCommands
 from taskqueue.store.interface import Filter, Page
 
@@ -46,6 +48,8 @@ async def search(
 
     @raises StoreError: the store cannot be read.
     """
+    if not _can_match(service.broker.ledger, filter):
+        return Found([], None)
     if service.store.inline:
         return _whole(await service.find(filter, page), page)
     began = service.moments().mono
@@ -69,6 +73,21 @@ async def search(
         if now - asked < within_s * _LITTLE:
             window *= 2
         place, find = last, service.reader.find
+
+
+def _can_match(ledger: Ledger, filter: Filter) -> bool:
+    """Whether there is a task of this queue, type and state at all, as the books say."""
+    if filter.queue is None and filter.type is None and filter.states is None:
+        return True
+    queue = ledger.queues.get(filter.queue or "")
+    queues = ledger.queues.values() if filter.queue is None else [] if queue is None else [queue]
+    states = State if filter.states is None else filter.states
+    for each in queues:
+        lane = each.lanes.get(filter.type or "")
+        lanes = each.lanes.values() if filter.type is None else [] if lane is None else [lane]
+        if any(one.counts[state] for one in lanes for state in states):
+            return True
+    return False
 
 
 def _whole(rows: list[TaskRow], page: Page) -> Found:
