@@ -100,6 +100,14 @@ def until_quiet(process: BrokerProcess) -> None:
             return
 
 
+def whole_cost(process: BrokerProcess, scenario: str, **arguments: Any) -> float:
+    """Processor time of the operations, and of what the store does for them afterwards."""
+    cpu_s = process.cpu_s()
+    load(process, scenario, count=OPERATIONS, **arguments)
+    until_quiet(process)
+    return process.cpu_s() - cpu_s
+
+
 def waiting(tasks: int, lanes: int, variant: Variant, seconds: float) -> Numbers:
     """The cost of a task beside so many that wait, and what these take."""
     with servers.own_folder() as folder:
@@ -108,8 +116,8 @@ def waiting(tasks: int, lanes: int, variant: Variant, seconds: float) -> Numbers
             load(full, "waiting", count=tasks, types=lanes, batch=10 if lanes > 1 else 500)
             until_quiet(full)
             grown = full.rss_bytes() - before
-            submit_s = load(full, "submit", batch=BATCH, window=4, count=OPERATIONS, types=lanes)
-            work_s = load(full, "drain", batch=BATCH, count=OPERATIONS)
+            submit_s = whole_cost(full, "submit", batch=BATCH, window=4, types=lanes)
+            work_s = whole_cost(full, "drain", batch=BATCH)
         with broker(keep=str(folder)) as again:
             restart_s = again.start_s
     return {
