@@ -41,7 +41,6 @@ UNIQUE_COLUMNS = ("unique_key", "unique_until", "unique_ends_at")
 _UNIQUE = TaskRow._fields.index("unique")
 _PLAIN = (*TaskRow._fields[:_UNIQUE], *TaskRow._fields[_UNIQUE + 1 :])
 COLUMNS = (*_PLAIN, *UNIQUE_COLUMNS)
-_KEY = len(_PLAIN)
 _CHANGING = TaskUpdate._fields[1:]
 _OPTIONS, _DEPENDS_ON, _PAYLOAD, _STATE, _CANCEL, _RESULT = (
     _PLAIN.index(name)
@@ -262,8 +261,6 @@ def task_row(values: Sequence[Any]) -> TaskRow:
     @param values: in the order of C{COLUMNS}.
     @raises ValueError: a column holds what no taskqueue wrote.
     """
-    if values[_OPTIONS] is values[_DEPENDS_ON] is values[_KEY] is None:
-        return _plain_row(values)
     row = list(values[: len(_PLAIN)])
     key, until, ends_at = values[len(_PLAIN) :]
     try:
@@ -277,22 +274,6 @@ def task_row(values: Sequence[Any]) -> TaskRow:
     row[_CANCEL] = bool(row[_CANCEL])
     row.insert(_UNIQUE, unique)
     return TaskRow._make(row)
-
-
-def _plain_row(values: Sequence[Any]) -> TaskRow:
-    """A task without anything of its own: a start reads a million of them."""
-    return TaskRow._make(
-        (
-            *values[:_OPTIONS],
-            DEFAULT_OPTIONS,
-            *values[_OPTIONS + 1 : _DEPENDS_ON],
-            (),
-            None,
-            *values[_UNIQUE:_CANCEL],
-            bool(values[_CANCEL]),
-            *values[_CANCEL + 1 : _KEY],
-        )
-    )
 
 
 def task_rows(rows: Iterable[Sequence[Any]]) -> list[TaskRow]:
