@@ -71,6 +71,19 @@ class AlertTests(SynchronousTestCase):
             self.assertEqual(list(unknown(query.replace("<<.LabelMatchers>>, ", ""), known)), [])
 
 
+class YamlTests(SynchronousTestCase):
+    def test_all_of_it_can_be_read(self) -> None:
+        """Here and on the page about metrics; what stands in them, others read."""
+        found = []
+        for name in ("operations.md", "observability.md"):
+            text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+            blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+            found += [yaml.safe_load(block) for block in blocks]
+        kinds = [each["kind"] for each in found if isinstance(each, dict) and "kind" in each]
+        self.assertEqual(kinds, ["ScaledObject", "HorizontalPodAutoscaler"])
+        self.assertGreater(len(found), 5)
+
+
 class PageTests(SynchronousTestCase):
     def test_only_commands_that_are_known(self) -> None:
         firsts = {shlex.split(line)[0] for line in commands()}
