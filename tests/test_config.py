@@ -156,7 +156,7 @@ class Values(ConfigCase):
             self.assertEqual(config.broker.max_held_bytes, size, text)
 
     def test_a_bound_or_none(self) -> None:
-        for text, size in (("0", 0), (" 0 ", 0), ("320 MiB", 320 * 2**20), ("1GiB", 2**30)):
+        for text, size in (("0", 0), (" 0 ", 0), ("384 MiB", 384 * 2**20), ("1GiB", 2**30)):
             config = self.read(f"[broker]\nmemory_limit = {text}\n")
             self.assertEqual(config.broker.memory_limit, size, text)
 
@@ -211,7 +211,7 @@ class Values(ConfigCase):
             ("broker", "max_held_bytes", "5 MB", "not a size"),
             ("broker", "max_held_bytes", "1.5 GiB", "not a size"),
             ("broker", "max_held_bytes", "1 KiB", "from 1 MiB to 1 TiB"),
-            ("broker", "memory_limit", "100 MiB", "from 320 MiB to 1 TiB, or 0 for no bound"),
+            ("broker", "memory_limit", "100 MiB", "from 384 MiB to 1 TiB, or 0 for no bound"),
             ("broker", "memory_limit", "none", "not a size"),
             ("broker", "name", "a b", "not a name"),
             ("broker", "name", "", "not a name"),

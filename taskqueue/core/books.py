@@ -34,7 +34,7 @@ TOKEN_BLOCK = 1_000_000
 
 #: About what a live task takes in memory beside its payload and extras: measured, with
 #: what the allocator adds, and rounded up.
-TASK_BYTES = 350
+TASK_BYTES = 330
 
 #: The same for each moment, lease, set of dependencies or key that is watched for one.
 WATCHED_BYTES = 500

@@ -2,7 +2,7 @@
 Paging: payloads that leave memory for the store, and come back when their turn nears.
 
 Most of what a backlog takes in memory are payloads that nobody looks at until they
-are claimed.  Where there is a bound, payloads may take a quarter of it: beyond that
+are claimed.  Where there is a bound, payloads may take an eighth of it: beyond that
 they leave memory once they are stored, those that were stored last first, as they
 stand behind the others.  The rest is for the tasks themselves; at the bound nothing
 more is let in.  (A fixed share, as an allocator seldom gives back what one kind of
@@ -44,7 +44,7 @@ AHEAD_FROM = AHEAD_TASKS // 2
 
 def share_of_payloads(memory_bytes: int) -> int:
     """How many bytes payloads may have in memory, where so many are the bound."""
-    return memory_bytes // 4
+    return memory_bytes // 8
 
 
 def page_out(books: Books, stored: Sequence[Task]) -> None:

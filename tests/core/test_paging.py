@@ -27,7 +27,7 @@ from tests.core.world import WALL, CoreTestCase, World
 SIZE = 1000
 
 #: Room for fifteen payloads: beyond that, others leave memory.
-POLICY = Policy(memory_bytes=4 * 15 * SIZE)
+POLICY = Policy(memory_bytes=8 * 15 * SIZE)
 
 
 class Stored:
@@ -99,7 +99,7 @@ class LeavingTests(PagingTestCase):
     def test_where_no_store_has_them_none_does(self) -> None:
         self.world.broker.adopt(Policy(memory_bytes=POLICY.memory_bytes, paging=False))
         with self.assertRaises(QueueFull):
-            self.fill(60)
+            self.fill(120)
         self.assertEqual(self.paged(), [])
 
     def test_small_ones_stay(self) -> None:
@@ -119,11 +119,11 @@ class LeavingTests(PagingTestCase):
         self.world.submit("again", payload=self.payload(1))
 
     def test_a_batch_that_does_not_fit(self) -> None:
-        items = [Submission("job", self.payload(n)) for n in range(60)]
+        items = [Submission("job", self.payload(n)) for n in range(120)]
         answers = self.world.try_submit(*items)
         refused = [answer for answer in answers if isinstance(answer, QueueFull)]
-        fitting = 60 * SIZE // (TASK_BYTES + PAYLOAD_BYTES + SIZE)
-        self.assertEqual(len(refused), 60 - fitting)
+        fitting = 120 * SIZE // (TASK_BYTES + PAYLOAD_BYTES + SIZE)
+        self.assertEqual(len(refused), 120 - fitting)
 
     def test_what_waits_otherwise_leaves_too(self) -> None:
         self.fill(15)

@@ -42,7 +42,7 @@ class PagingTestCase(ServiceTestCase):
         self.fill(25)
 
     def policy(self, config: Config) -> Policy:
-        memory_bytes = 4 * 15 * SIZE
+        memory_bytes = 8 * 15 * SIZE
         return replace(policy_of(config), memory_bytes=memory_bytes, paging=True)
 
     def fill(self, count: int) -> None:
