@@ -28,6 +28,7 @@ class BrokerConfig:
     @ivar queue_depth_threshold: waiting tasks in all queues together; 0 takes none.
     @ivar max_held_bytes: payload bytes of live tasks that are held in memory.
     @ivar memory_limit: what the process may take in memory, bytes; 0 for no bound.
+    @ivar audit_interval_s: how often the broker audits itself; 0 for never.
     """
 
     name: str = "taskqueue"
@@ -48,6 +49,7 @@ class BrokerConfig:
     retry_max_delay_s: float = 3600.0
     retry_jitter: float = 0.1
     stop_timeout_s: float = 10.0
+    audit_interval_s: float = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,7 @@ retry_delay_s = seconds(0, 31536000)
 retry_max_delay_s = seconds(0, 31536000)
 retry_jitter = fraction()
 stop_timeout_s = seconds(0, 3600)
+audit_interval_s = seconds(0, 86400)
 
 [listen]
 framed = endpoints()

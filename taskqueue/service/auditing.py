@@ -28,8 +28,8 @@ from taskqueue.store.interface import Filter, Page
 if TYPE_CHECKING:
     from taskqueue.service.service import TaskQueueService
 
-#: How often the broker audits itself, seconds.
-AUDIT_S = 900.0
+#: How often it is looked whether an audit is due, seconds.
+LOOK_S = 5.0
 
 #: For how long at a time it keeps the reactor's thread, and how long it rests then,
 #: seconds; the rest is short where somebody waits for what is found.
@@ -95,13 +95,18 @@ class Auditor(Timer):
     _log = Logger()
 
     def __init__(self, service: TaskQueueService) -> None:
-        super().__init__("self-audit", AUDIT_S, self._due, service.reactor)
+        super().__init__("self-audit", LOOK_S, self._due, service.reactor)
         self._service = service
         self._waiting: list[Deferred[Findings]] = []
         self._running: Deferred[Any] | None = None
         self._hurried = False
+        self._began_at = 0.0
         self.newest: Findings | None = None
         self.audits = 0
+
+    def startService(self) -> None:
+        self._began_at = self._service.moments().mono
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         if self._running is not None:
@@ -136,7 +141,9 @@ class Auditor(Timer):
 
     def _due(self) -> Deferred[None] | None:
         service = self._service
-        if service.stopping or service.journal.trouble is not None:
+        interval_s = service.config.broker.audit_interval_s
+        due = 0 < interval_s <= service.moments().mono - self._began_at
+        if not due or service.stopping or service.journal.trouble is not None:
             return None
         return self.audit(hurried=False).addCallbacks(_nothing, _no_time)
 
@@ -145,6 +152,7 @@ class Auditor(Timer):
         if service.stopping or not service.running:
             raise ShuttingDown(retry_after_s=1.0)
         service.journal.check()
+        self._began_at = service.moments().mono
         one = _Audit(service, self.rest, self.seconds)
 
         def drained(batch: Batch) -> None:

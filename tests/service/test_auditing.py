@@ -11,8 +11,11 @@ from taskqueue.core.changes import Batch
 from taskqueue.core.task import State
 from taskqueue.errors import InternalError, ShuttingDown, StoreUnavailable
 from taskqueue.service import auditing
-from taskqueue.service.auditing import AUDIT_S, Auditor, Findings
-from tests.service.running import ServiceTestCase
+from taskqueue.service.auditing import LOOK_S, Auditor, Findings
+from tests.service.running import QUIET, ServiceTestCase
+
+#: How often a broker audits itself, seconds.
+AUDIT_S = QUIET.broker.audit_interval_s
 
 
 class AuditCase(ServiceTestCase):
@@ -232,6 +235,22 @@ class DueTests(AuditCase):
         self.assertEqual((self.auditor.audits, self.auditor.newest.tasks), (1, 1))
         self.clock.advance(AUDIT_S)
         self.turn()
+        self.assertEqual(self.auditor.audits, 2)
+
+    def test_as_often_as_configured(self) -> None:
+        self.service.reconfigure(self.adapt("broker", audit_interval_s=60.0))
+        self.clock.pump([LOOK_S] * 36)
+        self.assertEqual(self.auditor.audits, 3)
+        self.service.reconfigure(self.adapt("broker", audit_interval_s=0.0))
+        self.clock.pump([LOOK_S] * 36)
+        self.assertEqual(self.auditor.audits, 3)
+
+    def test_one_that_was_asked_for_counts(self) -> None:
+        self.clock.pump([LOOK_S] * 100)
+        self.audit()
+        self.clock.pump([LOOK_S] * 100)
+        self.assertEqual(self.auditor.audits, 1)
+        self.clock.pump([LOOK_S] * 81)
         self.assertEqual(self.auditor.audits, 2)
 
     def test_not_while_the_store_fails(self) -> None:
