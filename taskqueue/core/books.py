@@ -191,7 +191,8 @@ class Books:
         lane.counts[State.PENDING] += count
         self.depth += count
         queue.depth += count
-        self.held_bytes += sum([task.payload_bytes for task in tasks])
+        bodies = [task.body for task in tasks]
+        self.held_bytes += sum([len(body) for body in bodies if type(body) is bytes])
         self.extra_bytes += sum([extra_bytes(t) for t in tasks if t.extras is not NO_EXTRAS])
         self.tasks.update([(task.id, task) for task in tasks])
         for priority in {task.priority for task in tasks}:

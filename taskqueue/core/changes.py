@@ -192,7 +192,7 @@ def empty_batch(next_seq: int = 1) -> Batch:
 
 def row_of(task: Task, *, with_payload: bool = True) -> TaskRow:
     """The task as it stands now, if wanted with its payload as far as it is in memory."""
-    lane, extras = task.lane, task.extras
+    lane, extras, body = task.lane, task.extras, task.body
     return _new(
         TaskRow,
         (
@@ -207,7 +207,7 @@ def row_of(task: Task, *, with_payload: bool = True) -> TaskRow:
             extras.headers,
             extras.depends_on,
             extras.unique,
-            task.payload if with_payload else None,
+            body if with_payload and not isinstance(body, int) else None,
             *(_AT_FIRST if _is_new(task) else _changing(task)[1:]),
         ),
     )

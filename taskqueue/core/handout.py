@@ -112,7 +112,7 @@ class HandOut:
         found: list[Delivery] = []
         token = ledger.next_token
         for task in tasks:
-            past, extras = task.past, task.extras
+            past, extras, body = task.past, task.extras, task.body
             if past is NO_PAST:
                 past = task.past = Past(1, token, name, wall)
             else:
@@ -128,7 +128,7 @@ class HandOut:
                         task_type,
                         queue,
                         task.priority,
-                        _payload_of(task, token, claim),
+                        b"" if body is None or isinstance(body, int) else body,
                         past.attempt,
                         token,
                         lease_s,
@@ -139,6 +139,8 @@ class HandOut:
                     ),
                 )
             )
+            if isinstance(body, int):
+                claim.absent[token] = task.seq
             token += 1
         ledger.next_token = token
         _count(lane, tasks, wall)
@@ -177,15 +179,6 @@ class HandOut:
                 served.append((claim, deliveries))
 
 
-def _payload_of(task: Task, token: int, claim: Claim) -> bytes:
-    """The payload as far as it is in memory; of one that is not, the claim takes a note."""
-    body = task.body
-    if isinstance(body, int):
-        claim.absent[token] = task.seq
-        return b""
-    return body or b""
-
-
 def _count(lane: Lane, tasks: list[Task], wall: float) -> None:
     """Count these tasks as claimed, and how long they had been ready."""
     counters = lane.counters
@@ -209,5 +202,6 @@ def _weight_bytes(task: Task) -> int:
     About as many bytes as a delivery takes in a message; headers count twice, as
     they stand in the message's header, which has a bound of its own.
     """
-    headers = task.extras.headers
-    return 512 + task.payload_bytes + (0 if headers is None else 2 * len(headers))
+    body, headers = task.body, task.extras.headers
+    size = body if isinstance(body, int) else len(body or b"")
+    return 512 + size + (0 if headers is None else 2 * len(headers))

@@ -55,15 +55,20 @@ class Ledger(Books):
         lane.counts[State.IN_PROGRESS] -= count
         lane.counts[State.COMPLETED] += count
         live, ended, touch = self.tasks, self.ended, self.changes.touch
+        held_bytes = 0
         for task in tasks:
             task.state = State.COMPLETED
             task.past.ended_at = wall
             touch(task)
             del live[task.id]
             ended[task.id] = task
+            if task.extras is NO_EXTRAS and type(task.body) is bytes:
+                held_bytes += len(task.body)
+                continue
             self._let_go(task)
             if task.extras is not NO_EXTRAS:
                 self._forget_extras(task)
+        self.held_bytes -= held_bytes
         self.changes.ended += tasks
         if len(self.dependencies):
             for task in tasks:
