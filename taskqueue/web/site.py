@@ -239,6 +239,8 @@ def whole_answer(status: bytes, view: dict[str, Any], media: str) -> bytes:
     head = (
         b"HTTP/1.1 " + status + b"\r\n"
         b"server: taskqueue\r\nconnection: close\r\n"
-        b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (media.encode("ascii"), len(body))
+        b"content-type: %s\r\ncontent-length: %d\r\n" % (media.encode("ascii"), len(body))
     )
-    return head + body
+    if status.startswith(b"503"):
+        head += b"retry-after: 1\r\n"
+    return head + b"\r\n" + body

@@ -171,6 +171,7 @@ class BoundsTests(SynchronousTestCase):
         third = Visit(self.place.site)
         answer, _ = read_answer(third.received())
         self.assertEqual((answer.status, answer.json["code"]), (503, "TOO_MANY_CONNECTIONS"))
+        self.assertEqual(answer.header("retry-after"), "1")
         self.assertFalse(third.transport.connected)
         first.hang_up()
         fourth = Visit(self.place.site)

@@ -163,7 +163,7 @@ async def stream_events(visit: Visit) -> Reply | None:
     except TooManyListeners:
         detail = f"{MOST_LISTENERS} listen already, which is the limit"
         raise Problem(503, "TOO_MANY_STREAMS", detail, retry_after_s=10.0) from None
-    visit.on_hang_up(stream.end)
+    visit.wait(stream.end)
     stream.begin(missed)
     return None
 

@@ -103,6 +103,13 @@ class ApiResource(Resource):
         self._service = service
         self._router = Router(endpoints)
         self._origins = Origins(service)
+        self._visits: set[Visit] = set()
+        service.at_close(self.stop)
+
+    def stop(self) -> None:
+        """The broker stops: nobody need wait any longer."""
+        for visit in list(self._visits):
+            visit.wait_no_longer()
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
@@ -127,9 +134,11 @@ class ApiResource(Resource):
             self._origins.check(request)
         visit = self._visit(endpoint, request, path, parts)
         request.notifyFinish().addErrback(lambda _: visit.hung_up())
+        self._visits.add(visit)
         running = Deferred.fromCoroutine(endpoint.run(visit))
         running.addCallback(self._answer, visit)
         running.addErrback(self._failed, request, visit)
+        running.addBoth(lambda _: self._visits.discard(visit))
 
     def _visit(self, endpoint: Endpoint, request: Any, path: str, parts: dict[str, str]) -> Visit:
         first = min(endpoint.answers)

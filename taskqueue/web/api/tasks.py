@@ -206,7 +206,7 @@ async def wait_for_task(visit: Visit) -> Reply:
             ended.callback(row)
 
     visit.visitor.when_ended(lambda rows: over(rows[0]))
-    visit.on_hang_up(lambda: over(None))
+    visit.wait(lambda: over(None))
     service = visit.service
     wait_s = visit.query.get("wait_s", WAIT_S)
     time_out = service.reactor.callLater(wait_s, over, None)

@@ -93,23 +93,27 @@ class Visit:
         self.query = query
         self.body = body
         self.visitor = Visitor(service, f"HTTP from {_host_of(request)}")
-        self._hung_up: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], None]] = []
 
     @property
     def open(self) -> bool:
         """Whether somebody waits for the answer."""
         return self.visitor.open
 
-    def on_hang_up(self, call: Callable[[], None]) -> None:
-        """Call this when the connection goes before the answer."""
-        self._hung_up.append(call)
+    def wait(self, call: Callable[[], None]) -> None:
+        """Call this when there is no use in waiting any longer."""
+        self._waiting.append(call)
+
+    def wait_no_longer(self) -> None:
+        """The connection is gone, or the broker stops."""
+        calls, self._waiting = self._waiting, []
+        for call in calls:
+            call()
 
     def hung_up(self) -> None:
         """The connection is gone."""
         self.visitor.open = False
-        calls, self._hung_up = self._hung_up, []
-        for call in calls:
-            call()
+        self.wait_no_longer()
 
     def ask(self, kind: MessageType, header: Header) -> Deferred[Header]:
         """

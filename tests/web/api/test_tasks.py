@@ -314,6 +314,13 @@ class WaitingTests(ApiTestCase):
         self.desk.turns(TURNS)
         self.check_nothing_is_left()
 
+    def test_the_broker_stops(self) -> None:
+        visit = self.wait(self.submit())
+        self.stop()
+        answer, _ = read_answer(visit.received())
+        self.assertEqual((answer.status, answer.json["code"]), (503, "SHUTTING_DOWN"))
+        self.check_nothing_is_left()
+
     def test_too_long(self) -> None:
         self.refused("GET", f"/tasks/{ID}/outcome?wait_s=301")
 

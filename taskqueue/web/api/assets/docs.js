@@ -20,7 +20,7 @@ function brief(schema, api) {
   if (one.title) return one.title;
   const parts = [];
   if (one.anyOf) return one.anyOf.map((other) => brief(other, api)).join(" or ");
-  if (one.enum) return one.enum.map((word) => JSON.stringify(word)).join(" | ");
+  if (one.enum) return one.enum.map(String).join(" | ");
   if (one.type === "array") parts.push(`list of ${brief(one.items ?? {}, api)}`);
   else parts.push([one.type ?? "any"].flat().join(" or "));
   if (one.format) parts.push(one.format);
