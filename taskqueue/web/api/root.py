@@ -14,6 +14,7 @@ from taskqueue.web.api import (
     periodics,
     queues,
     stats,
+    submitting,
     tasks,
     workers,
 )
@@ -22,6 +23,7 @@ from taskqueue.web.api.resource import ApiResource
 
 #: The endpoints, by chapter.
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *submitting.ENDPOINTS,
     *tasks.ENDPOINTS,
     *bulk.ENDPOINTS,
     *dead_letters.ENDPOINTS,

@@ -143,6 +143,7 @@ _TASK = thing(
         "result": TEXT,
         "result_b64": TEXT,
         "history": listed(_HISTORY_EVENT),
+        "dependents": listed(TEXT),
     },
 )
 

@@ -168,6 +168,13 @@ class LookingTests(ApiTestCase):
         self.assertEqual(view["history"][0]["detail"], "once")
         self.assertNotIn("result_b64", self.get(f"/tasks/{task}"))
 
+    def test_dependents(self) -> None:
+        parent = self.submit()
+        children = [self.submit(depends_on=[parent]) for _ in range(2)]
+        self.assertEqual(self.get(f"/tasks/{parent}?include=dependents")["dependents"], children)
+        self.end()
+        self.assertEqual(self.get(f"/tasks/{parent}?include=dependents")["dependents"], [])
+
     def test_unknown(self) -> None:
         for path in ("", "/payload", "/result", "/outcome?wait_s=0"):
             problem = self.refused("GET", f"/tasks/{ID}{path}", status=404, code="UNKNOWN_TASK")
@@ -177,7 +184,7 @@ class LookingTests(ApiTestCase):
 
     def test_wrong_include(self) -> None:
         self.refused("GET", f"/tasks/{ID}?include=everything")
-        self.refused("GET", f"/tasks/{ID}?include=result,result,result,result")
+        self.refused("GET", f"/tasks/{ID}?include=result,result,result,result,result")
 
     def test_what_has_not_changed(self) -> None:
         task = self.submit()
