@@ -45,6 +45,10 @@ LONGEST_RETRY_S = 5.0
 GROUP_SPACING_S = 0.0005
 GROUP_FACTS = 100
 
+#: Changes that nobody waits for (claims, above all) wait so long for others to share a
+#: group with, seconds.
+UNHELD_S = 0.005
+
 #: For how long after a group with several answers groups are spaced, seconds.
 #: A program that waits for each answer before it asks again gains nothing by it.
 CROWDED_S = 1.0
@@ -121,7 +125,7 @@ class Journal:
         self._idle: list[Deferred[None]] = []
         self._closed = False
         self.error: Exception | None = None
-        self._paced = False
+        self._planned_at = 0.0
         self._began = 0.0
         self._crowded_until = 0.0
         self.observe: Callable[[Changes], Callable[[], None] | None] | None = None
@@ -160,17 +164,24 @@ class Journal:
             ended, changes.ended = changes.ended, []
             self._ended_told += ended
             self._tell(ended)
-        if self._writing is None and changes and not self._closed:
-            self._plan_group(self._spacing_s() if self.waits else self._pause_s)
+        if changes:
+            self._plan_group()
 
-    def _plan_group(self, pause_s: float) -> None:
-        """Write the next group after a pause, or at once if it grew large meanwhile."""
+    def _plan_group(self) -> None:
+        """See to it that what has changed is written in good time."""
+        if self._writing is not None or self._closed:
+            return
+        pause_s = self._pause_s
+        if self.waits:
+            pause_s = self._spacing_s() if self._next_held else UNHELD_S
+        at = self._reactor.seconds() + pause_s
         if self._call is None:
             self._call = self._reactor.callLater(pause_s, self._write)
-            self._paced = self.waits and pause_s > 0
-        elif self._paced and pause_s == 0:
-            self._paced = False
-            self._call.reset(0)
+        elif at < self._planned_at:
+            self._call.reset(pause_s)
+        else:
+            return
+        self._planned_at = at
 
     def _spacing_s(self) -> float:
         """How long the next group may still collect, seconds."""
@@ -213,6 +224,7 @@ class Journal:
             raise self._not_known()
         if self._ledger.changes:
             self._next_held.append((answer, value))
+            self._plan_group()
         elif self._writing is not None:
             self._held.append((answer, value))
         else:

@@ -307,7 +307,7 @@ class Surroundings(ProcessTestCase):
         child = self.start(script=_GARBAGE)
         Peer(child.port()).close()
         child.end()
-        self.assertIn("collector (10000, 10, 10) True\n", child.log)
+        self.assertIn("collector (10000, 2, 50) True\n", child.log)
 
 
 _CLOCK_SET_BACK = """

@@ -36,7 +36,7 @@ from taskqueue.store.memory import MemoryStore
 WALL = 1_800_000_000.0
 
 #: Long enough for a group to be written; a sum of many is exact.
-TURN_S = 1 / 256
+TURN_S = 1 / 128
 
 #: A broker that keeps its tasks in memory and listens nowhere.
 QUIET = Config(

@@ -20,6 +20,7 @@ from taskqueue.service.journal import (
     GROUP_SPACING_S,
     HANGING_S,
     LONGEST_RETRY_S,
+    UNHELD_S,
     Journal,
 )
 from tests.service.running import TURN_S, HeldRunner, ObedientStore
@@ -53,10 +54,18 @@ class JournalTestCase(SynchronousTestCase):
 
     def change(self, count=1):
         """Submit tasks: return an answer that says so."""
+        return self.journal.barrier(self.change_unheld(count))
+
+    def change_unheld(self, count=1):
+        """Submit tasks, and wait for nothing: return the id of the first."""
         now = Now(0.0, self.clock.seconds())
         answers = self.intake.submit([Submission("job")] * count, now, {})
         self.journal.changed()
-        return self.journal.barrier(answers[0].id)
+        return answers[0].id
+
+    def rows_stored(self):
+        """How many tasks each group has had so far."""
+        return [len(batch.inserts) for batch in self.store.batches]
 
     def finish(self, task_id):
         """End a task: return an answer that says so."""
@@ -157,6 +166,25 @@ class GroupCommitTests(JournalTestCase):
         self.clock.advance(0)
         self.assertEqual(self.store.count("commit"), 4)
 
+    def test_what_nobody_waits_for_shares_the_next_group(self):
+        self.change()
+        self.clock.advance(TURN_S)
+        self.change_unheld()
+        self.clock.advance(UNHELD_S / 2)
+        self.assertEqual(self.rows_stored(), [1])
+        answer = self.change()
+        self.clock.advance(TURN_S)
+        self.successResultOf(answer)
+        self.assertEqual(self.rows_stored(), [1, 2])
+
+    def test_what_nobody_waits_for_is_stored_soon_all_the_same(self):
+        self.change_unheld()
+        self.clock.advance(UNHELD_S / 2)
+        self.change_unheld()
+        self.assertEqual(self.rows_stored(), [])
+        self.clock.advance(UNHELD_S / 2)
+        self.assertEqual(self.rows_stored(), [2])
+
     def test_large_group_does_not_wait(self):
         self.change()
         self.change()
@@ -208,7 +236,7 @@ class GroupCommitTests(JournalTestCase):
         self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
         self.journal.changed()
         self.runner.holding = True
-        self.clock.advance(TURN_S)
+        self.clock.advance(UNHELD_S)
         self.assertRaises(StoreUnavailable, self.ledger.tokens_left)
         self.runner.run_next()
         self.assertEqual(self.ledger.tokens_left(), TOKEN_BLOCK)
@@ -313,7 +341,7 @@ class FailingStoreTests(JournalTestCase):
             self.assertIsNotNone(failure.value.retry_after_s)
         self.store.work()
         self.clock.advance(LONGEST_RETRY_S)
-        self.clock.advance(TURN_S)
+        self.clock.advance(UNHELD_S)
         self.assertEqual([len(batch.inserts) for batch in self.store.batches], [1, 1])
 
     def test_questions_in_a_long_outage_are_not_held_for_ever(self):

@@ -16,7 +16,7 @@ from taskqueue.errors import (
 )
 from taskqueue.service.journal import ANSWER_WITHIN_S
 from taskqueue.store.interface import Filter, Page
-from tests.service.running import QUIET, WALL, Listening, ServiceTestCase
+from tests.service.running import QUIET, TURN_S, WALL, Listening, ServiceTestCase
 
 
 class SubmitTests(ServiceTestCase):
@@ -189,7 +189,7 @@ class FollowTests(ServiceTestCase):
         self.take(lease_s=7.0)
         row = self.status("a")
         self.assertEqual((row.worker, row.attempt, row.lease_s), ("claimer", 1, 7.0))
-        self.assertEqual(row.claimed_at, self.moments().wall - 1 / 256)
+        self.assertEqual(row.claimed_at, self.moments().wall - TURN_S)
         [found] = self.result_of(self.service.find(Filter(worker="claimer"), Page()))
         self.assertEqual((found.state, found.lease_s), (State.IN_PROGRESS, 7.0))
         self.assertEqual(found.claimed_at, row.claimed_at)
