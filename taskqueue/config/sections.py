@@ -149,11 +149,14 @@ class HttpConfig:
     @ivar listen: Twisted server endpoint strings; C{()} is off.
     @ivar max_label_pairs: different (queue, type) pairs that metrics name; the
         rest are counted together.
+    @ivar api: what the REST API may be asked: C{"full"}, C{"read"} (nothing that changes
+        anything) or C{"off"}.
     @ivar cors_origins: web origins, beside the broker's own, whose pages may use the API.
     """
 
     listen: tuple[str, ...] = ("tcp:7781:interface=127.0.0.1",)
     max_label_pairs: int = 200
+    api: str = "full"
     cors_origins: tuple[str, ...] = ()
 
 

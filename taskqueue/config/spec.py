@@ -98,6 +98,7 @@ sweep_batch = count(1, 100000)
 [http]
 listen = endpoints()
 max_label_pairs = count(1, 100000)
+api = word('full', 'read', 'off')
 cors_origins = origins()
 
 [log]

@@ -51,12 +51,16 @@ _API_PAGES = {
 
 def make_site(service: TaskQueueService) -> BrokerSite:
     """The web site of C{service}, to be listened with."""
-    index = IndexPage(service, _PAGES)
+    pages = dict(_PAGES)
+    if service.config.http.api == "off":
+        del pages["/api"]
+    index = IndexPage(service, pages)
     root = Page()
     root.putChild(b"", index)
     root.putChild(b"health", HealthPage(service))
     root.putChild(b"ready", ReadyPage(service))
-    root.putChild(b"api", _make_api_page(service))
+    if "/api" in pages:
+        root.putChild(b"api", _make_api_page(service))
     root.putChild(b"live", LivePage(service))
     root.putChild(b"scaling", ScalingPage(service))
     root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))

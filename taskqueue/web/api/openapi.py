@@ -26,7 +26,7 @@ _ALWAYS = (400, 406, 500, 503)
 
 _REFUSALS: Mapping[int, str] = {
     400: "The request cannot be read.",
-    403: "A page of another site asked for this.",
+    403: "A page of another site asked for this, or nothing can be changed over HTTP.",
     404: "There is no such thing.",
     405: "This path does not have this method.",
     406: "Accept excludes what there is.",

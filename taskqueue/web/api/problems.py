@@ -40,6 +40,7 @@ _TITLES: Mapping[str, str] = {
     "METHOD_NOT_ALLOWED": "This path does not have this method.",
     "NOT_ACCEPTABLE": "There is no answer of the kind that is accepted.",
     "UNSUPPORTED_MEDIA_TYPE": "The body is not JSON.",
+    "READ_ONLY": "Nothing can be changed over HTTP.",
     "FORBIDDEN_ORIGIN": "A page of another site asked for this.",
     "TOO_MANY_STREAMS": "There are as many streams of events as there may be.",
     **{code: (cls.__doc__ or "").strip().partition("\n")[0] for code, cls in by_code().items()},

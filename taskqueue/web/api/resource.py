@@ -131,7 +131,7 @@ class ApiResource(Resource):
             return
         endpoint, parts = self._router.find(method, path)
         if method not in _SAFE:
-            self._origins.check(request)
+            self._check_change(request)
         visit = self._visit(endpoint, request, path, parts)
         request.notifyFinish().addErrback(lambda _: visit.hung_up())
         self._visits.add(visit)
@@ -139,6 +139,14 @@ class ApiResource(Resource):
         running.addCallback(self._answer, visit)
         running.addErrback(self._failed, request, visit)
         running.addBoth(lambda _: self._visits.discard(visit))
+
+    def _check_change(self, request: Any) -> None:
+        """
+        @raises Problem: this request may change nothing.
+        """
+        if self._service.config.http.api == "read":
+            raise Problem(403, "READ_ONLY", "nothing can be changed here: http.api is read")
+        self._origins.check(request)
 
     def _visit(self, endpoint: Endpoint, request: Any, path: str, parts: dict[str, str]) -> Visit:
         first = min(endpoint.answers)

@@ -173,6 +173,37 @@ class BrowserTests(ApiTestCase):
         self.assertEqual(other.header("access-control-allow-methods"), None)
 
 
+class ReadOnlyTests(ApiTestCase):
+    http = HttpConfig(api="read", cors_origins=(LISTED,))
+
+    def test_nothing_is_changed(self) -> None:
+        for method, path in (
+            ("POST", "/tasks"),
+            ("POST", "/queues/a/pause"),
+            ("PATCH", "/queues/a"),
+            ("PUT", "/periodics/a"),
+            ("DELETE", "/periodics/a"),
+        ):
+            self.refused(method, path, {}, 403, "READ_ONLY", origin=LISTED)
+        self.assertNotIn("a", self.desk.ledger.queues)
+        self.refused("POST", "/nothing", status=404, code="NOT_FOUND")
+
+    def test_everything_can_be_read(self) -> None:
+        for path in ("/tasks", "/stats", "/broker", "/docs", "/openapi.json"):
+            self.assertEqual(self.desk.ask("GET", path).status, 200)
+        self.assertEqual(self.desk.ask("OPTIONS", "/tasks").status, 204)
+
+
+class OffTests(ApiTestCase):
+    http = HttpConfig(api="off")
+
+    def test_it_is_not_there(self) -> None:
+        for path in ("/tasks", "/docs", ""):
+            answer = self.desk.ask("GET", path)
+            self.assertEqual((answer.status, answer.json["code"]), (404, "NOT_FOUND"))
+        self.assertNotIn("/api", self.desk.get("/").json["pages"])
+
+
 class WithoutListedOriginsTests(ApiTestCase):
     def test_nothing_is_said_about_origins(self) -> None:
         answer = self.desk.ask("GET", "/tasks", origin=LISTED)
