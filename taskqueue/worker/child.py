@@ -155,9 +155,9 @@ class Child:
             os._exit(1)  # the worker has gone, and nobody waits for what is running
 
     def _recall(self, last: int) -> None:
-        with self._turn:
+        with self._turn:  # the answer too: what comes after these must not be over before it is out
             first, self._recalled_to = self._number + 1, last
-        self._outbox.send(Kind.RECALLED, header=(first, last))
+            self._outbox.send(Kind.RECALLED, header=(first, last))
 
     def _stop(self, token: int, reason: str, strike: bool) -> None:
         running = self._running
