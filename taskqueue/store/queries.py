@@ -109,7 +109,7 @@ def finding(filter: Filter, page: Page) -> Call:
     if filter.states is not None:
         index, states = _of_states(filter.states)
         terms.append(states)
-    if filter.error_contains is not None and not index:
+    if filter.error_contains is not None and not index and filter.states != []:
         index = " INDEXED BY tasks_with_error"
         terms.append("t.error NOT NULL")
     for name, term in _BOUNDS:
