@@ -51,7 +51,7 @@ CONCURRENCY = 4
 START_S = 20.0
 
 #: How long the whole census may take, seconds.
-LIMIT_S = 120.0
+LIMIT_S = 60.0
 
 #: A worker that is gone is given up after a second instead of after ten.
 CONFIG = """\
