@@ -173,7 +173,7 @@ class Connecting(BrokerCase):
         task = await client.submit("t", b"x", queue="q")
         result = client.result(task)
         claim = claimer.claim(["q2"], wait_s=10)
-        await client.ping()
+        await self.until(lambda: len(broker.broker.ledger.claims) == 1)
         await broker.stopService()
         await self.until(lambda: not client.connected)
         again = client.submit("t", b"y", queue="q2")
