@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,8 @@ def library_files() -> list[str]:
 def compare(census: Census, names: list[str]) -> list[str]:
     """What the workers' results and those computed here disagree about."""
     wrong = [f"{name}: {why}" for name, why in census.failed.items()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    # Not forked: this process has had threads, and a fork keeps the locks that they held.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for name, expected in zip(names, pool.map(examine, names, chunksize=25), strict=True):
             found = census.results.get(name)
             if name not in census.failed and found != expected:
