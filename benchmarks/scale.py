@@ -66,6 +66,9 @@ OPERATIONS = 10_000
 #: Between two looks whether the broker is quiet, seconds, and how many there are at most.
 LOOK_S, PATIENCE = 0.5, 120
 
+#: So many quiet looks, one after another, take longer than the store waits before it catches up.
+QUIET_LOOKS = 4
+
 #: Of one contestant, which is a size.
 STYLE = "fsync"
 
@@ -93,10 +96,12 @@ def until_quiet(process: BrokerProcess) -> None:
     Wait until the broker has brought to its place what it accepted: else that would
     count as the cost of what comes next.
     """
+    quiet = 0
     for _ in range(PATIENCE):
         cpu_s = process.cpu_s()
         time.sleep(LOOK_S)
-        if process.cpu_s() - cpu_s < 0.1 * LOOK_S:
+        quiet = quiet + 1 if process.cpu_s() - cpu_s < 0.1 * LOOK_S else 0
+        if quiet == QUIET_LOOKS:
             return
 
 
