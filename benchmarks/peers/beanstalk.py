@@ -14,6 +14,7 @@ from benchmarks.peers.course import (
     Arrivals,
     Connection,
     Course,
+    Filling,
     LoadFailed,
     Wire,
     connect,
@@ -46,23 +47,12 @@ class Lines(Connection):
         raise NotImplementedError
 
 
-class Producer(Lines):
+class Producer(Filling, Lines):
     """Puts C{window} batches and awaits their ids."""
 
     def __init__(self, course: Course, batch: int, window: int) -> None:
-        self._course = course
-        self._batch = batch
-        self._window = window
-        self._bytes = (PUT + PAYLOAD + b"\r\n") * batch
+        super().__init__(course, batch, window, (PUT + PAYLOAD + b"\r\n") * batch)
         self._waiting = 0
-
-    def ready(self) -> None:
-        for _ in range(self._window):
-            self._put()
-
-    def _put(self) -> None:
-        if self._course.take(self._batch, self._put):
-            self.transport.write(self._bytes)
 
     def heard(self, lines: bytes) -> None:
         count = lines.count(b"\r\n")
@@ -71,7 +61,7 @@ class Producer(Lines):
         self._waiting += count
         while self._waiting >= self._batch:
             self._waiting -= self._batch
-            self._put()
+            self._submit()
 
 
 class Worker(Lines):

@@ -365,6 +365,34 @@ def one_at_a_time(cycle: Callable[[], None], pid: int, seconds: float, warm_up_s
 # --- the loop ---------------------------------------------------------------------
 
 
+class Filling:
+    """
+    For a connection that submits: keeps C{window} batches under way.
+
+    @ivar transport: of the connection.
+    """
+
+    transport: Any
+
+    def __init__(self, course: Course, batch: int, window: int, submission: bytes) -> None:
+        """
+        @param submission: what submits one batch.
+        """
+        self._course = course
+        self._batch = batch
+        self._window = window
+        self._bytes = submission
+
+    def ready(self) -> None:
+        """Send the first ones."""
+        for _ in range(self._window):
+            self._submit()
+
+    def _submit(self) -> None:
+        if self._course.take(self._batch, self._submit):
+            self.transport.write(self._bytes)
+
+
 async def connect(port: int, *made: Callable[[], Connection]) -> list[Any]:
     """A connection for each of C{made}, one after another."""
     loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from benchmarks.peers.course import (
     Arrivals,
     Connection,
     Course,
+    Filling,
     LoadFailed,
     Wire,
     connect,
@@ -91,22 +92,11 @@ class Frames(Connection):
         raise NotImplementedError
 
 
-class Producer(Frames):
+class Producer(Filling, Frames):
     """Submits C{window} batches and awaits their answers."""
 
     def __init__(self, course: Course, batch: int, window: int) -> None:
-        self._course = course
-        self._batch = batch
-        self._window = window
-        self._bytes = submission([PAYLOAD] * batch)
-
-    def ready(self) -> None:
-        for _ in range(self._window):
-            self._submit()
-
-    def _submit(self) -> None:
-        if self._course.take(self._batch, self._submit):
-            self.transport.write(self._bytes)
+        super().__init__(course, batch, window, submission([PAYLOAD] * batch))
 
     def heard(self, header: bytes, attachments: bytes) -> None:
         self._submit()

@@ -21,6 +21,7 @@ from benchmarks.peers.course import (
     Arrivals,
     Connection,
     Course,
+    Filling,
     LoadFailed,
     Wire,
     connect,
@@ -76,23 +77,13 @@ class Replies(Connection):
         raise NotImplementedError
 
 
-class Producer(Replies):
+class Producer(Filling, Replies):
     """Submits C{window} batches and awaits their answers."""
 
     def __init__(self, course: Course, style: str, batch: int, window: int) -> None:
-        self._course = course
-        self._batch = batch
-        self._window = window
-        self._bytes, self._answers = submission(style, [PAYLOAD] * batch)
+        data, self._answers = submission(style, [PAYLOAD] * batch)
+        super().__init__(course, batch, window, data)
         self._heard = 0
-
-    def ready(self) -> None:
-        for _ in range(self._window):
-            self._submit()
-
-    def _submit(self) -> None:
-        if self._course.take(self._batch, self._submit):
-            self.transport.write(self._bytes)
 
     def heard(self, reply: Any) -> None:
         self._heard += 1
