@@ -12,6 +12,7 @@ from benchmarks.peers.course import (
     WORKERS,
     Connection,
     Course,
+    Filling,
     LoadFailed,
     Wire,
     connect,
@@ -61,22 +62,12 @@ class Packets(Connection):
         raise NotImplementedError
 
 
-class Producer(Packets):
+class Producer(Filling, Packets):
     """Submits C{window} batches and awaits the jobs' handles."""
 
     def __init__(self, course: Course, batch: int, window: int) -> None:
-        self._course = course
-        self._batch = batch
-        self._window = window
+        super().__init__(course, batch, window, PUT * batch)
         self._waiting = 0
-
-    def ready(self) -> None:
-        for _ in range(self._window):
-            self._submit()
-
-    def _submit(self) -> None:
-        if self._course.take(self._batch, self._submit):
-            self.transport.write(PUT * self._batch)
 
     def heard(self, kind: int, body: bytes) -> None:
         if kind != CREATED:
