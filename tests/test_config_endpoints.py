@@ -33,6 +33,10 @@ ELSEWHERE = (
     "tls:/etc/certificates:port=7780",
     "tls:/etc/certificates",
     "ssl:7780:privateKey=a.pem:certKey=b.pem",
+    "tls:port=7780",
+    "tls:port=7780:interface=127.0.0.1:certificate=/c.pem:key=/k.pem:client_ca=/a.pem:client=none",
+    "tls:systemd=framed:domain=INET6",
+    "haproxy:tls:port=7780",
 )
 
 BAD = (
@@ -60,7 +64,16 @@ BAD = (
     ("systemd:domain=INET", "either index= or name="),
     ("systemd:domain=INET:index=0:name=x", "either index= or name="),
     ("systemd:domain=INET:index=x", "index 'x'"),
-    ("tls:port=80", "needs the argument 'path'"),
+    ("tls:", "needs the argument 'port'"),
+    ("tls:certificate=/a.pem", "needs the argument 'port'"),
+    ("tls:port=x", "port 'x' is not a whole number"),
+    ("tls:port=1:host=a", "no argument 'host'"),
+    ("tls:/a:1:2:\\:\\::/b.pem", "at most 4 arguments without a name"),
+    ("tls:port=1:systemd=web", "takes no port, interface or backlog"),
+    ("tls:port=1:domain=INET", "domain= only beside systemd="),
+    ("tls:/a:certificate=/b.pem", "either a path"),
+    ("tls:port=1:key=/b.pem", "no certificate="),
+    ("tls:port=1:client=perhaps", "client 'perhaps' is none of none, optional, required"),
 )
 
 
@@ -129,6 +142,11 @@ class Clashes(SynchronousTestCase):
             ("tcp:1", "haproxy:tcp:1", True),
             ("tcp:443", "ssl:443", True),
             ("tcp6:443", "tls:/etc/c", True),
+            ("tcp:443", "tls:port=443", True),
+            ("tcp6:443", "tls:port=443:interface=127.0.0.1", False),
+            ("tcp6:443", "tls:port=443:interface=\\:\\:1", True),
+            ("tls:systemd=a", "tls:systemd=a", True),
+            ("tls:systemd=a", "systemd:domain=INET:name=a", True),
             ("tcp:1:interface=127.0.0.1", "tcp6:1:interface=\\:\\:1", False),
             ("unix:/a", "unix:/a:mode=660", True),
             ("unix:/a", "unix:/b", False),

@@ -5,6 +5,10 @@ C{twisted.internet.endpoints.serverFromString} needs a reactor, reads
 certificates and looks for sockets that systemd handed over, so it cannot tell
 on one machine whether a configuration for another is sound.  What it would
 refuse for its form is refused here.
+
+C{tls:} means more than to Twisted, which knows only the form with a directory: it is
+like C{tcp:}, or like C{systemd:} where it names a socket that systemd handed over, and
+takes its certificate from C{[listen] tls_certificate} unless it names its own.
 """
 
 from __future__ import annotations
@@ -31,7 +35,18 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
         "extraCertChain",
         "dhParameters",
     ),
-    "tls": ("path", "port", "backlog", "interface"),
+    "tls": (
+        "path",
+        "port",
+        "backlog",
+        "interface",
+        "certificate",
+        "key",
+        "client_ca",
+        "client",
+        "systemd",
+        "domain",
+    ),
     "systemd": ("domain", "index", "name"),
 }
 
@@ -40,9 +55,14 @@ _REQUIRED: Mapping[str, str] = {
     "tcp6": "port",
     "unix": "address",
     "ssl": "port",
-    "tls": "path",
     "systemd": "domain",
 }
+
+#: Of C{tls:}, only these may stand without their names, as Twisted has it.
+_POSITIONAL_OF_TLS = 4
+
+#: Whether a client is asked for a certificate.
+CLIENT_WORDS = ("none", "optional", "required")
 
 _WRAPPER = "haproxy"
 
@@ -63,6 +83,8 @@ class Endpoint(NamedTuple):
         """Whether both could not be listened on at the same time."""
         if "port" in self.arguments and "port" in other.arguments:
             return self._same_port(other)
+        if self._handed_over() and self._handed_over() == other._handed_over():
+            return True
         if self.type != other.type:
             return False
         if self.type == "unix":
@@ -77,8 +99,18 @@ class Endpoint(NamedTuple):
         # Without an interface it is all of them, of one family.
         return mine == theirs or (self._family() == other._family() and "" in (mine, theirs))
 
+    def _handed_over(self) -> str:
+        """The name of a socket that systemd hands over; empty for none that has a name."""
+        return self.arguments.get("name" if self.type == "systemd" else "systemd", "")
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self.type in ("ssl", "tls")
+
     def _family(self) -> str:
-        return "tcp6" if self.type in ("tcp6", "tls") else "tcp"
+        sixth = "path" in self.arguments or ":" in self.arguments.get("interface", "")
+        return "tcp6" if self.type == "tcp6" or (self.type == "tls" and sixth) else "tcp"
 
     def _interface(self) -> str:
         given = self.arguments.get("interface", "")
@@ -92,7 +124,7 @@ def parse_endpoint(text: str) -> Endpoint:
     @raises ValueError: it cannot be an endpoint; the message says why.
     """
     positional, named = _split(text)
-    if positional and positional[0].lower() == _WRAPPER:
+    if positional and _is_wrapper(positional[0]):
         del positional[0]
     if not positional or not positional[0]:
         raise ValueError("it does not begin with an endpoint type such as tcp: or unix:")
@@ -104,6 +136,20 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind.lower() not in _plugin_types():
         raise ValueError(f"no endpoint type is called {kind!r}")
     return Endpoint(kind, {**dict.fromkeys(positional, ""), **named})
+
+
+def unwrapped(text: str) -> tuple[bool, str]:
+    """
+    What an endpoint string says without C{haproxy:} before it.
+
+    @return: whether that stood there, and the rest.
+    """
+    first, _, rest = text.partition(":")
+    return (True, rest) if _is_wrapper(first) else (False, text)
+
+
+def _is_wrapper(kind: str) -> bool:
+    return kind.lower() == _WRAPPER
 
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:
@@ -133,8 +179,11 @@ def _split(text: str) -> tuple[list[str], dict[str, str]]:
 
 def _bind(kind: str, positional: list[str], named: Mapping[str, str]) -> dict[str, str]:
     names = _ARGUMENTS[kind]
-    if len(positional) > len(names):
-        raise ValueError(f"{kind}: takes at most {len(names)} arguments ({', '.join(names)})")
+    most = _POSITIONAL_OF_TLS if kind == "tls" else len(names)
+    if len(positional) > most:
+        raise ValueError(
+            f"{kind}: takes at most {most} arguments without a name ({', '.join(names[:most])})"
+        )
     arguments = dict(zip(names, positional, strict=False))
     for name, value in named.items():
         if name not in names:
@@ -142,9 +191,11 @@ def _bind(kind: str, positional: list[str], named: Mapping[str, str]) -> dict[st
         if name in arguments:
             raise ValueError(f"the argument {name!r} of {kind}: is given twice")
         arguments[name] = value
-    if kind == "tls":
+    if kind == "tls" and arguments.get("path") == "":
+        del arguments["path"]  # of tls: alone
+    if kind == "tls" and "path" in arguments:
         arguments.setdefault("port", "443")
-    if not arguments.get(_REQUIRED[kind]):
+    if kind in _REQUIRED and not arguments.get(_REQUIRED[kind]):
         raise ValueError(f"{kind}: needs the argument {_REQUIRED[kind]!r}")
     return arguments
 
@@ -166,6 +217,30 @@ def _check(endpoint: Endpoint) -> None:
             raise ValueError(f"its {name} {text!r} is not {octal} from {limits}")
     if endpoint.type == "systemd" and ("index" in arguments) == ("name" in arguments):
         raise ValueError("systemd: needs either index= or name=, not both and not neither")
+    if endpoint.type == "tls":
+        _check_tls(arguments)
+
+
+def _check_tls(arguments: Mapping[str, str]) -> None:
+    """@raises ValueError: the arguments of a C{tls:} do not make an endpoint."""
+    if not arguments.get("port") and not arguments.get("systemd"):
+        raise ValueError(
+            "tls: needs the argument 'port', as in tls:port=7780, or systemd= with the name of a "
+            "socket that systemd hands over"
+        )
+    if "systemd" in arguments and not {"port", "interface", "backlog"}.isdisjoint(arguments):
+        raise ValueError("tls: with systemd= takes no port, interface or backlog: systemd has them")
+    if "domain" in arguments and "systemd" not in arguments:
+        raise ValueError("tls: takes domain= only beside systemd=")
+    if "path" in arguments and "certificate" in arguments:
+        raise ValueError(
+            "tls: takes either a path, of a directory of certificates, or certificate="
+        )
+    if "key" in arguments and "certificate" not in arguments:
+        raise ValueError("tls: has a key=, but no certificate= that it belongs to")
+    client = arguments.get("client")
+    if client is not None and client not in CLIENT_WORDS:
+        raise ValueError(f"its client {client!r} is none of {', '.join(CLIENT_WORDS)}")
 
 
 def _is_integer(text: str, base: int, lowest: int, highest: int) -> bool:

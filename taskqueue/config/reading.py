@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from taskqueue.config.checks import IDENTIFIER_RULE, Unusable, is_identifier
 from taskqueue.config.file import Entry, read_file, split_list
 from taskqueue.config.rules import Path, contradictions, show
 from taskqueue.config.sections import SECTIONS, Config, QueueConfig
-from taskqueue.config.spec import IDENTIFIER_RULE, QUEUES, Spec, Unusable, is_identifier
+from taskqueue.config.spec import QUEUES, Spec
 from taskqueue.errors import ConfigError
 
 PREFIX = "TASKQUEUE_"

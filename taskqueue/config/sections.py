@@ -151,12 +151,14 @@ class HttpConfig:
         rest are counted together.
     @ivar api: what the REST API may be asked: C{"full"}, C{"read"} (nothing that changes
         anything) or C{"off"}.
+    @ivar dashboard: whether there is a page for people; never where C{api} is C{"off"}.
     @ivar cors_origins: web origins, beside the broker's own, whose pages may use the API.
     """
 
     listen: tuple[str, ...] = ("tcp:7781:interface=127.0.0.1",)
     max_label_pairs: int = 200
     api: str = "full"
+    dashboard: bool = True
     cors_origins: tuple[str, ...] = ()
 
 

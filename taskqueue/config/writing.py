@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from configobj import ConfigObj
 
+from taskqueue.config.checks import FOREVER
 from taskqueue.config.sections import GIB, KIB, MIB, SECTIONS, Config, QueueConfig
-from taskqueue.config.spec import FOREVER, QUEUES
+from taskqueue.config.spec import QUEUES
 
 #: What a running broker cannot change: whole sections, and single keys.
 _FIXED_SECTIONS = frozenset({"listen", "store", "http"})
