@@ -14,19 +14,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from taskqueue.client.addresses import DEFAULT_ADDRESS
 from taskqueue.client.aio_link import Connection, Link
 from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
-from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.face import ClientFace
 from taskqueue.client.futures import AsyncioFramework
-from taskqueue.client.handles import TaskHandle
-from taskqueue.client.limits import Limits
-from taskqueue.client.messages import Lost, Outcome, Search
+from taskqueue.client.messages import Outcome, Search
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
-from taskqueue.client.session import Session
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import CannotConnect, ConnectionLost, TaskQueueError
@@ -48,7 +46,7 @@ def _awaits(
     return wraps(call)(method)
 
 
-class AsyncClient:
+class AsyncClient(ClientFace):
     """
     A client of one broker, over one connection that is made anew when it is lost.
 
@@ -57,41 +55,28 @@ class AsyncClient:
     L{OperatorCalls} returns; see L{Calls}.  Requests wait while there is no
     connection.  After a reconnect, tasks are watched again, and what was not
     answered is asked again where that cannot do anything twice.
-
-    @ivar calls: what can be asked.
     """
 
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
         *,
-        name: str = "taskqueue-client",
-        timeout_s: float = TIMEOUT_S,
         patient: bool = True,
-        codec: str | Codec = "json",
-        max_in_flight: int | None = None,
         face: Any = None,
+        **how: Unpack[ClientOptions],
     ) -> None:
         """
         @param address: C{tq://host:port}, several of these with commas between, or
             C{unix:/path}.
-        @param name: what it calls itself towards the broker.
-        @param timeout_s: how long an answer may take.
         @param patient: to go on trying where the first connection fails.
-        @param codec: for payloads that are no bytes, and for their results.
-        @param max_in_flight: most requests under way at a time; the broker's
-            own bound holds all the same.
         @param face: what handles of tasks call, instead of this client.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
+            L{ClientSettings}.
         @raises BadRequest: the address is none, or there is no such codec.
         """
         loop = asyncio.get_running_loop()
-        self.address = address
-        self._session = Session(
-            *(AsyncioFramework(loop), name, timeout_s),
-            patient=patient,
-            max_in_flight=max_in_flight,
-        )
-        self.calls = AllCalls(self._session, codec_of(codec), self if face is None else face)
+        settings = ClientSettings(**how)
+        super().__init__(AsyncioFramework(loop), address, settings, patient=patient, face=face)
         self._link = Link(self._session, address, loop)
 
     # --- the connection -------------------------------------------------------------------
@@ -109,32 +94,9 @@ class AsyncClient:
         await self._session.ready()
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a connection on which the broker has said hello."""
-        return self._session.greeted
-
-    @property
     def connection(self) -> Connection | None:
         """The newest connection."""
         return self._link.connection
-
-    @property
-    def broker(self) -> dict[str, Any]:
-        """The broker's newest answer to HELLO; empty before the first."""
-        return self._session.welcome or {}
-
-    @property
-    def limits(self) -> Limits:
-        """What the broker accepts; the defaults before it has said so."""
-        return self._session.limits
-
-    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
-        """
-        Tell C{listener} of deliveries to give up.
-
-        @param event: C{"cancel"} or C{"lease_lost"}.
-        """
-        self.calls.on_lost(event, listener)
 
     async def close(self) -> None:
         """Disconnect; what is unanswered fails with L{ConnectionLost}."""
@@ -157,10 +119,6 @@ class AsyncClient:
         """The coroutine of the call with this name; handles of tasks make theirs so."""
         coroutine: Coroutine[Any, Any, Any] = self.calls.perform(name, *args, **how)
         return coroutine
-
-    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
-        """A handle for a task's id; C{codec} reads its result, instead of the client's."""
-        return self.calls.handle(task, codec)
 
     # --- tasks ----------------------------------------------------------------------------
 

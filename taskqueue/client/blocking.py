@@ -20,11 +20,11 @@ from functools import wraps
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from taskqueue.client.addresses import DEFAULT_ADDRESS, places_of
 from taskqueue.client.aio import AsyncClient, reached
-from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
+from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.codecs import Codec, codec_of
 from taskqueue.client.handles import TaskHandle
 from taskqueue.client.lifetimes import leave_alone, watch_over
@@ -32,6 +32,7 @@ from taskqueue.client.limits import Limits
 from taskqueue.client.loop_thread import ListenerThread, LoopThread
 from taskqueue.client.messages import Lost, Outcome, Search
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.submitting import RETRY_FOR_S, WINDOW, Answer, OnOutcome, Progress, Tasks
 from taskqueue.client.tasks import TaskCalls
@@ -70,31 +71,20 @@ class BlockingClient:
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
-        *,
-        name: str = "taskqueue-client",
-        timeout_s: float = TIMEOUT_S,
-        codec: str | Codec = "json",
-        max_in_flight: int | None = None,
+        **how: Unpack[ClientOptions],
     ) -> None:
         """
         @param address: C{tq://host:port}, several of these with commas between, or
             C{unix:/path}.
-        @param name: what it calls itself towards the broker.
-        @param timeout_s: how long an answer may take.
-        @param codec: for payloads that are no bytes, and for their results.
-        @param max_in_flight: most requests under way at a time; the broker's
-            own bound holds all the same.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
+            L{ClientSettings}.
         @raises BadRequest: the address is none, or there is no such codec.
         """
         places_of(address)
         self.address = address
-        self._timeout_s = timeout_s
-        self._how: dict[str, Any] = {
-            "name": name,
-            "timeout_s": timeout_s,
-            "codec": codec_of(codec),
-            "max_in_flight": max_in_flight,
-        }
+        self._settings = ClientSettings(**how)
+        self._how: ClientOptions = how
+        self._codec = codec_of(self._settings.codec)
         self._lock = threading.Lock()
         self._inner: tuple[LoopThread, AsyncClient] | None = None
         self._told: ListenerThread | None = None
@@ -115,14 +105,14 @@ class BlockingClient:
         @raises TooManyConnections: it has no room; or another refusal.
         """
         thread, client = self._running()
-        thread.run(reached(client, self._timeout_s))
+        thread.run(reached(client, self._settings.timeout_s))
 
     def _running(self) -> tuple[LoopThread, AsyncClient]:
         with self._lock:
             if self._closed:
                 raise ConnectionLost("this client is closed")
             if self._inner is None:
-                thread = LoopThread(self._how["name"])
+                thread = LoopThread(self._settings.name)
                 try:
                     self._inner = thread, thread.run(self._begin())
                 except BaseException:
@@ -207,7 +197,7 @@ class BlockingClient:
         """One for the event loop, which has C{listener} called elsewhere."""
         with self._lock:
             if self._told is None:
-                self._told = ListenerThread(f"{self._how['name']} listeners")
+                self._told = ListenerThread(f"{self._settings.name} listeners")
             told = self._told
         return lambda value: told.tell(listener, value)
 
@@ -229,7 +219,7 @@ class BlockingClient:
 
     def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
         """A handle for a task's id; C{codec} reads its result, instead of the client's."""
-        return TaskHandle(task, self, codec_of(codec or self._how["codec"]), True)
+        return TaskHandle(task, self, self._codec if codec is None else codec_of(codec), True)
 
     submit = _waits(TaskCalls.submit)
     result = _waits(TaskCalls.result)

@@ -6,21 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred
 
 from taskqueue.client.addresses import DEFAULT_ADDRESS
 from taskqueue.client.all_calls import TIMEOUT_S, AllCalls
-from taskqueue.client.codecs import Codec, codec_of
 from taskqueue.client.deferreds import TwistedFramework
-from taskqueue.client.handles import TaskHandle
-from taskqueue.client.limits import Limits
+from taskqueue.client.face import ClientFace
 from taskqueue.client.link import Link
-from taskqueue.client.messages import Lost
 from taskqueue.client.operators import OperatorCalls
+from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
-from taskqueue.client.session import Session
 from taskqueue.client.tasks import TaskCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import CannotConnect, ConnectionLost
@@ -35,12 +32,12 @@ def _fires(
     """The same call, as one that returns a Deferred."""
 
     def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
-        return Deferred.fromCoroutine(call(self._calls, *args, **kwargs))
+        return Deferred.fromCoroutine(call(self.calls, *args, **kwargs))
 
     return wraps(call)(method)
 
 
-class Client:
+class Client(ClientFace):
     """
     A client of one broker, over one connection that is made anew when it is lost.
 
@@ -56,31 +53,21 @@ class Client:
         address: str = DEFAULT_ADDRESS,
         reactor: Any = None,
         *,
-        name: str = "taskqueue-client",
-        timeout_s: float = TIMEOUT_S,
         patient: bool = True,
-        codec: str | Codec = "json",
-        max_in_flight: int | None = None,
+        **how: Unpack[ClientOptions],
     ) -> None:
         """
         @param address: C{tq://host:port}, several of these with commas between, or
             a Twisted client endpoint's string.
         @param reactor: the global one unless given.
-        @param name: what it calls itself towards the broker.
-        @param timeout_s: how long an answer may take.
         @param patient: to go on trying where the first connection fails.
-        @param codec: for payloads that are no bytes, and for their results.
-        @param max_in_flight: most requests under way at a time; the broker's
-            own bound holds all the same.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
+            L{ClientSettings}.
         @raises BadRequest: the address is none, or there is no such codec.
         """
         reactor = _global_reactor() if reactor is None else reactor
-        self.address = address
-        self._framework = TwistedFramework(reactor)
-        self._session = Session(
-            self._framework, name, timeout_s, patient=patient, max_in_flight=max_in_flight
-        )
-        self._calls = AllCalls(self._session, codec_of(codec), self)
+        settings = ClientSettings(**how)
+        super().__init__(TwistedFramework(reactor), address, settings, patient=patient)
         self._link = Link(self._session, address, reactor)
 
     # --- the connection -------------------------------------------------------------------
@@ -97,42 +84,15 @@ class Client:
         ready: Deferred[Any] = self._session.ready()
         return ready.addCallback(lambda _: None)
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection on which the broker has said hello."""
-        return self._session.greeted
-
-    @property
-    def broker(self) -> dict[str, Any]:
-        """The broker's newest answer to HELLO; empty before the first."""
-        return self._session.welcome or {}
-
-    @property
-    def limits(self) -> Limits:
-        """What the broker accepts; the defaults before it has said so."""
-        return self._session.limits
-
-    def on_lost(self, event: str, listener: Callable[[Lost], None]) -> None:
-        """
-        Tell C{listener} of deliveries to give up.
-
-        @param event: C{"cancel"} or C{"lease_lost"}.
-        """
-        self._calls.on_lost(event, listener)
-
     def close(self) -> Deferred[None]:
         """Disconnect; what is unanswered fails with L{ConnectionLost}."""
         stopped = self._link.stop()
-        self._calls.close(ConnectionLost("this client is closed"))
+        self.calls.close(ConnectionLost("this client is closed"))
         return stopped
 
     def perform(self, name: str, *args: Any, **how: Any) -> Deferred[Any]:
         """Make the call with this name; handles of tasks do."""
-        return Deferred.fromCoroutine(self._calls.perform(name, *args, **how))
-
-    def handle(self, task: str, codec: str | Codec | None = None) -> TaskHandle:
-        """A handle for a task's id; C{codec} reads its result, instead of the client's."""
-        return self._calls.handle(task, codec)
+        return Deferred.fromCoroutine(self.calls.perform(name, *args, **how))
 
     # --- tasks ----------------------------------------------------------------------------
 
