@@ -143,6 +143,21 @@ class StaleIncarnation(ClientError):
     code = "STALE_INCARNATION"
 
 
+# --- not you -----------------------------------------------------------------
+
+
+class Forbidden(ClientError):
+    """This is not allowed to whoever asks."""
+
+    code = "FORBIDDEN"
+
+
+class RateLimited(ClientError):
+    """Too much was asked in too short a time; try again later."""
+
+    code = "RATE_LIMITED"
+
+
 # --- not now -----------------------------------------------------------------
 
 
@@ -189,6 +204,12 @@ class HelloRequired(FatalClientError):
     """The first message of a connection must be HELLO."""
 
     code = "HELLO_REQUIRED"
+
+
+class Unauthenticated(FatalClientError):
+    """The broker has to know who asks: a valid key is needed."""
+
+    code = "UNAUTHENTICATED"
 
 
 class UnsupportedVersion(FatalClientError):
