@@ -21,10 +21,10 @@ demo: $(VENV)/.runtime ## set up, start a broker with workers, and watch it work
 
 test: lint types cover ## set up and run every check: style, types, tests, coverage
 
-unit: $(VENV)/.dev ## the tests alone; TESTS=tests.test_x for some of them
+unit: $(VENV)/.dev $(VENV)/.browser ## the tests alone; TESTS=tests.test_x for some of them
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) $(TESTS)
 
-cover: $(VENV)/.dev
+cover: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --coverage --fail-under $(COVERAGE_AT_LEAST)
 
 lint: $(VENV)/.dev ## style
@@ -81,5 +81,9 @@ $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt setup.cfg setu
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
+
+# Without a browser, and without the right to install one, the tests that need it skip: no failure.
+$(VENV)/.browser: tools/chromium.py | $(BIN)/python
+	@if $(BIN)/python -m tools.chromium; then touch $@; fi
 
 .PHONY: help demo test unit cover lint types docs format bench bench-budget bench-quick lock news clean

@@ -62,6 +62,40 @@ class ExitStatusTests(SynchronousTestCase):
             self.assertNotEqual(run_tests.exit_status(status, outcome)[0], 0, (status, outcome))
 
 
+class SharesTests(SynchronousTestCase):
+    """What runs side by side, and what one by one."""
+
+    def test_the_whole_suite(self) -> None:
+        (jobs, others), alone = run_tests.shares(["tests"], 8)
+        self.assertEqual((jobs, alone), (8, (1, ["tests.browser"])))
+        self.assertNotIn("tests.browser", others)
+        self.assertLess({"tests.core", "tests.web", "tests.test_run_tests"}, set(others))
+
+    def test_names(self) -> None:
+        for names, expected in (
+            (["tests.core", "tests.browser.test_kit"], [(2, ["tests.core"]), (1, names_of("kit"))]),
+            (["tests.browser"], [(1, ["tests.browser"])]),
+            (["tests.browsers"], [(2, ["tests.browsers"])]),
+            (["--until-failure", "tests.browser"], [(2, ["--until-failure", "tests.browser"])]),
+        ):
+            self.assertEqual(run_tests.shares(names, 2), expected)
+
+    def test_one_job_runs_all(self) -> None:
+        self.assertEqual(run_tests.shares(["tests"], 1), [(1, ["tests"])])
+
+    def test_everything_is_in_one_share(self) -> None:
+        """A test module that no share names would never run."""
+        found = {f"tests.{path.stem}" for path in RUNNER.parent.parent.glob("tests/test_*.py")}
+        folders = RUNNER.parent.parent.glob("tests/*/test_*.py")
+        found |= {f"tests.{path.parent.name}" for path in folders}
+        named = {name for _, share in run_tests.shares(["tests"], 2) for name in share}
+        self.assertLessEqual(found, named)
+
+
+def names_of(module: str) -> list[str]:
+    return [f"tests.browser.test_{module}"]
+
+
 class RealRunTests(SynchronousTestCase):
     """Trial itself, on a module with one test of each kind."""
 

@@ -6,6 +6,9 @@ The exit status is trial's own; it is never zero after a failure, after a run
 that did not reach its summary, or after a run without a single test.  With
 C{--coverage} the package is measured, child processes included, and a total
 below C{--fail-under} fails the run too.
+
+With several C{--jobs}, the tests in a browser run after the others and one by one:
+each process that runs some of them starts a browser, a broker and its workers.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Trial's last line, such as C{FAILED (skips=1, failures=2, successes=40)}.
 _SUMMARY = re.compile(r"(?:PASSED|FAILED)(?: \((?P<counts>[^()]*)\))?\s*")
 _COUNT = re.compile(r"(\w+)=(\d+)")
+
+#: The tests that run one by one, however many jobs there are.
+SERIAL = "tests.browser"
 
 _PASSED = ("successes", "expectedFailures")
 _FAILED = ("failures", "errors", "unexpectedSuccesses")
@@ -81,6 +87,55 @@ def follow(lines: Iterable[str], write: Callable[[str], object]) -> Outcome | No
     return outcome
 
 
+def everything_else(root: Path = ROOT) -> list[str]:
+    """The names of all tests of the checkout, package by package, but those in L{SERIAL}."""
+    modules = {f"tests.{path.stem}" for path in root.glob("tests/test_*.py")}
+    packages = {f"tests.{path.parent.name}" for path in root.glob("tests/*/__init__.py")}
+    return sorted((modules | packages) - {SERIAL})
+
+
+def shares(names: Sequence[str], jobs: int) -> list[tuple[int, list[str]]]:
+    """
+    What to run after one another, with how many jobs each.
+
+    Where C{names} has options of trial's too, nothing is known about what they mean,
+    and all of it is one run.
+    """
+    if jobs <= 1 or any(name.startswith("-") for name in names):
+        return [(jobs, list(names))]
+    together: list[str] = []
+    alone: list[str] = []
+    for name in names:
+        if name == "tests":
+            together += everything_else()
+            alone.append(SERIAL)
+        else:
+            (alone if f"{name}.".startswith(f"{SERIAL}.") else together).append(name)
+    return [(count, share) for count, share in ((jobs, together), (1, alone)) if share]
+
+
+def run_shares(
+    names: Sequence[str], jobs: int, measure: Sequence[str]
+) -> tuple[int, list[Outcome]]:
+    """
+    Run the tests.
+
+    @param measure: what comes between the interpreter and trial.
+    @return: the first bad status, and the outcome of each share; one without a summary failed.
+    """
+    status = 0
+    outcomes: list[Outcome] = []
+    for count, share in shares(names, jobs):
+        trial = ["-m", "twisted.trial", *(["-j", str(count)] if count > 1 else [])]
+        ended, outcome = run_trial([sys.executable, *measure, *trial, *share])
+        ended, complaint = exit_status(ended, outcome)
+        if complaint:
+            print(complaint, file=sys.stderr, flush=True)
+        status = status or ended
+        outcomes.append(outcome or Outcome(0, 1, 0))
+    return status, outcomes
+
+
 def run_trial(command: Sequence[str]) -> tuple[int, Outcome | None]:
     """Run C{command} in the root of the checkout, showing what it prints."""
 
@@ -123,19 +178,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run, report, and return the exit status."""
     options = parse(arguments)
-    trial = ["-m", "twisted.trial", *(["-j", str(options.jobs)] if options.jobs > 1 else [])]
-    measure = ["-m", "coverage", "run"] if options.coverage else []
     if options.coverage:
         coverage("erase")
-    trial_status, outcome = run_trial([sys.executable, *measure, *trial, *options.trial])
-    status, complaint = exit_status(trial_status, outcome)
+    measure = ["-m", "coverage", "run"] if options.coverage else []
+    status, outcomes = run_shares(options.trial, options.jobs, measure)
     if options.coverage:
         combined = coverage("combine", "--quiet")
         reported = coverage("report", f"--fail-under={options.fail_under:g}")
         status = status or combined or reported
-    if complaint:
-        print(complaint, file=sys.stderr, flush=True)
-    print(outcome or Outcome(0, 1, 0), flush=True)
+    print(Outcome(*map(sum, zip(*outcomes, strict=True))), flush=True)
     return status
 
 
