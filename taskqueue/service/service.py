@@ -17,6 +17,7 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
+from taskqueue.access import Gate
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
@@ -64,6 +65,7 @@ class TaskQueueService(
     child services: they are started after the store has been read, and stopped
     before it is closed.
 
+    @ivar gate: who comes in, and what they may do.
     @ivar stopping: it has begun to stop: nothing new is accepted.
     """
 
@@ -99,6 +101,7 @@ class TaskQueueService(
         )
         self.watches = Watches()
         self.traffic = Traffic()
+        self.gate = Gate(self.moments)
         self.samples = Samples(self.broker.ledger)
         self.ended_lock = DeferredLock()
         self.stopping = False

@@ -1,0 +1,118 @@
+"""
+The audit log: who did what to the broker, and who was not let in.
+
+One JSON object a line, in a file of its own, or as events of the logger C{taskqueue.audit}.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.logger import Logger
+
+from taskqueue.access.identities import Identity
+
+#: No text of an entry is longer: what came from outside must not fill the disk.
+LONGEST_TEXT = 500
+
+
+class AuditLog:
+    """
+    Writes down administrative actions, and attempts to authenticate that failed.
+
+    A file is opened for appending and readable for its owner only.  What rotates it tells the
+    broker with SIGHUP, which opens it anew.  Where it cannot be written, the entry goes to the log
+    instead, and the log says so once.
+    """
+
+    _log = Logger(namespace="taskqueue.audit")
+
+    def __init__(self, path: str = "", wall: Callable[[], float] | None = None) -> None:
+        """
+        @param path: the file; empty for the logger.
+        @param wall: seconds since the epoch.
+        """
+        self.path = path
+        self._wall = wall or (lambda: datetime.now(UTC).timestamp())
+        self._file: int | None = None
+        self._failing = False
+
+    def record(
+        self,
+        who: Identity | None,
+        operation: str,
+        *,
+        peer: str = "",
+        door: str = "",
+        what: str = "",
+        count: int | None = None,
+        outcome: str = "ok",
+    ) -> None:
+        """
+        Write an entry.  Never fails.
+
+        @param who: C{None} where nobody was let in.
+        @param operation: what was asked: the lower-case name of an operation.
+        @param peer: the address that it came from.
+        @param door: where it came in: C{"framed"}, C{"lines"}, C{"http"}.
+        @param what: a queue, ids, a filter, in short.
+        @param count: how many tasks it concerned, where that is known.
+        @param outcome: C{"ok"}, or the code of the error.
+        """
+        entry: dict[str, Any] = {
+            "at": moment_text(self._wall()),
+            "who": None if who is None else who.name,
+            "kind": None if who is None else who.kind,
+            "peer": _bounded(peer),
+            "door": door,
+            "operation": _bounded(operation),
+            "what": _bounded(what),
+            "count": count,
+            "outcome": _bounded(outcome),
+        }
+        if who is not None and who.key_id is not None:
+            entry["key_id"] = who.key_id
+        if not (self.path and self._written(entry)):
+            self._log.info("{who} ({kind}) {operation} {what}: {outcome}", **entry, audit=entry)
+
+    def reopen(self) -> None:
+        """Open the file anew with the next entry: something may have moved it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self._failing = False
+
+    def _written(self, entry: dict[str, Any]) -> bool:
+        line = (json.dumps(entry) + "\n").encode("ascii")
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                self._file = os.open(self.path, flags, 0o600)
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                self._log.error(
+                    "the audit log {path} cannot be written: {reason}; entries stand here until"
+                    " it can",
+                    path=self.path,
+                    reason=error.strerror,
+                )
+            return False
+        self._failing = False
+        return True
+
+
+def moment_text(wall: float) -> str:
+    """A moment as RFC 3339 writes it, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
