@@ -9,6 +9,7 @@ import functools
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.browser.browsing import BrowserCase
 from tests.process.children import Child
@@ -29,9 +30,13 @@ def new_folder() -> Path:
     return folder
 
 
-def new_broker(folder: Path, *arguments: str) -> Child:
-    """A broker process that goes when this process ends."""
-    child = Child(folder, *ARGUMENTS, *arguments)
+def new_broker(folder: Path, *arguments: str, **how: Any) -> Child:
+    """
+    A broker process that goes when this process ends.
+
+    @param how: as for L{Child}.
+    """
+    child = Child(folder, *ARGUMENTS, *arguments, **how)
     atexit.register(child.reap)
     return child
 
