@@ -50,6 +50,9 @@ bench-budget: $(VENV)/.dev ## the broker alone, beside its performance budget
 bench-quick: $(VENV)/.dev ## a short look, and whether a task costs more calls, writes or bytes than it did
 	$(BIN)/python -m benchmarks.quick $(QUICK)
 
+vendor: ## renew the JavaScript libraries that the dashboard ships, by npm
+	$(PYTHON) -m tools.vendor
+
 lock: ## renew the pinned requirements
 	$(PYTHON) tools/lock.py
 
@@ -86,4 +89,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 $(VENV)/.browser: tools/chromium.py | $(BIN)/python
 	@if $(BIN)/python -m tools.chromium; then touch $@; fi
 
-.PHONY: help demo test unit cover lint types docs format bench bench-budget bench-quick lock news clean
+.PHONY: help demo test unit cover lint types docs format bench bench-budget bench-quick vendor lock news clean

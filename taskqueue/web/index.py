@@ -11,6 +11,7 @@ from twisted.web import http
 
 from taskqueue import __version__
 from taskqueue.service import TaskQueueService
+from taskqueue.web.dashboard.shell import DashboardPage, prefers_html
 from taskqueue.web.pages import Page, answer
 
 
@@ -33,3 +34,14 @@ class IndexPage(Page):
             "pages": self._pages,
         }
         return answer(request, http.OK, about)
+
+
+class FrontPage(IndexPage):
+    """The index for programs, and the dashboard for people who come with a browser."""
+
+    def render_GET(self, request: Any) -> bytes:
+        """One or the other, by what the peer says that it accepts."""
+        request.setHeader(b"vary", b"Accept")
+        if prefers_html(request.getHeader("accept")):
+            return DashboardPage(self._service).render_GET(request)
+        return super().render_GET(request)

@@ -4,6 +4,7 @@ The web site of a broker: its pages, and what a peer may take of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
@@ -18,9 +19,10 @@ from taskqueue.strictjson import dumps
 from taskqueue.web.api.endpoints import ROOT
 from taskqueue.web.api.problems import MEDIA, Problem
 from taskqueue.web.api.root import make_api
+from taskqueue.web.dashboard.shell import DashboardRoot
 from taskqueue.web.exposition import MetricsPage
 from taskqueue.web.health import HealthPage, LivePage, ReadyPage
-from taskqueue.web.index import IndexPage
+from taskqueue.web.index import FrontPage, IndexPage
 from taskqueue.web.metrics import make_registry
 from taskqueue.web.pages import Page, refuse
 from taskqueue.web.scaling import ScalingPage
@@ -54,9 +56,7 @@ def make_site(service: TaskQueueService) -> BrokerSite:
     pages = dict(_PAGES)
     if service.config.http.api == "off":
         del pages["/api"]
-    index = IndexPage(service, pages)
-    root = Page()
-    root.putChild(b"", index)
+    root = make_root(service, pages)
     root.putChild(b"health", HealthPage(service))
     root.putChild(b"ready", ReadyPage(service))
     if "/api" in pages:
@@ -65,6 +65,22 @@ def make_site(service: TaskQueueService) -> BrokerSite:
     root.putChild(b"scaling", ScalingPage(service))
     root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))
     return BrokerSite(root, service)
+
+
+def make_root(service: TaskQueueService, pages: Mapping[str, str]) -> Page:
+    """
+    What stands at the root: the dashboard, where there is one, and an index.
+
+    @param pages: path to what is found there, for the index.
+    """
+    http = service.config.http
+    if http.api == "off" or not http.dashboard:
+        root = Page()
+        root.putChild(b"", IndexPage(service, pages))
+        return root
+    root = DashboardRoot(service)
+    root.putChild(b"", FrontPage(service, pages))
+    return root
 
 
 def _make_api_page(service: TaskQueueService) -> Page:

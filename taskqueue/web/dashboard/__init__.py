@@ -1,0 +1,3 @@
+"""
+The dashboard: a page for people, which the broker serves and the REST API fills.
+"""
