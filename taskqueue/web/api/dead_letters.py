@@ -8,13 +8,13 @@ from collections import Counter
 
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import State
-from taskqueue.operations.fields import Form, name_text
+from taskqueue.operations.fields import Form, name_text, text
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import bulk
-from taskqueue.web.api.answers import Header, Reply
+from taskqueue.web.api.answers import Header, Reply, page_of
 from taskqueue.web.api.endpoints import Content, Endpoint
-from taskqueue.web.api.grouping import group_of
+from taskqueue.web.api.grouping import LONGEST_GROUP, group_of
 from taskqueue.web.api.tasks import SEARCH, found
 from taskqueue.web.api.visits import Visit
 
@@ -27,12 +27,36 @@ MOST_GROUPS = 200
 
 _DEAD = State.DEAD_LETTER
 
-DEAD = Form({name: check for name, check in SEARCH.fields.items() if name != "state"})
+#: How many pages are looked through for dead letters of one group, before the answer is
+#: that there may be more.
+MOST_PAGES = 20
+
+DEAD = Form(
+    {
+        **{name: check for name, check in SEARCH.fields.items() if name != "state"},
+        "error_group": text(LONGEST_GROUP),
+    }
+)
 
 
 async def list_dead_letters(visit: Visit) -> Reply:
     """List dead letters, a page at a time."""
-    return await found(visit, {**visit.query, "state": (_DEAD.word,)})
+    query = {**visit.query, "state": (_DEAD.word,)}
+    group = query.pop("error_group", None)
+    return await (found(visit, query) if group is None else _of_group(visit, query, group))
+
+
+async def _of_group(visit: Visit, query: Header, group: str) -> Reply:
+    """Those whose errors are of one group; what an error is like only its text tells."""
+    limit, after = query.get("limit", 100), query.get("after")
+    kept: list[Header] = []
+    for _ in range(MOST_PAGES):
+        page = await found(visit, {**query, "limit": limit - len(kept), "after": after})
+        kept += [task for task in page.content["tasks"] if group_of(task.get("error")) == group]
+        after = page.content["next"]
+        if after is None or len(kept) == limit or not visit.open:
+            break
+    return page_of("tasks", kept, after, visit.next_page(after))
 
 
 class _Group:

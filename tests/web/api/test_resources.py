@@ -272,6 +272,17 @@ class DeadLetterTests(ApiTestCase):
         )
         self.assertEqual(len(self.get("/dead-letters/groups?queue=mail")["groups"]), 1)
 
+    def test_list_of_a_group(self) -> None:
+        group = "/dead-letters?error_group=Timeout%20after%20%23%20s:%20no%20answer"
+        found = self.get(group)
+        self.assertEqual([t["id"] for t in found["tasks"]], [self.second, self.first])
+        self.assertIsNone(found["next"])
+        found = self.get(f"{group}&limit=1")
+        self.assertEqual([t["id"] for t in found["tasks"]], [self.second])
+        following = self.get(f"{group}&limit=1&after={found['next']}")
+        self.assertEqual([t["id"] for t in following["tasks"]], [self.first])
+        self.assertEqual(self.get("/dead-letters?error_group=other")["tasks"], [])
+
     def test_revive_a_group(self) -> None:
         body = {"filter": {"error_group": "Timeout after # s: no answer"}, "max_retries": 9}
         counted = self.post("/dead-letters/retry", {**body, "dry_run": True})
