@@ -68,6 +68,7 @@ class Jobs:
         self._jobs: dict[int, Job] = {}
         self._places = count(1)
         self._running = 0
+        self._filling = False
         self._quiet = False
         self._ended_count = 0
         self._mean_s = 0.0
@@ -150,13 +151,19 @@ class Jobs:
 
     def _fill(self) -> None:
         """Have executors begin what waits, the oldest first, and hand them some more ahead."""
-        while self._running < self._most and (line := self._next_line()) is not None:
-            job = line.waiting.popitem(last=False)[1]
-            self._count_begun(job)
-            self._run(job)
-        lines = [line for line in self._lines if line.waiting]
-        if len(lines) == 1:  # what is handed over takes the next slot: others might wait for it
-            self._hand_over(lines[0])
+        if self._filling:
+            return  # one that is over before it has been begun: no deeper, but once more around
+        self._filling = True
+        try:
+            while self._running < self._most and (line := self._next_line()) is not None:
+                job = line.waiting.popitem(last=False)[1]
+                self._count_begun(job)
+                self._run(line, [job])
+            lines = [line for line in self._lines if line.waiting]
+            if len(lines) == 1:  # what is handed over takes the next slot, which others may want
+                self._hand_over(lines[0])
+        finally:
+            self._filling = False
 
     def _next_line(self) -> Line | None:
         """The one whose turn it is to begin something, where any can."""
@@ -166,13 +173,15 @@ class Jobs:
         return able[0] if able else None
 
     def _hand_over(self, line: Line) -> None:
-        for _ in range(min(line.executor.ahead, len(line.waiting))):
-            line.handed += 1
-            self._run(line.waiting.popitem(last=False)[1])
+        count = min(line.executor.ahead, len(line.waiting))
+        if count:
+            line.handed += count
+            self._run(line, [line.waiting.popitem(last=False)[1] for _ in range(count)])
 
-    def _run(self, job: Job) -> None:
-        job.executor = job.line.executor
-        job.executor.run(job.delivery).addCallback(self._ended, job).addErrback(self._broken)
+    def _run(self, line: Line, jobs: list[Job]) -> None:
+        for job in jobs:
+            job.executor = line.executor
+        line.executor.run([job.delivery for job in jobs], self._told)
 
     def _count_begun(self, job: Job) -> None:
         self._running += 1
@@ -181,19 +190,23 @@ class Jobs:
         if job.timeout_s is not None:
             job.timer = self._reactor.callLater(job.timeout_s, self._timed_out, job)
 
-    def _broken(self, failure: Any) -> None:
-        self._log.failure("the end of a task could not be told", failure)
+    def _told(self, token: int, verdict: Verdict) -> None:
+        """An executor tells how one ended."""
+        try:
+            self._ended(self._jobs[token], verdict)
+        except Exception:  # the executor is not to blame, and others are to be told of
+            self._log.failure("the end of a task could not be told")
 
-    def _ended(self, verdict: Verdict, job: Job) -> None:
+    def _ended(self, job: Job, verdict: Verdict) -> None:
         if verdict is NOT_BEGUN:
             self._came_back(job)
             return
         self._count_ended(job)
-        self._jobs.pop(job.delivery.lease, None)
+        del self._jobs[job.delivery.lease]
         if job.progress is not None:
             job.progress.stop()
         if job.wanted:
-            self._tell(job, as_told(job, verdict))
+            self._tell(job, verdict if job.reason is None else as_told(job, verdict))
         if self._running < self._most:
             self._fill()
         self.on_free()
@@ -207,12 +220,13 @@ class Jobs:
 
     def _count_out(self, job: Job) -> None:
         """Its executor does not have it any more."""
+        line = job.line
         if job.began_at is None:
-            job.line.handed -= 1
+            line.handed -= 1
             return
         job.began_at = None
         self._running -= 1
-        job.line.running -= 1
+        line.running -= 1
         if job.timer is not None and job.timer.active():
             job.timer.cancel()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery, Report
 from taskqueue.core.task import State
-from taskqueue.worker.executors import NOT_BEGUN
+from taskqueue.worker.executors import NOT_BEGUN, Ended
 from taskqueue.worker.jobs import REMEMBERED, Jobs
 from tests.worker.executors.deliveries import delivery
 
@@ -33,7 +34,7 @@ class FakeExecutor:
         self.capacity = capacity
         self.most_ahead = 0
         self.recalls = 0
-        self.running: dict[int, Deferred[Verdict]] = {}
+        self.running: dict[int, Ended] = {}
         self.stopped: list[tuple[int, str]] = []
         self.listener: Any = None
 
@@ -44,13 +45,13 @@ class FakeExecutor:
     def start(self) -> Deferred[None]:
         return succeed(None)
 
-    def run(self, given: Delivery) -> Deferred[Verdict]:
-        assert len(self.running) < self.capacity + self.most_ahead
-        self.running[given.lease] = Deferred()
-        return self.running[given.lease]
+    def run(self, given: Sequence[Delivery], ended: Ended) -> None:
+        for one in given:
+            assert len(self.running) < self.capacity + self.most_ahead
+            self.running[one.lease] = ended
 
     def end(self, given: Delivery, verdict: Verdict | None = None) -> None:
-        self.running.pop(given.lease).callback(verdict or Verdict("completed", b"done"))
+        self.running.pop(given.lease)(given.lease, verdict or Verdict("completed", b"done"))
 
     def recall(self) -> None:
         self.recalls += 1
@@ -58,7 +59,7 @@ class FakeExecutor:
     def give_back(self, *given: Delivery) -> None:
         """As recalled: the newest first."""
         for one in reversed(given):
-            self.running.pop(one.lease).callback(NOT_BEGUN)
+            self.running.pop(one.lease)(one.lease, NOT_BEGUN)
 
     def stop_task(self, token: int, reason: str) -> None:
         self.stopped.append((token, reason))
@@ -126,6 +127,29 @@ class Holding(JobsCase):
         self.pool.capacity = 2
         self.jobs.capacity_changed()
         self.assertEqual(list(self.pool.running), [first.lease, second.lease])
+
+    def test_any_number_that_are_over_at_once(self) -> None:
+        """However many end before they have been begun: none is begun within another."""
+        depths: list[int] = []
+
+        def run(given: Sequence[Delivery], ended: Ended) -> None:
+            depths.append(len(inspect.stack(0)))
+            for one in given:
+                ended(one.lease, Verdict("completed", b"done"))
+
+        self.loop.run = run  # type: ignore[method-assign]
+        self.jobs.begin(*(delivery("loop") for _ in range(20)))
+        self.assertEqual((len(self.reports), len(self.jobs)), (20, 0))
+        self.assertEqual(len(set(depths)), 1)
+
+    def test_an_end_that_cannot_be_told_harms_no_other(self) -> None:
+        one, two = self.begin("plain", "plain")
+        self.jobs.on_report = lambda report: {}[report.lease]
+        self.pool.end(one)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.jobs.on_report = self.reports.append
+        self.pool.end(two)
+        self.assertEqual([report.lease for report in self.reports], [two.lease])
 
     def test_what_has_ended_is_told(self) -> None:
         one, two, three = self.begin("plain", "plain", "plain")

@@ -7,7 +7,7 @@ broker.  All of it is called in the reactor's thread, and calls back there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,9 @@ from taskqueue.worker.stopping import Reason
 
 #: What comes of a task that was given back before it began.
 NOT_BEGUN = Verdict("not begun")
+
+#: Told the token of a delivery, and how that ended, or L{NOT_BEGUN}.
+Ended = Callable[[int, Verdict], None]
 
 
 class Listener(Protocol):
@@ -62,11 +65,11 @@ class Executor(Protocol):
         and its text says why.
         """
 
-    def run(self, delivery: Delivery) -> Deferred[Verdict]:
+    def run(self, deliveries: Sequence[Delivery], ended: Ended) -> None:
         """
-        Run this at once, or after others; the caller keeps to L{capacity} and L{ahead}.
+        Run these at once, or after others; the caller keeps to L{capacity} and L{ahead}.
 
-        @return: fires with how it ended, or with L{NOT_BEGUN}, and never fails.
+        @param ended: called once for each of them, with its token and how it ended.
         """
 
     def recall(self) -> None:
@@ -75,7 +78,7 @@ class Executor(Protocol):
     def stop_task(self, token: int, reason: Reason) -> None:
         """
         Have a running task stop: it is told, then asked, then made to, as far as
-        that is possible.  What L{run} returned fires all the same.
+        that is possible.  How it ended is told all the same.
         """
 
     def shut_down(self, within_s: float) -> Deferred[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -21,8 +21,17 @@ from taskqueue.app.context import DESCRIBED
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.errors import BadFrame, BadRequest
-from taskqueue.worker.executors import NOT_BEGUN
-from taskqueue.worker.pipes import CONTROL_FD, REPLIES_FD, TASKS_FD, Decoder, Kind, Message, encode
+from taskqueue.worker.executors import NOT_BEGUN, Ended
+from taskqueue.worker.pipes import (
+    CONTROL_FD,
+    REPLIES_FD,
+    TASKS_FD,
+    Decoder,
+    Kind,
+    Message,
+    encode,
+    parts,
+)
 from taskqueue.worker.stopping import CANCEL, TIMEOUT, Reason
 
 #: For Twisted: the child reads from the first kind, and writes to the other.  Its
@@ -57,13 +66,13 @@ class Sent(NamedTuple):
     A task in a child, or on the way there.
 
     @ivar number: it is the so manyth that this child was sent.
-    @ivar ended: fires with how it ended.
+    @ivar ended: told how it ended.
     """
 
     number: int
     token: int
     task: str
-    ended: Deferred[Verdict]
+    ended: Ended
 
 
 class ChildProcess(ProcessProtocol):
@@ -111,7 +120,7 @@ class ChildProcess(ProcessProtocol):
         self._reactor = reactor
         self._told = told
         self._opening = {"tasks": tasks, "watch_memory": watch_memory, "path": sys.path}
-        self._serves = False
+        self._ready = False
         self._began = began
         self._answered = answered
         self._most = most
@@ -148,9 +157,14 @@ class ChildProcess(ProcessProtocol):
         return None if self.transport is None else self.transport.pid
 
     @property
+    def serves(self) -> bool:
+        """Whether it can be given tasks."""
+        return self._ready and not self.leaving and not self._dead
+
+    @property
     def idle(self) -> bool:
-        """Whether it can be given a task."""
-        return self._serves and not self.leaving and not self._sent and not self._dead
+        """Whether it can be given a task, and has none."""
+        return not self._sent and self.serves
 
     @property
     def token(self) -> int | None:
@@ -159,9 +173,11 @@ class ChildProcess(ProcessProtocol):
 
     @property
     def room(self) -> int:
-        """How many more tasks it may be sent ahead."""
-        if not self._sent or not self._serves or self.leaving or self._dead:
+        """How many more tasks it may be sent: one, or some ahead of those that it has."""
+        if not self.serves:
             return 0
+        if not self._sent:
+            return 1
         if self._aloud or self._recalled_at == self._sent[0].number:
             return 0
         return max(0, self._depth - len(self._sent) + 1)
@@ -175,7 +191,7 @@ class ChildProcess(ProcessProtocol):
     @property
     def wanted(self) -> int:
         """How many more tasks to send ahead: none before half of what was sent has ended."""
-        return self.room if self.ahead <= self._depth // 2 else 0
+        return self.room if self._sent and self.ahead <= self._depth // 2 else 0
 
     @property
     def ahead(self) -> int:
@@ -183,24 +199,31 @@ class ChildProcess(ProcessProtocol):
         return max(0, len(self._sent) - 1)
 
     @property
+    def load(self) -> int:
+        """How many tasks it has."""
+        return len(self._sent)
+
+    @property
     def _dead(self) -> bool:
         return self._status is not None
 
     # --- tasks ----------------------------------------------------------------------------
 
-    def run(self, delivery: Delivery) -> Deferred[Verdict]:
+    def run(self, deliveries: Iterable[Delivery], ended: Ended) -> None:
         """
-        Give it a task, which it runs after those that it has; fires with how that
-        ended, or with L{NOT_BEGUN}, and does not fail.
+        Give it tasks, which it runs after those that it has.
+
+        @param ended: told of each how it ended, or that it was L{NOT_BEGUN}.
         """
         if not self._sent:
             self._reason = None
-        self._number += 1
-        ended: Deferred[Verdict] = Deferred()
-        self._sent.append(Sent(self._number, delivery.lease, delivery.id, ended))
-        header = _described(delivery)
-        self._write(TASKS_FD, encode(Kind.RUN, delivery.lease, header, delivery.payload))
-        return ended
+        pieces: list[bytes] = []
+        for delivery in deliveries:
+            self._number += 1
+            token = delivery.lease
+            self._sent.append(Sent(self._number, token, delivery.id, ended))
+            pieces += parts(Kind.RUN, token, _described(delivery), delivery.payload)
+        self._write(TASKS_FD, b"".join(pieces))
 
     def recall(self) -> None:
         """Have it give back what has not begun."""
@@ -276,7 +299,7 @@ class ChildProcess(ProcessProtocol):
         elif message.kind is Kind.RECALLED:
             self._give_back(*message.header)
         elif message.kind is Kind.READY:
-            self._serves = True
+            self._ready = True
             self.ready.callback(None)
         elif message.kind is Kind.BROKEN:
             self._log.error("{trace}", trace=message.body.decode(errors="replace"))
@@ -285,12 +308,13 @@ class ChildProcess(ProcessProtocol):
             self._told(message)
 
     def _ended(self, token: int, verdict: Verdict) -> None:
-        if self._sent and self._sent[0].token == token:
-            ended = self._sent.popleft().ended
+        sent = self._sent
+        if sent and sent[0].token == token:
+            ended = sent.popleft().ended
             self._reason = None
-            if self._sent:
-                self._began(self._sent[0].token)
-            ended.callback(verdict)
+            if sent:
+                self._began(sent[0].token)
+            ended(token, verdict)
 
     def _give_back(self, first: int, last: int) -> None:
         """The newest first: whoever puts each before the others has them in order."""
@@ -300,7 +324,7 @@ class ChildProcess(ProcessProtocol):
             if sent.number > last:
                 kept.append(sent)
             else:
-                sent.ended.callback(NOT_BEGUN)
+                sent.ended(sent.token, NOT_BEGUN)
         self._sent.extend(reversed(kept))
 
     def _output(self, fd: int, data: bytes) -> None:

@@ -16,10 +16,7 @@ from twisted.python.failure import Failure
 
 from taskqueue.app.context import Context
 from taskqueue.app.outcomes import Verdict
-from taskqueue.client import Delivery
-from taskqueue.worker.executors import Listener
-from taskqueue.worker.executors.silence import Silence
-from taskqueue.worker.executors.threads import described, mark
+from taskqueue.worker.executors.in_process import InProcess, mark
 from taskqueue.worker.stopping import TIMEOUT, Reason
 from taskqueue.worker.work import Work
 
@@ -37,7 +34,7 @@ def use_asyncio() -> bool:
     return isinstance(reactor, asyncioreactor.AsyncioSelectorReactor)
 
 
-class InLoop:
+class InLoop(InProcess):
     """
     An L{Executor<taskqueue.worker.executors.Executor>} that runs tasks in the
     reactor's thread.
@@ -53,41 +50,23 @@ class InLoop:
         """
         @param works: by type.
         """
-        self.listener: Listener = Silence()
-        self.capacity = concurrency
-        self.ahead = 0
-        self._works = works
+        super().__init__(works, concurrency)
         self._loop: asyncio.AbstractEventLoop | None = getattr(reactor, "_asyncioEventloop", None)
-        self._running: dict[int, tuple[Context, Deferred[Any]]] = {}
 
     def start(self) -> Deferred[None]:
         """See L{Executor}."""
         return maybeDeferred(lambda: None)
 
-    def run(self, delivery: Delivery) -> Deferred[Verdict]:
-        """See L{Executor}."""
-        work = self._works[delivery.type]
-        context = work.context(self, described(delivery), delivery.payload)
-        coroutine = work.perform_in_loop(delivery.payload, context)
+    def _begin(self, work: Work, payload: bytes, context: Context) -> Deferred[Any]:
+        coroutine = work.perform_in_loop(payload, context)
         if self._loop is None:
-            running = Deferred.fromCoroutine(coroutine)
-        else:
-            running = Deferred.fromFuture(self._loop.create_task(bridged(coroutine)))
-        if not running.called:
-            self._running[delivery.lease] = context, running
-        return running.addErrback(self._stray).addBoth(self._ended, delivery.lease)
+            return Deferred.fromCoroutine(coroutine)
+        return Deferred.fromFuture(self._loop.create_task(bridged(coroutine)))
 
     def _stray(self, failure: Failure) -> Verdict:
         if not failure.check(asyncio.CancelledError):
             self._log.failure("a task ended in a way that is none", failure)
         return Verdict("failed", error=f"the task did not end: {failure.value!r}")
-
-    def _ended(self, verdict: Verdict, token: int) -> Verdict:
-        self._running.pop(token, None)
-        return verdict
-
-    def recall(self) -> None:
-        """It begins everything at once."""
 
     def stop_task(self, token: int, reason: Reason) -> None:
         """See L{Executor}."""
@@ -98,23 +77,11 @@ class InLoop:
                 mark(context, reason)
             running.cancel()
 
-    def progress(self, context: Context, value: Any) -> None:
-        """See L{Sink<taskqueue.app.context.Sink>}."""
-        self.listener.progress(context.lease, value)
-
-    def log(self, context: Context, message: str, fields: Mapping[str, Any]) -> None:
-        """See L{Sink<taskqueue.app.context.Sink>}."""
-        self.listener.logged(context.lease, message, fields)
-
     def shut_down(self, within_s: float) -> Deferred[None]:
         """Cancel what runs."""
         for _, running in list(self._running.values()):
             running.cancel()
         return maybeDeferred(lambda: None)
-
-    def pids(self) -> list[int]:
-        """None: tasks run in this process."""
-        return []
 
 
 class _Bridge:

@@ -5,8 +5,8 @@ and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.errors import BadRequest
-from taskqueue.worker.executors import Listener
+from taskqueue.worker.executors import Ended, Listener
 from taskqueue.worker.executors.child_process import AHEAD_S, ChildProcess
 from taskqueue.worker.executors.silence import Silence
 from taskqueue.worker.pipes import Kind, Message
@@ -40,8 +40,8 @@ LOOK_S = 5 * AHEAD_S
 
 _MB = 1024 * 1024
 
-
-_ahead_of = attrgetter("ahead")
+#: What comes of a task that no child is there for: somebody else should have it.
+_NO_CHILD = Verdict("released")
 
 
 class Processes:
@@ -131,7 +131,7 @@ class Processes:
         child = ChildProcess(
             *(self._reactor, self._told, self._tasks),
             watch_memory=self._recycle_bytes is not None,
-            began=self._began,
+            began=self.listener.began,
             answered=self._answered,
             most=self._recycle_after,
         )
@@ -139,9 +139,6 @@ class Processes:
         child.gone.addCallback(lambda _: self._buried(child))
         child.start(self._folder, self._env)
         return child
-
-    def _began(self, token: int) -> None:
-        self.listener.began(token)
 
     def _told(self, message: Message) -> None:
         if message.kind is Kind.PROGRESS:
@@ -153,6 +150,7 @@ class Processes:
         if child in self._children:
             self._children.remove(child)
         self._successors.pop(child, None)
+        self._forget_timers()
         if self._stopping:
             return
         if not child.leaving:
@@ -217,19 +215,40 @@ class Processes:
 
     # --- tasks ----------------------------------------------------------------------------
 
-    def run(self, delivery: Delivery) -> Deferred[Verdict]:
+    def run(self, deliveries: Sequence[Delivery], ended: Ended) -> None:
         """See L{Executor}."""
-        child = next((child for child in self._children if child.idle), None)
-        if child is None:
-            child = self._next_ahead()
-        return child.run(delivery).addCallback(self._ended, child, delivery.lease)
-
-    def _next_ahead(self) -> ChildProcess:
-        """The child that is sent the next task ahead: the one with the fewest."""
-        having_room = (child for child in self._children if child.room)
-        if self._look is None:
+        shares, left = self._shares(deliveries)
+        for child, share in shares:
+            child.run(share, ended)
+        for delivery in left:
+            ended(delivery.lease, _NO_CHILD)
+        if self._look is None and any(child.ahead for child in self._children):
             self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
-        return min(having_room, key=_ahead_of)
+
+    def _shares(
+        self, deliveries: Sequence[Delivery]
+    ) -> tuple[list[tuple[ChildProcess, list[Delivery]]], Sequence[Delivery]]:
+        """
+        Which child is sent which: each goes to the one that has the fewest.
+
+        @return: the shares, and what no child can take.
+        """
+        able = [child for child in self._children if child.serves]
+        # One that has no room, where that is all there is, is better than none.
+        places = [(child.load, n, child.room) for n, child in enumerate(able) if child.room]
+        places = places or [(child.load, n, 1) for n, child in enumerate(able)]
+        if not places:
+            return [], deliveries
+        heapify(places)
+        shares: dict[int, list[Delivery]] = {}
+        for delivery in deliveries:
+            load, n, room = places[0]
+            shares.setdefault(n, []).append(delivery)
+            if room > 1 or len(places) == 1:
+                heapreplace(places, (load + 1, n, room - 1))
+            else:
+                heappop(places)
+        return [(able[n], share) for n, share in shares.items()], ()
 
     def _look_at_all(self) -> None:
         self._look = None
@@ -239,6 +258,9 @@ class Processes:
             self._look = self._reactor.callLater(LOOK_S, self._look_at_all)
 
     def _answered(self, child: ChildProcess) -> None:
+        self._forget_timers()
+        if self._is_worn(child):
+            self._replace(child)
         if child.wanted or child.idle:
             self.listener.capacity_changed()
 
@@ -247,13 +269,12 @@ class Processes:
         for child in self._children:
             child.recall()
 
-    def _ended(self, verdict: Verdict, child: ChildProcess, token: int) -> Verdict:
-        timer = self._timers.pop(token, None)
-        if timer is not None and timer.active():
-            timer.cancel()
-        if self._is_worn(child):
-            self._replace(child)
-        return verdict
+    def _forget_timers(self) -> None:
+        """Those of tasks that have ended."""
+        for token in [token for token in self._timers if self._child_of(token) is None]:
+            timer = self._timers.pop(token)
+            if timer.active():
+                timer.cancel()
 
     def _child_of(self, token: int) -> ChildProcess | None:
         return next((child for child in self._children if child.token == token), None)

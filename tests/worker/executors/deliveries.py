@@ -18,7 +18,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from taskqueue import strictjson
+from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
+from taskqueue.worker.executors import Executor
 from taskqueue.worker.executors.processes import Processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -129,6 +131,13 @@ def delivery(kind: str, *args: Any, payload: bytes | None = None, **headers: str
     )
 
 
+def fate_of(executor: Executor, given: Delivery) -> Deferred[Verdict]:
+    """Have a task run; fires with how it ended."""
+    fate: Deferred[Verdict] = Deferred()
+    executor.run([given], lambda token, verdict: fate.callback(verdict))
+    return fate
+
+
 class Notes:
     """The listener of an executor under test."""
 
@@ -187,6 +196,6 @@ class ChildrenCase(TestCase):
         """Run a task that makes a file when it has begun, and wait for that."""
         path = self.folder / kind
         given = delivery(kind, str(path))
-        running = pool.run(given)
+        running = fate_of(pool, given)
         await self.until(path.exists)
         return given, running, path

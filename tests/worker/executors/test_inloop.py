@@ -15,7 +15,7 @@ from taskqueue.app.outcomes import Verdict
 from taskqueue.worker import in_reactor
 from taskqueue.worker.executors.inloop import InLoop, bridged
 from taskqueue.worker.work import works_of
-from tests.worker.executors.deliveries import Notes, delivery
+from tests.worker.executors.deliveries import Notes, delivery, fate_of
 
 app = App()
 waits: list[Deferred[Any]] = []
@@ -71,7 +71,7 @@ class OnTwisted(SynchronousTestCase):
 
     def test_a_coroutine(self) -> None:
         given = delivery("wait")
-        running = self.loop.run(given)
+        running = fate_of(self.loop, given)
         self.assertEqual(self.notes.told, [(given.lease, 1)])
         self.assertEqual(self.notes.lines, [(given.lease, "waits", {"n": 1})])
         self.assertNoResult(running)
@@ -79,10 +79,10 @@ class OnTwisted(SynchronousTestCase):
         self.assertEqual(self.successResultOf(running), Verdict("completed", b'{"a":1}'))
 
     def test_a_deferred(self) -> None:
-        running = self.loop.run(delivery("deferred"))
+        running = fate_of(self.loop, delivery("deferred"))
         waits[0].callback(b"later")
         self.assertEqual(self.successResultOf(running), Verdict("completed", b"later"))
-        running = self.loop.run(delivery("deferred"))
+        running = fate_of(self.loop, delivery("deferred"))
         waits[1].errback(ValueError("broken"))
         self.assertIn("ValueError: broken", self.successResultOf(running).error or "")
 
@@ -93,14 +93,14 @@ class OnTwisted(SynchronousTestCase):
             ("timeout", "failed", (False, False)),
         ):
             given = delivery("wait")
-            running = self.loop.run(given)
+            running = fate_of(self.loop, given)
             self.loop.stop_task(given.lease, reason)
             self.assertEqual(self.successResultOf(running).status, status)
             self.assertEqual(seen[-1], flags)
         self.loop.stop_task(given.lease, "cancel")
 
     def test_the_end(self) -> None:
-        running = self.loop.run(delivery("wait"))
+        running = fate_of(self.loop, delivery("wait"))
         self.successResultOf(self.loop.shut_down(0))
         self.assertEqual(self.successResultOf(running).status, "failed")
 
@@ -121,7 +121,7 @@ class OnAsyncio(SynchronousTestCase):
 
     def run_task(self, kind: str) -> tuple[int, Deferred[Verdict]]:
         given = delivery(kind)
-        running = self.loop.run(given)
+        running = fate_of(self.loop, given)
         self.turn()
         return given.lease, running
 

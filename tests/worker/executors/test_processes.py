@@ -17,7 +17,7 @@ from taskqueue.worker.executors.processes import Processes
 from taskqueue.worker.pipes import CONTROL_FD, Kind, encode
 from tests.client.broker import flow
 from tests.process.children import until
-from tests.worker.executors.deliveries import ROOT, TASKS, ChildrenCase, delivery
+from tests.worker.executors.deliveries import ROOT, TASKS, ChildrenCase, delivery, fate_of
 
 
 def is_alive(pid: int) -> bool:
@@ -31,40 +31,40 @@ class Running(ChildrenCase):
     @flow
     async def test_results_and_failures(self) -> None:
         pool = await self.start()
-        verdict = await pool.run(delivery("add", 1, 2))
+        verdict = await fate_of(pool, delivery("add", 1, 2))
         self.assertEqual((verdict.status, verdict.result), ("completed", b"3"))
-        verdict = await pool.run(delivery("fail"))
+        verdict = await fate_of(pool, delivery("fail"))
         self.assertEqual((verdict.status, verdict.permanent), ("failed", False))
         self.assertIn("ValueError: broken", verdict.error.splitlines()[0])
         self.assertIn("tasks.py", verdict.error)
         self.assertNotIn("child.py", verdict.error)
-        verdict = await pool.run(delivery("add", 1))
+        verdict = await fate_of(pool, delivery("add", 1))
         self.assertEqual((verdict.status, verdict.permanent), ("failed", True))
-        verdict = await pool.run(delivery("snooze"))
+        verdict = await fate_of(pool, delivery("snooze"))
         self.assertEqual((verdict.status, verdict.delay_s), ("released", 7.0))
-        verdict = await pool.run(delivery("exit"))
+        verdict = await fate_of(pool, delivery("exit"))
         self.assertEqual(verdict.status, "failed")
-        verdict = await pool.run(delivery("nothing"))
+        verdict = await fate_of(pool, delivery("nothing"))
         self.assertIn("no task 'nothing'", verdict.error)
         self.assertEqual(len(pool.pids()), 1)
 
     @flow
     async def test_plain_handlers(self) -> None:
         pool = await self.start(tasks="tasks:HANDLERS")
-        verdict = await pool.run(delivery("shout", payload=b"hi"))
+        verdict = await fate_of(pool, delivery("shout", payload=b"hi"))
         self.assertEqual(verdict.result, b"HI")
 
     @flow
     async def test_large_payloads_and_results(self) -> None:
         pool = await self.start(tasks="tasks:HANDLERS")
-        verdict = await pool.run(delivery("shout", payload=b"x" * 5_000_000))
+        verdict = await fate_of(pool, delivery("shout", payload=b"x" * 5_000_000))
         self.assertEqual(verdict.result, b"X" * 5_000_000)
 
     @flow
     async def test_each_has_a_process_of_its_own(self) -> None:
         pool = await self.start(2)
         self.assertEqual(pool.capacity, 2)
-        first, second = pool.run(delivery("pid")), pool.run(delivery("pid"))
+        first, second = fate_of(pool, delivery("pid")), fate_of(pool, delivery("pid"))
         pids = {int((await first).result), int((await second).result)}
         self.assertEqual(pids, set(pool.pids()))
         self.assertNotIn(os.getpid(), pids)
@@ -76,7 +76,7 @@ class Running(ChildrenCase):
         self.addCleanup(globalLogPublisher.removeObserver, logged.append)
         pool = await self.start()
         given = delivery("say", "aloud")
-        await pool.run(given)
+        await fate_of(pool, given)
         self.assertEqual(self.notes.told, [(given.lease, {"done": 1})])
         (token, line, fields), (_, refused, _) = self.notes.lines
         self.assertEqual((token, line, fields["percent"]), (given.lease, "half way", 50))
@@ -130,7 +130,7 @@ class Ahead(ChildrenCase):
         given, running, _ = await self.begun(pool, "blocked")
         came: list[int] = []
         waiting = [delivery("add", 1, n) for n in range(3)]
-        fates = [pool.run(one) for one in waiting]
+        fates = [fate_of(pool, one) for one in waiting]
         for one, fate in zip(waiting, fates, strict=True):
             fate.addCallback(lambda verdict, token: (came.append(token), verdict)[1], one.lease)
         return given, running, fates, came
@@ -139,20 +139,20 @@ class Ahead(ChildrenCase):
     async def test_none_before_some_were_quick(self) -> None:
         pool = await self.start()
         self.assertEqual(pool.ahead, 0)
-        running = pool.run(delivery("add", 1, 2))
+        running = fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(pool.ahead, 0)
         await running
         for _ in range(64):
-            running = pool.run(delivery("add", 1, 2))
+            running = fate_of(pool, delivery("add", 1, 2))
             await running
-        pool.run(delivery("add", 1, 2))
+        fate_of(pool, delivery("add", 1, 2))
         self.assertGreater(pool.ahead, 2)
 
     @flow
     async def test_each_begins_when_the_one_before_has_ended(self) -> None:
         pool = await self.quick()
         given = [delivery("add", 1, n) for n in range(12)]
-        fates = [pool.run(one) for one in given]
+        fates = [fate_of(pool, one) for one in given]
         self.assertEqual(
             [(await fate).result for fate in fates], [b"%d" % (n + 1) for n in range(12)]
         )
@@ -167,7 +167,7 @@ class Ahead(ChildrenCase):
             await self.begun(pool, "patient")
             (self.folder / "patient").unlink()
         for _ in range(4):
-            pool.run(delivery("add", 1, 2))
+            fate_of(pool, delivery("add", 1, 2))
         self.assertEqual([child.ahead for child in pool._children], [2, 2])
 
     @flow
@@ -176,9 +176,9 @@ class Ahead(ChildrenCase):
         await self.begun(pool, "patient")
         self.assertEqual(pool.ahead, 40)
         for _ in range(20):
-            pool.run(delivery("add", 1, 2))
+            fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(pool.ahead, 20)
-        pool.run(delivery("add", 1, 2))
+        fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(pool.ahead, 0)
 
     @flow
@@ -186,7 +186,7 @@ class Ahead(ChildrenCase):
         pool = await self.quick()
         given, running, fates, came = await self.behind_a_slow_one(pool)
         pids = pool.pids()
-        fates.append(pool.run(delivery("leave")))
+        fates.append(fate_of(pool, delivery("leave")))
         pool.recall()
         self.assertEqual(pool.ahead, 0)
         for fate in fates:
@@ -195,7 +195,7 @@ class Ahead(ChildrenCase):
         self.assertFalse(running.called)
         pool.stop_task(given.lease, "timeout")
         await running
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
         self.assertEqual(pool.pids(), pids)  # the child has passed by the one that ends it
 
     @flow
@@ -210,13 +210,13 @@ class Ahead(ChildrenCase):
     async def test_a_recall_that_comes_too_late(self) -> None:
         """The child has begun what the worker still takes for waiting."""
         pool = await self.quick()
-        fates = [pool.run(delivery("add", 1, n)) for n in range(30)]
+        fates = [fate_of(pool, delivery("add", 1, n)) for n in range(30)]
         pool.recall()
         verdicts = [await fate for fate in fates]
         kept = [verdict for verdict in verdicts if verdict is not NOT_BEGUN]
         self.assertEqual([v.result for v in kept], [b"%d" % (n + 1) for n in range(len(kept))])
         self.assertEqual(verdicts[len(kept) :], [NOT_BEGUN] * (30 - len(kept)))
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
 
     @flow
     async def test_recalled_while_the_child_reads_nothing(self) -> None:
@@ -225,7 +225,7 @@ class Ahead(ChildrenCase):
         (pid,) = pool.pids()
         for _ in range(20):
             os.kill(pid, signal.SIGSTOP)
-            fates = [pool.run(delivery("add", 1, 2)) for _ in range(3)]
+            fates = [fate_of(pool, delivery("add", 1, 2)) for _ in range(3)]
             pool.recall()
             os.kill(pid, signal.SIGCONT)
             verdicts = [await fate for fate in fates]
@@ -235,9 +235,9 @@ class Ahead(ChildrenCase):
     @flow
     async def test_a_crash_costs_only_the_task_that_ran(self) -> None:
         pool = await self.quick()
-        first = pool.run(delivery("add", 1, 2))
-        killer = pool.run(delivery("die", int(signal.SIGKILL)))
-        fates = [pool.run(delivery("add", 1, n)) for n in range(3)]
+        first = fate_of(pool, delivery("add", 1, 2))
+        killer = fate_of(pool, delivery("die", int(signal.SIGKILL)))
+        fates = [fate_of(pool, delivery("add", 1, n)) for n in range(3)]
         self.assertEqual((await first).result, b"3")
         self.assertEqual((await killer).error, "the worker's child process died (signal 9)")
         for fate in fates:
@@ -246,40 +246,49 @@ class Ahead(ChildrenCase):
     @flow
     async def test_one_that_prints_is_given_one_at_a_time(self) -> None:
         pool = await self.quick()
-        await pool.run(delivery("say", "aloud"))
+        await fate_of(pool, delivery("say", "aloud"))
         await self.until(lambda: pool._children[0]._aloud)
-        pool.run(delivery("add", 1, 2))
+        fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(pool.ahead, 0)
 
     @flow
     async def test_no_more_than_it_may_run(self) -> None:
         pool = await self.quick(recycle_after=3)
-        fates = [pool.run(delivery("pid"))]
+        fates = [fate_of(pool, delivery("pid"))]
         self.assertEqual(pool.ahead, 2)
-        fates += [pool.run(delivery("pid")) for _ in range(2)]
+        fates += [fate_of(pool, delivery("pid")) for _ in range(2)]
         self.assertEqual(pool.ahead, 0)
         self.assertEqual(len({(await fate).result for fate in fates}), 1)
 
 
 class Dying(ChildrenCase):
     @flow
+    async def test_what_no_child_can_take_is_given_back(self) -> None:
+        pool = await self.start()
+        running = fate_of(pool, delivery("leave"))
+        behind = fate_of(pool, delivery("add", 1, 2))  # no room for it, and yet not lost
+        self.assertIn("exit status 3", (await running).error or "")
+        self.assertIs(await behind, NOT_BEGUN)
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).status, "released")
+
+    @flow
     async def test_a_crash_costs_one_child_and_one_task(self) -> None:
         pool = await self.start(2)
         before = set(pool.pids())
         _, running, _ = await self.begun(pool, "patient")
-        verdict = await pool.run(delivery("die", int(signal.SIGKILL)))
+        verdict = await fate_of(pool, delivery("die", int(signal.SIGKILL)))
         self.assertEqual((verdict.status, verdict.permanent), ("failed", False))
         self.assertEqual(verdict.error, "the worker's child process died (signal 9)")
         self.assertFalse(running.called)
         await self.until(lambda: pool.capacity == 2)
         self.assertEqual(len(before & set(pool.pids())), 1)
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
         self.assertGreater(self.notes.changes, 0)
 
     @flow
     async def test_a_child_that_leaves(self) -> None:
         pool = await self.start()
-        verdict = await pool.run(delivery("leave"))
+        verdict = await fate_of(pool, delivery("leave"))
         self.assertEqual(verdict.error, "the worker's child process ended (exit status 3)")
         self.assertEqual(pool.capacity, 0)
         await self.until(lambda: pool.capacity)
@@ -288,12 +297,12 @@ class Dying(ChildrenCase):
     async def test_what_comes_instead_is_tried_again_where_it_fails(self) -> None:
         pool = await self.start()
         self.write("import nowhere_to_be_found")
-        await pool.run(delivery("leave"))
+        await fate_of(pool, delivery("leave"))
         await self.until(lambda: pool._failed_starts == 2)
         self.write(TASKS)
         pool._retry.reset(0)
         await self.until(lambda: pool.capacity)
-        verdict = await pool.run(delivery("add", 1, 2))
+        verdict = await fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(verdict.result, b"3", verdict)
 
     @flow
@@ -340,7 +349,7 @@ class Stopping(ChildrenCase):
         self.assertIn("TaskTimedOut", verdict.error.splitlines()[0])
         self.assertEqual(path.read_text(), "TaskTimedOut")
         self.assertEqual(pool.pids(), [pid])
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
 
     @flow
     async def test_what_does_not_stop_is_killed(self) -> None:
@@ -416,7 +425,7 @@ class Stopping(ChildrenCase):
         pool = await self.start()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP):
             os.kill(pool.pids()[0], number)
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
 
     @flow
     async def test_the_end(self) -> None:
@@ -434,7 +443,7 @@ class Recycling(ChildrenCase):
         pool = await self.start(recycle_after=2)
         pids = []
         for _ in range(5):
-            pids.append(int((await pool.run(delivery("pid"))).result))
+            pids.append(int((await fate_of(pool, delivery("pid"))).result))
             self.assertEqual(pool.capacity, 1)
             if len(pids) in (2, 4):
                 await self.until(lambda: pids[-1] not in pool.pids())
@@ -447,9 +456,9 @@ class Recycling(ChildrenCase):
         usual_mb = psutil.Process(other.pids()[0]).memory_info().rss / 2**20
         pool = await self.start(recycle_mb=usual_mb + 40)
         first = pool.pids()
-        await pool.run(delivery("add", 1, 2))
+        await fate_of(pool, delivery("add", 1, 2))
         self.assertEqual(pool.pids(), first)
-        await pool.run(delivery("grow"))
-        await pool.run(delivery("grow"))
+        await fate_of(pool, delivery("grow"))
+        await fate_of(pool, delivery("grow"))
         await self.until(lambda: pool.pids() != first and len(pool.pids()) == 1)
-        self.assertEqual((await pool.run(delivery("add", 1, 2))).result, b"3")
+        self.assertEqual((await fate_of(pool, delivery("add", 1, 2))).result, b"3")
