@@ -69,7 +69,13 @@ _DOCUMENT = """\
 </html>
 """
 
-_STYLES = ("vendor/uplot.css", "style/base.css", "style/parts.css", "style/pages.css")
+_STYLES = (
+    "vendor/uplot.css",
+    "style/base.css",
+    "style/parts.css",
+    "style/pages.css",
+    "style/operations.css",
+)
 
 
 @cache
