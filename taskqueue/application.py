@@ -11,6 +11,7 @@ from taskqueue.frontends.admission import Admission
 from taskqueue.frontends.connection import FramedConnection, LineConnection
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.listening import EndpointService
+from taskqueue.frontends.reachability import Reachability
 from taskqueue.service import TaskQueueService
 from taskqueue.service.timers import Timer
 
@@ -56,6 +57,7 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
         site = make_site(service)
         for description in config.http.listen:
             EndpointService(description, site, reactor, "HTTP").setServiceParent(service)
+    Reachability(service).setServiceParent(service)
     return service
 
 

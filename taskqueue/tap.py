@@ -150,6 +150,7 @@ class ReloadOnHangup(Service):
     @param apply: puts a new configuration into force; it differs from the old
         one only where a running broker can change.
     @param from_signal: runs a function in the reactor's thread.
+    @param hung_up: called at each SIGHUP, whatever the configuration says now.
     """
 
     _log = Logger()
@@ -160,11 +161,13 @@ class ReloadOnHangup(Service):
         read: Callable[[], Config],
         apply: Callable[[Config], None],
         from_signal: FromSignal,
+        hung_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._read = read
         self._apply = apply
         self._from_signal = from_signal
+        self._files_anew = hung_up
         self._previous: Any = None
         self._installed = False
 
@@ -192,7 +195,8 @@ class ReloadOnHangup(Service):
         self._from_signal(self.reload)
 
     def reload(self) -> None:
-        """Read the configuration again and apply what can change."""
+        """Open files anew; read the configuration again and apply what can change."""
+        self._files_anew()
         try:
             new = self._read()
         except ConfigError as error:
@@ -284,7 +288,7 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
     The broker's service, and the reload of its configuration on SIGHUP.
 
     @param broker: makes, of a configuration and a reactor, a service that has a
-        method C{reconfigure(config)}.
+        method C{reconfigure(config)}; C{hung_up()}, if it has that, is called at SIGHUP.
     """
     service = broker(options.config, reactor)
 
@@ -295,7 +299,13 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 
     root = Root(options, reactor.callFromThread, reactor.stop)
     service.setServiceParent(root)
-    reload: Any = ReloadOnHangup(options.config, options.load, apply, reactor.callFromThread)
+    reload: Any = ReloadOnHangup(
+        options.config,
+        options.load,
+        apply,
+        reactor.callFromThread,
+        getattr(service, "hung_up", lambda: None),
+    )
     reload.setServiceParent(root)
     return root
 

@@ -37,7 +37,8 @@ class AuditLog:
         @param path: the file; empty for the logger.
         @param wall: seconds since the epoch.
         """
-        self.path = path
+        # The process may change its directory later.
+        self.path = os.path.abspath(path) if path else ""
         self._wall = wall or (lambda: datetime.now(UTC).timestamp())
         self._file: int | None = None
         self._failing = False

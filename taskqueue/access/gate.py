@@ -59,6 +59,7 @@ class Gate:
     Lets in whom the keyring knows.
 
     @ivar open: nobody needs to authenticate.
+    @ivar by_default: that is so because nobody has said how it should be.
     @ivar everyone: whoever comes in while that is so.
     @ivar warning: what people should know of that; C{None} where all is well.
     @ivar audit: where administrative actions, and failed attempts to come in, are written down.
@@ -85,6 +86,7 @@ class Gate:
         @param hashing: where passwords are checked.
         """
         self._mode = authentication
+        self.by_default = authentication == "auto"
         self._moments = moments
         self._hashing = hashing
         self.audit = audit or AuditLog("", lambda: moments().wall)
@@ -238,7 +240,7 @@ class Gate:
     def _set_open(self, keyring: Keyring | None) -> bool:
         """Open or shut the gate; whether that changed anything."""
         on_purpose = self._mode == "open_to_everyone"
-        now_open = on_purpose or (self._mode == "auto" and keyring is None)
+        now_open = on_purpose or (self.by_default and keyring is None)
         self.warning = None
         if now_open:
             self.warning = OPEN_ON_PURPOSE if on_purpose else OPEN_WARNING

@@ -35,6 +35,8 @@ NAME_RULE = "1 to 128 letters, digits and _ - . @ / +"
 
 #: With a time zone: without one nobody knows when it is.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+KeyId = Annotated[str, msgspec.Meta(pattern=rf"^[0-9A-Za-z]{{{_ID_LENGTH}}}$")]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Entry(
@@ -82,8 +84,8 @@ class KeyEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         whoever holds it is told.
     """
 
-    id: Annotated[str, msgspec.Meta(pattern=rf"^[0-9A-Za-z]{{{_ID_LENGTH}}}$")]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    id: KeyId
+    sha256: Digest
     expires_at: Moment | None = None
     revoked_at: Moment | None = None
 

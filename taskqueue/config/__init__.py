@@ -6,6 +6,7 @@ C{docs/configuration.md} describes every key.
 
 from taskqueue.config.reading import load
 from taskqueue.config.sections import (
+    AccessConfig,
     BrokerConfig,
     Config,
     HttpConfig,
@@ -20,6 +21,7 @@ from taskqueue.config.sections import (
 from taskqueue.config.writing import Difference, applicable, as_text, differences
 
 __all__ = [
+    "AccessConfig",
     "BrokerConfig",
     "Config",
     "Difference",

@@ -176,6 +176,15 @@ def check_path(value: object) -> str:
     return text
 
 
+def check_filename(value: object) -> str:
+    """The path of a file, which need not exist yet, or nothing."""
+    allowed = "the path of a file, without control characters, or nothing"
+    text = _one(value, allowed)
+    if not text.isprintable():
+        raise Unusable("it is not a path", allowed)
+    return text
+
+
 def check_endpoints(value: object) -> tuple[str, ...]:
     """Any number of server endpoints."""
     allowed = "Twisted server endpoints such as tcp:7780 or unix:/run/a.sock, or none of them"
@@ -223,6 +232,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "flag": check_flag,
     "identifier": check_identifier,
     "path": check_path,
+    "filename": check_filename,
     "endpoints": check_endpoints,
     "origins": check_origins,
 }

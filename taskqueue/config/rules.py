@@ -60,6 +60,12 @@ _ORDER: tuple[tuple[Path, Path, bool, str], ...] = (
         "a payload is held while its task lives",
     ),
     (
+        ("access", "session_idle_s"),
+        ("access", "session_max_s"),
+        True,
+        "no session lasts longer",
+    ),
+    (
         ("workers", "heartbeat_s"),
         ("workers", "stale_after_s"),
         False,

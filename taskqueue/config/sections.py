@@ -163,6 +163,27 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccessConfig:
+    """
+    Who may come in.
+
+    @ivar authentication: C{"auto"} (required, but for a broker that only its own machine can
+        reach, for as long as it has no keys and users), C{"required"} or
+        C{"open_to_everyone"}.
+    @ivar file: the file of keys and users; empty: C{access.json} in the data directory.
+    @ivar audit_log: the file of the audit log; empty: the log.
+    @ivar session_idle_s: after how long without use a session of the dashboard ends.
+    @ivar session_max_s: after how long it ends in any case.
+    """
+
+    authentication: str = "auto"
+    file: str = ""
+    audit_log: str = ""
+    session_idle_s: float = 3600.0
+    session_max_s: float = 43200.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """
     What is logged, and how.
@@ -192,6 +213,7 @@ class Config:
     limits: LimitsConfig = LimitsConfig()
     retention: RetentionConfig = RetentionConfig()
     http: HttpConfig = HttpConfig()
+    access: AccessConfig = AccessConfig()
     log: LogConfig = LogConfig()
 
 
@@ -204,5 +226,6 @@ SECTIONS: Mapping[str, type] = {
     "limits": LimitsConfig,
     "retention": RetentionConfig,
     "http": HttpConfig,
+    "access": AccessConfig,
     "log": LogConfig,
 }

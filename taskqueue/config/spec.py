@@ -94,6 +94,13 @@ api = word('full', 'read', 'off')
 dashboard = flag()
 cors_origins = origins()
 
+[access]
+authentication = word('auto', 'required', 'open_to_everyone')
+file = filename()
+audit_log = filename()
+session_idle_s = seconds(60, 31536000)
+session_max_s = seconds(60, 31536000)
+
 [log]
 level = word('debug', 'info', 'warn', 'error', 'critical')
 format = word('text', 'json')

@@ -14,7 +14,15 @@ from taskqueue.config.spec import QUEUES
 
 #: What a running broker cannot change: whole sections, and single keys.
 _FIXED_SECTIONS = frozenset({"listen", "store", "http"})
-_FIXED_KEYS = frozenset({("broker", "name"), ("log", "format")})
+_FIXED_KEYS = frozenset(
+    {
+        ("broker", "name"),
+        ("access", "authentication"),
+        ("access", "file"),
+        ("access", "audit_log"),
+        ("log", "format"),
+    }
+)
 
 
 class Difference(NamedTuple):

@@ -4,6 +4,7 @@ The running broker as one service.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import SystemRandom
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,6 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
-from taskqueue.access import Gate
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
@@ -28,6 +28,7 @@ from taskqueue.service.auditing import Auditor
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
 from taskqueue.service.events import Events
+from taskqueue.service.gatekeeping import GateKeeping
 from taskqueue.service.journal import Journal
 from taskqueue.service.lateness import Lateness
 from taskqueue.service.operators import OperatorCommands
@@ -66,6 +67,7 @@ class TaskQueueService(
     before it is closed.
 
     @ivar gate: who comes in, and what they may do.
+    @ivar gatekeeping: what has the gate go by the keyring.
     @ivar stopping: it has begun to stop: nothing new is accepted.
     """
 
@@ -101,14 +103,18 @@ class TaskQueueService(
         )
         self.watches = Watches()
         self.traffic = Traffic()
-        self.gate = Gate(self.moments)
         self.samples = Samples(self.broker.ledger)
         self.ended_lock = DeferredLock()
         self.stopping = False
         self.started_at = 0.0
         self._runners: list[Runner] = []
         self._closers: list[Any] = []
+        self._hangups: list[Callable[[], None]] = []
         self._timers = self.make_timers()
+        self.gatekeeping = GateKeeping(self)
+        self.gatekeeping.setServiceParent(self)
+        self.gate = self.gatekeeping.gate
+        self.at_hangup(self.gatekeeping.hung_up)
         self.events = Events(self)
         self.events.setServiceParent(self)
         self.stalls = StallWatch(self)
@@ -130,10 +136,13 @@ class TaskQueueService(
         front-ends and timers.
 
         @raises StoreError: the store cannot be used; the message says what to do.
+        @raises TaskQueueError: the file of keys and users cannot be used; or everybody could come
+            in from other machines, and nobody has said that it should be so.
             This, or whatever keeps a front-end from starting, leaves nothing behind.
         """
         if self.started_at:
             self._begin_anew()
+        self.gatekeeping.open()
         self.store.open()
         try:
             self._recover()
@@ -277,6 +286,18 @@ class TaskQueueService(
 
     # --- while it runs ---------------------------------------------------------------
 
+    def at_hangup(self, call: Callable[[], None]) -> None:
+        """Have C{call} called when the process is told by SIGHUP to open its files anew."""
+        self._hangups.append(call)
+
+    def hung_up(self) -> None:
+        """Open files anew: something may have renewed or moved them."""
+        for call in self._hangups:
+            try:
+                call()
+            except Exception:
+                self._log.failure("not every file could be opened anew")
+
     def reconfigure(self, config: Config) -> None:
         """
         Go by C{config} as far as it can change while running; the rest stays
@@ -284,3 +305,4 @@ class TaskQueueService(
         """
         self.config = applicable(self.config, config)
         self.broker.adopt(policy_of(self.config))
+        self.gatekeeping.adopt(self.config)
