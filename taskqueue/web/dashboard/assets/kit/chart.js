@@ -19,8 +19,9 @@ const faded = (rgb, share) =>
   rgb.startsWith("rgb(") ? rgb.replace("rgb(", "rgba(").replace(")", `, ${share})`) : rgb;
 
 // A series is { label, colour: name of a CSS variable, values, fill, dash }; `at` has the
-// moments, seconds.  `format` makes text of a value.
-export function Chart({ label, at, series, format, height = 190 }) {
+// moments, seconds.  `format` makes text of a value; `durations` are
+// drawn so that milliseconds can be seen beside minutes.
+export function Chart({ label, at, series, format, durations = false, height = 190 }) {
   const frame = useRef(null);
   const plot = useRef(null);
   const [hovered, setHovered] = useState(null);
@@ -28,7 +29,7 @@ export function Chart({ label, at, series, format, height = 190 }) {
   const shape = series.map((one) => one.label).join();
   useEffect(() => {
     const draw = () => ({
-      ...options(series, format, height, setHovered),
+      ...options(series, format, height, durations, setHovered),
       width: Math.max(120, frame.current.clientWidth),
     });
     plot.current = new uPlot(draw(), [at, ...series.map((one) => one.values)], frame.current);
@@ -92,7 +93,10 @@ function AsTable({ label, at, series, format }) {
   </details>`;
 }
 
-function options(series, format, height, setHovered) {
+// A few samples do not fill the whole width: they would look like much more.
+const LEAST_SPAN_S = 300;
+
+function options(series, format, height, durations, setHovered) {
   const axis = { stroke: colour("text-quiet"), grid: { stroke: colour("line-soft"), width: 1 }, ticks: { show: false } };
   const font = '12px system-ui, sans-serif';
   return {
@@ -101,13 +105,38 @@ function options(series, format, height, setHovered) {
     padding: [8, 4, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     hooks: { setCursor: [(plot) => setHovered(plot.cursor.idx ?? null)] },
-    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    scales: {
+      x: { range: (_plot, low, high) => [Math.min(low, high - LEAST_SPAN_S), high] },
+      y: durations
+        ? { distr: 3, range: (_plot, low, high) => around(low, high) }
+        : { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+    },
     axes: [
-      { ...axis, font, grid: { show: false }, space: 70, values: timesOfTicks },
-      { ...axis, font, size: 52, space: 34, values: (_plot, ticks) => ticks.map(format) },
+      { ...axis, font, grid: { show: false }, size: 28, space: 70, values: timesOfTicks },
+      {
+        ...axis, font, size: 52, space: 34,
+        ...(durations && { splits: (_plot, _axis, low, high) => between(low, high), filter: (_plot, ticks) => ticks }),
+        values: (_plot, ticks) => ticks.map(format),
+      },
     ],
     series: [{}, ...series.map(line)],
   };
+}
+
+// What an axis of durations is divided by, seconds: each line stands for about ten times
+// the one below.
+const DURATIONS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 864_000, 8_640_000];
+
+// The durations around what there is.
+function around(low, high) {
+  if (!(low > 0)) return [0.01, 1];
+  const from = DURATIONS.findLast((step) => step <= low) ?? DURATIONS[0];
+  const to = DURATIONS.find((step) => step >= high && step > from) ?? DURATIONS.at(-1);
+  return [from, to];
+}
+
+function between(low, high) {
+  return DURATIONS.filter((step) => step >= low * 0.99 && step <= high * 1.01);
 }
 
 const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });

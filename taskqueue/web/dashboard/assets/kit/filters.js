@@ -1,17 +1,18 @@
 // A bar of filters whose state is the query of the address.
 import { Icon } from "./icons.js";
-import { useQuery } from "./router.js";
+import { go, useQuery } from "./router.js";
 import { html, useEffect, useId, useRef, useState } from "./view.js";
 
 const TYPED_MS = 400;
 
 // A field is { name, label, kind: "search" | "text" | "number" | "choice" | "choices" | "moment",
-// options: [value or [value, label]], placeholder }.  Further fields hide behind a button.
+// options: [value or [value, label]], placeholder }.  Further fields hide behind a button, but
+// for those of several choices.  `leads` of a field makes an address of a text that is one.
 export function Filters({ fields, more = [] }) {
   const [query, change] = useQuery();
   const all = [...fields, ...more];
   const used = all.filter((field) => query[field.name]);
-  const [open, setOpen] = useState(more.some((field) => query[field.name]));
+  const [open, setOpen] = useState(more.some((field) => query[field.name] && field.kind !== "choices"));
   const clear = () => change(Object.fromEntries(all.map((field) => [field.name, ""])));
   const draw = (field) => html`<${Field}
     key=${field.name}
@@ -21,7 +22,7 @@ export function Filters({ fields, more = [] }) {
   />`;
   return html`<form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
     ${fields.map(draw)}
-    ${open && more.map(draw)}
+    ${open && more.filter((field) => field.kind !== "choices").map(draw)}
     <div class="filters-end">
       ${more.length > 0 &&
       html`<button
@@ -33,6 +34,7 @@ export function Filters({ fields, more = [] }) {
       ${used.length > 0 &&
       html`<button type="button" class="button small" onClick=${clear}>Clear ${used.length}</button>`}
     </div>
+    ${more.filter((field) => field.kind === "choices").map(draw)}
   </form>`;
 }
 
@@ -49,7 +51,7 @@ function Field(field) {
 }
 
 // What is typed counts a moment after the last key, or at once with Enter.
-function Typed({ id, kind, value, set, placeholder }) {
+function Typed({ id, kind, value, set, placeholder, leads }) {
   const [text, setText] = useState(value);
   const timer = useRef(null);
   useEffect(() => setText(value), [value]);
@@ -58,7 +60,8 @@ function Typed({ id, kind, value, set, placeholder }) {
     const now = event.target.value;
     setText(now);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => set(now.trim(), { replace: true }), TYPED_MS);
+    if (leads?.(now.trim())) return go(leads(now.trim()));
+    return (timer.current = setTimeout(() => set(now.trim(), { replace: true }), TYPED_MS));
   };
   const enter = (event) => {
     if (event.key !== "Enter") return;

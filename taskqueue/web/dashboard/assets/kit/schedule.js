@@ -4,13 +4,15 @@ import { duration } from "./words.js";
 const DAYS = ["Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
 const NAMES = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
+const WHOLE = { min: "minute", h: "hour", d: "day" };
+
 const isNumber = (text) => /^\d{1,2}$/.test(text);
 const two = (text) => text.padStart(2, "0");
 
 // "every 15 s", or what a cron expression means; the expression itself where words for it
 // would be longer than it is.
 export function scheduleInWords({ cron, every_s: every }) {
-  if (!cron) return `every ${duration(every)}`;
+  if (!cron) return `every ${duration(every).replace(/^1 (min|h|d)$/, (_, unit) => WHOLE[unit])}`;
   const fields = cron.trim().toLowerCase().split(/\s+/);
   return (fields.length === 5 && cronInWords(...fields)) || `cron ${cron}`;
 }

@@ -75,7 +75,7 @@ function Row({ row, columns, keyOf, selection }) {
         key=${column.key}
         class=${[column.align === "right" && "right", column.className].filter(Boolean).join(" ")}
         data-title=${column.label ?? column.title}
-      >${column.cell(row)}</td>`,
+      ><div class="cell">${column.cell(row)}</div></td>`,
     )}
   </tr>`;
 }

@@ -108,7 +108,7 @@ function Forecast({ backlog }) {
     : empty !== null && !steady ? ["Backlog empty in about", roughly(empty)]
       : growth > 0 && !steady ? ["Backlog grows by", `${decimal(growth)}/s`] : ["Backlog", "steady"];
   return html`<${Figure} title=${title} value=${value} kind=${growth > 0 && !steady && depth > 0 ? "warn" : ""}
-    note=${`${decimal(arriving)}/s arrive, ${decimal(leaving)}/s leave`} />`;
+    note=${`in ${decimal(arriving)}/s, out ${decimal(leaving)}/s`} />`;
 }
 
 // --- over time -------------------------------------------------------------------------
@@ -132,8 +132,9 @@ function Graphs({ tiers }) {
       ${ready ? draw(html`<${Rates} ...${{ at, samples }} />`) : html`<${Loading} />`}
     <//>
     <div class="pair">
-      <${Panel} title="Waiting by tier" aside=${html`<${Tiers} tiers=${tiers} />`}>
+      <${Panel} title="Waiting by tier" >
         ${ready ? draw(html`<${Depth} ...${{ at, samples }} />`) : html`<${Loading} />`}
+        <${TierTable} tiers=${tiers} />
       <//>
       <${Panel} title="How long tasks wait and run">
         ${ready ? draw(html`<${Times} ...${{ at, samples }} />`) : html`<${Loading} />`}
@@ -164,7 +165,7 @@ function Depth({ at, samples }) {
 
 function Times({ at, samples }) {
   const part = (what, name) => samples.map((sample) => sample[what]?.[name] ?? null);
-  return html`<${Chart} label="Wait and run times" at=${at} format=${duration} series=${[
+  return html`<${Chart} label="Wait and run times" at=${at} format=${duration} durations series=${[
     { label: "wait p50", colour: "series-1", values: part("wait_s", "p50") },
     { label: "wait p99", colour: "series-1", values: part("wait_s", "p99"), dash: true },
     { label: "run p50", colour: "series-2", values: part("run_s", "p50") },
@@ -172,11 +173,19 @@ function Times({ at, samples }) {
   ]} />`;
 }
 
-function Tiers({ tiers }) {
+const TIERS = [["high", "200–255"], ["normal", "100–199"], ["low", "0–99"]];
+
+function TierTable({ tiers }) {
   const all = Object.values(tiers).reduce((sum, n) => sum + n, 0);
-  return html`<span class="quiet">${["high", "normal", "low"]
-    .filter((tier) => all === 0 || tiers[tier] > 0)
-    .map((tier) => `${count(tiers[tier])} ${tier}`).join(", ")}</span>`;
+  return html`<table class="small keep">
+    <caption>Waiting now</caption>
+    <thead><tr><td></td>${TIERS.map(([tier, range]) => html`<th scope="col" class="right">${tier} <small>${range}</small></th>`)}
+      <th scope="col" class="right">all</th></tr></thead>
+    <tbody><tr><th scope="row">tasks</th>
+      ${TIERS.map(([tier]) => html`<td class="right">${count(tiers[tier])}</td>`)}<td class="right">${count(all)}</td></tr>
+    <tr><th scope="row">share</th>
+      ${TIERS.map(([tier]) => html`<td class="right">${all > 0 ? `${Math.round((100 * tiers[tier]) / all)} %` : "–"}</td>`)}<td></td></tr></tbody>
+  </table>`;
 }
 
 function Percentiles() {
@@ -184,7 +193,7 @@ function Percentiles() {
   const row = (title, spread) => html`<tr><th scope="row">${title}</th>
     ${["p50", "p90", "p99"].map((name) => html`<td class="right">${duration(spread[name])}</td>`)}
     <td class="right">${duration(spread.mean)}</td></tr>`;
-  return html`<table class="small">
+  return html`<table class="small keep">
     <caption>Since the broker started</caption>
     <thead><tr><td></td><th scope="col" class="right">half</th><th scope="col" class="right">90 %</th>
       <th scope="col" class="right">99 %</th><th scope="col" class="right">mean</th></tr></thead>

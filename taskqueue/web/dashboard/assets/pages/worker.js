@@ -102,7 +102,7 @@ function InHand({ worker }) {
 function Facts({ worker }) {
   const types = worker.types === null ? html`<span class="quiet">all</span>` : worker.types.join(", ");
   return html`<${Panel} title="About it">
-    <dl class="facts">
+    <dl class="about">
       <div><dt>Queues, in order of preference</dt><dd>${worker.queues.map((name, i) => html`${i > 0 && ", "}<${QueueLink} name=${name} />`)}</dd></div>
       <div><dt>Types</dt><dd>${types}</dd></div>
       <div><dt>Host and process</dt><dd>${worker.host ?? "–"}${worker.pid !== null && `, ${worker.pid}`}</dd></div>

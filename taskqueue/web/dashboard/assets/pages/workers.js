@@ -5,7 +5,7 @@ import { Ago, Badge, Empty, Figure, Loading, QueueLink, Trouble, WorkerLink } fr
 import { useQuery } from "../kit/router.js";
 import { Table, useOrder } from "../kit/table.js";
 import { html, useState } from "../kit/view.js";
-import { bytes, count, counted, decimal } from "../kit/words.js";
+import { bytes, count, counted } from "../kit/words.js";
 import { Load, STANDINGS, StandingBadge, standingOf } from "./standing.js";
 import { Orders } from "./worker_orders.js";
 
@@ -52,9 +52,9 @@ function Totals({ workers, more }) {
       note=${health.filter(Boolean).join(", ") || "all well"} />
     <${Figure} title="Slots in use" value=${`${count(used)} of ${count(slots)}`}
       note=${slots ? `${Math.round((100 * used) / slots)} % of those that claim` : "nobody claims"} />
-    <${Figure} title="Processor" value=${`${decimal(sum(workers, (worker) => worker.cpu_percent) / 100)} cores`}
-      note="with their children, lately" />
-    <${Figure} title="Memory" value=${bytes(sum(workers, (worker) => worker.rss_bytes))} note="resident, all together" />
+    <${Figure} title="Processor" value=${`${count(sum(workers, (worker) => worker.cpu_percent))} %`}
+      note="100 % is one core" />
+    <${Figure} title="Memory" value=${bytes(sum(workers, (worker) => worker.rss_bytes))} note="resident, together" />
     <${Figure} title="Completed" value=${count(sum(workers, (worker) => worker.completed))} note="since they registered" />
     <${Figure} title="Failed tries" value=${count(sum(workers, (worker) => worker.failed))}
       note=${`${count(sum(workers, (worker) => worker.lost))} lost`} />
@@ -84,8 +84,7 @@ const COLUMNS = [
   { key: "cpu", title: "CPU", ...right, sort: (w) => w.cpu_percent, cell: (w) => (w.cpu_percent === null ? "–" : `${Math.round(w.cpu_percent)} %`) },
   { key: "rss", title: "Memory", ...right, sort: (w) => w.rss_bytes, cell: (w) => bytes(w.rss_bytes) },
   { key: "completed", title: "Completed", ...right, sort: (w) => w.completed, cell: (w) => count(w.completed) },
-  { key: "failed", title: "Failed", ...right, sort: (w) => w.failed, cell: (w) => count(w.failed) },
-  { key: "lost", title: "Lost", ...right, sort: (w) => w.lost, cell: (w) => count(w.lost) },
+  { key: "failed", title: "Failed", ...right, sort: (w) => w.failed, cell: (w) => html`${count(w.failed)}${w.lost > 0 && html`<br /><small class="quiet">${count(w.lost)} lost</small>`}` },
 ];
 
 
