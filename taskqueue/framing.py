@@ -55,6 +55,14 @@ class Decoder:
             raise self.failure
         return messages
 
+    def whole(self, data: bytes) -> bytes | None:
+        """
+        What most often is received: the one message that C{data} consists of.
+
+        @return: C{None}, and nothing is taken, where it may be anything else.
+        """
+        return None
+
     def _split(self, data: bytes) -> list[bytes]:
         raise NotImplementedError
 
@@ -81,6 +89,12 @@ class FrameDecoder(Decoder):
         self._max_frame_bytes = max_frame_bytes
         # Until the held bytes are a whole length, or a whole frame.
         self._missing = _PREFIX_BYTES
+
+    def whole(self, data: bytes) -> bytes | None:
+        length = len(data) - _PREFIX_BYTES
+        if self._held or not 0 < length <= self._max_frame_bytes or self.failure is not None:
+            return None
+        return data[_PREFIX_BYTES:] if _LENGTH.unpack_from(data)[0] == length else None
 
     def _split(self, data: bytes) -> list[bytes]:
         if len(data) < self._missing:

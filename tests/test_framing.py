@@ -71,6 +71,42 @@ class Chunking(SynchronousTestCase):
             self.assertIs(type(failure_again), type(failure))
 
 
+class WholeMessages(SynchronousTestCase):
+    """The short way for chunks that are one message comes to the same."""
+
+    @fixed
+    @given(st.lists(st.lists(st.binary(max_size=14), max_size=3), max_size=8), places)
+    def test_no_difference(self, groups, places):
+        chunks = [framed(*bodies) for bodies in groups]
+        chunks = [*chunks, *cut(b"".join(chunks), places), *chunks]
+        decoder = FrameDecoder(12)
+        messages, failure = [], None
+        for chunk in chunks:
+            message = decoder.whole(chunk)
+            if message is not None:
+                messages.append(message)
+                continue
+            try:
+                messages += decoder.feed(chunk)
+            except FatalClientError as error:
+                failure = error
+                break
+        expected, problem = feed_all(FrameDecoder(12), chunks)
+        self.assertEqual(messages, expected)
+        self.assertEqual(str(failure or decoder.failure), str(problem))
+
+    def test_one_frame(self):
+        decoder = FrameDecoder(3)
+        self.assertEqual(decoder.whole(framed(b"abc")), b"abc")
+        for other in (b"", b"\0\0\0", framed(b""), framed(b"abcd"), framed(b"a", b"b")):
+            self.assertIs(decoder.whole(other), None)
+        decoder.feed(b"\0")
+        self.assertIs(decoder.whole(framed(b"abc")), None)
+
+    def test_lines_have_no_short_way(self):
+        self.assertIs(LineDecoder(10).whole(b"abc\n"), None)
+
+
 class Frames(SynchronousTestCase):
     def test_bytes_are_held_until_complete(self):
         decoder = FrameDecoder()

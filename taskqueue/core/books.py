@@ -191,14 +191,18 @@ class Books:
         lane.counts[State.PENDING] += count
         self.depth += count
         queue.depth += count
-        bodies = [task.body for task in tasks]
-        self.held_bytes += sum([len(body) for body in bodies if type(body) is bytes])
-        self.extra_bytes += sum([extra_bytes(t) for t in tasks if t.extras is not NO_EXTRAS])
-        self.tasks.update([(task.id, task) for task in tasks])
-        for priority in {task.priority for task in tasks}:
-            alike = [task for task in tasks if task.priority == priority]
-            queue.tiers[tier_of(priority)] += len(alike)
-            lane.extend(alike)
+        live, held_bytes, priority, alike = self.tasks, 0, tasks[0].priority, True
+        for task in tasks:
+            live[task.id] = task
+            held_bytes += len(task.body)  # type: ignore[arg-type]  # a new task's payload is here
+            if task.extras is not NO_EXTRAS:
+                self.extra_bytes += extra_bytes(task)
+            if task.priority != priority:
+                alike = False
+        self.held_bytes += held_bytes
+        for line in (tasks,) if alike else _by_priority(tasks):
+            queue.tiers[tier_of(line[0].priority)] += len(line)
+            lane.extend(line)
         self.changes.enter(tasks)
         self.touched[lane] = None
 
@@ -324,6 +328,13 @@ class Books:
                 _short(detail),
             )
         )
+
+
+def _by_priority(tasks: Sequence[Task]) -> list[list[Task]]:
+    lines: dict[int, list[Task]] = {}
+    for task in tasks:
+        lines.setdefault(task.priority, []).append(task)
+    return list(lines.values())
 
 
 def _short(detail: str | None) -> str | None:

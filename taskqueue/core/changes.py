@@ -364,6 +364,13 @@ class Changes:
         stored, self._stored = self._stored, []
         return stored
 
+    def _drained_periodics(self) -> tuple[Sequence[PeriodicRow], Sequence[str]]:
+        periodics = self._periodics
+        if not periodics:
+            return (), ()
+        rows = [row for row in periodics.values() if row is not None]
+        return rows, [name for name, row in periodics.items() if row is None]
+
     def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
         """
         Everything marked since the last drain.
@@ -384,8 +391,7 @@ class Changes:
             self._removed,
             self._token_ceiling,
             next_seq,
-            [row for row in self._periodics.values() if row is not None],
-            [name for name, row in self._periodics.items() if row is None],
+            *self._drained_periodics(),
         )
         ended = self.ended
         self.__init__()  # type: ignore[misc]

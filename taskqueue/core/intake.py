@@ -167,7 +167,8 @@ class Intake:
         ledger, first = self._ledger, items[0]
         queue = ledger.queue(first.queue)
         try:
-            check_options(first.options, ledger.policy)
+            if first.options is not DEFAULT_OPTIONS:
+                check_options(first.options, ledger.policy)
             self._check_room(queue, sum([len(item.payload) for item in items]), len(items))
         except TaskQueueError:
             return None

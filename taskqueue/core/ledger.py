@@ -137,8 +137,10 @@ class Ledger(Books):
         for task in ended:
             if task.state >= FIRST_ENDED:
                 task.body = task.past.result = None
-        page_out(self, self.changes.take_stored())
-        if prune:
+        stored = self.changes.take_stored()
+        if self.policy.memory_bytes is not None:
+            page_out(self, stored)
+        if prune and len(self.ended) > self.policy.recent_ended:
             self.prune_ended()
 
     def prune_ended(self) -> None:

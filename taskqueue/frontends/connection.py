@@ -195,8 +195,9 @@ class Connection(Receiver):
     # --- receiving ------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        self.factory.service.traffic.bytes_in += len(data)
-        self.heard_at = self.factory.now()
+        factory = self.factory
+        factory.service.traffic.bytes_in += len(data)
+        self.heard_at = factory.now()
         if not self._admitted:
             if self._lingering is not None:
                 return
@@ -215,7 +216,8 @@ class Connection(Receiver):
             session.handle(message_type, header)
         if self._heard_all:
             session.withdraw_claims()
-        if session.unanswered >= self.factory.limits.max_inflight_requests:
+        limits = self.factory.service.config.limits
+        if session.unanswered >= limits.max_inflight_requests:
             self.pause_parsing(TOO_MANY_UNANSWERED)
 
     # --- sending --------------------------------------------------------------------
@@ -244,9 +246,9 @@ class Connection(Receiver):
 
     def _collect(self, data: bytes) -> None:
         """Keep what is to be sent until messages have been handed on, or the turn is over."""
-        if self.closing:
+        if self._ended or self.transport.disconnecting:
             return
-        if not self._out and not self._delivering:
+        if not (self._out or self._delivering):
             self.factory.outbox.add(self)
         self._out.append(data)
         self._out_bytes += len(data)
@@ -256,8 +258,10 @@ class Connection(Receiver):
     def flush(self) -> None:
         """Write what was collected."""
         if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._forget_unsent()
+            # Of a list of one, what is joined is that one itself.
+            data = b"".join(self._out)
+            self._out.clear()
+            self._out_bytes = 0
             send(self.transport, data)
 
     delivered = flush
@@ -328,6 +332,8 @@ class FramedConnection(Connection, FramedReceiver):
 
     def __init__(self, max_frame_bytes: int) -> None:
         FramedReceiver.__init__(self, max_frame_bytes)
+
+    message_received = Connection.request_received  # without a detour: a frame is a request
 
     def stringReceived(self, string: bytes) -> None:
         self.request_received(string)

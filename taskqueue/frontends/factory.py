@@ -15,7 +15,6 @@ from twisted.internet.protocol import Factory, Protocol
 from taskqueue.config import LimitsConfig
 from taskqueue.errors import FatalClientError
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.sending import Outbox
 from taskqueue.service import TaskQueueService
 from taskqueue.service.clock import monotonic_of
 
@@ -59,7 +58,7 @@ class BrokerFactory(Factory):
         self.language = language
         self.behind_proxy = behind_proxy
         self.connections: set[Connection] = set()
-        self.outbox = Outbox(self.reactor)
+        self.outbox = service.outbox
         self.now = monotonic_of(service.moments)
         self._unchecked: list[Connection] = []
         self._admission = admission

@@ -118,8 +118,13 @@ class Receiver(Protocol):
         self._deliver()
 
     def dataReceived(self, data: bytes) -> None:
-        if self.closing:
+        if self._ended or self.transport.disconnecting:
             return
+        if not (self._waiting or self.paused or self._delivering):
+            message = self._decoder.whole(data)
+            if message is not None:
+                self._deliver(message)
+                return
         try:
             messages = self._decoder.feed(data)
         except FatalClientError:
@@ -147,20 +152,38 @@ class Receiver(Protocol):
         self._ended = True
         self._waiting = ()
 
-    def _deliver(self) -> None:
-        """Hand on what waits as far as allowed; never nested, to keep the order."""
+    def _deliver(self, only: bytes | None = None) -> None:
+        """
+        Hand on what waits as far as allowed; never nested, to keep the order.
+
+        @param only: a message that may be handed on, where none waits.
+        """
         if self._delivering:
             return
         self._delivering = True
         try:
-            self._deliver_waiting()
+            if only is None:
+                self._deliver_waiting()
+            else:
+                self._deliver_only(only)
         except Exception:
             self._log.failure("A connection failed and is aborted")
             self.abort()
         finally:
             self._delivering = False
         self.delivered()
-        self._adjust_transport()
+        if self.paused is not self._transport_paused:
+            self._adjust_transport()
+
+    def _deliver_only(self, message: bytes) -> None:
+        try:
+            self.message_received(message)
+        except FatalClientError as error:
+            if not self.closing:
+                self._end()
+                self.fatal(error)
+        if self._ended or self.transport.disconnecting:
+            self._end()
 
     def _deliver_waiting(self) -> None:
         failure: FatalClientError | None = None

@@ -11,11 +11,9 @@ way, which also finds out that a connection is lost.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 #: Longer writes are left to the transport, which cuts them up.  As much is collected at
 #: most before it is written: as much as a transport keeps before it asks for a pause.
@@ -24,39 +22,6 @@ LONGEST_DIRECT_BYTES = 64 * 1024
 #: Transports whose bytes go into their socket as they are.  All others, of TLS for one, are
 #: written to at once, one message after another: they know better what to do with them.
 _PLAIN = (tcp.Server, unix.Server)
-
-
-class Sender(Protocol):
-    """Whoever has something to send."""
-
-    def flush(self) -> None:
-        """Send it."""
-
-
-class Outbox:
-    """
-    Those that have something to send when this turn of the reactor is over.
-    """
-
-    _log = Logger()
-
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-        self._senders: list[Sender] = []
-
-    def add(self, sender: Sender) -> None:
-        """Call L{Sender.flush} before the reactor waits again."""
-        if not self._senders:
-            self._reactor.callLater(0, self._flush)
-        self._senders.append(sender)
-
-    def _flush(self) -> None:
-        senders, self._senders = self._senders, []
-        for sender in senders:
-            try:
-                sender.flush()
-            except Exception:
-                self._log.failure("one connection cannot be written to, the others are")
 
 
 def takes_directly(transport: Any) -> bool:
@@ -71,7 +36,8 @@ def keeps_nothing(transport: Any) -> bool:
 
 def send(transport: Any, data: bytes) -> None:
     """Write to a transport that L{takes_directly}."""
-    if len(data) <= LONGEST_DIRECT_BYTES and keeps_nothing(transport):
+    kept = transport._tempDataBuffer or transport.dataBuffer
+    if not kept and len(data) <= LONGEST_DIRECT_BYTES:
         try:
             sent = transport.socket.send(data)
         except OSError:  # it is full, or closed: the transport knows what to do

@@ -213,24 +213,30 @@ class Session:
         """Answer a request, at once or when that can be."""
         if isinstance(answer, (dict, Reply)):
             self._acknowledge(answer, request_id)
+        elif isinstance(answer, WhenStored):
+            self._hold(answer.header, request_id)
         else:
             self._wait_for(answer, request_id)
 
+    def _hold(self, answer: Message, request_id: Any) -> None:
+        """Answer a request when all that has changed so far is stored."""
+        self.unanswered += 1
+        try:
+            held = self.service.journal.hold(Pending(self, request_id), answer)
+        except TaskQueueError as error:
+            self.refused(error, request_id)
+        else:
+            if not held:
+                self.answered(answer, request_id)
+
     def _wait_for(
         self,
-        answer: WhenStored | Pending | Deferred[Header] | Deferred[Message],
+        answer: Pending | Deferred[Header] | Deferred[Message],
         request_id: Any,
     ) -> None:
         """See to it that a request is answered when that can be."""
         self.unanswered += 1
-        if isinstance(answer, WhenStored):
-            pending = Pending(self, request_id)
-            try:
-                if not self.service.journal.hold(pending, answer.header):
-                    pending.callback(answer.header)
-            except TaskQueueError as error:
-                pending.errback(error)
-        elif isinstance(answer, Pending):
+        if isinstance(answer, Pending):
             answer.asker = self
             answer.request_id = request_id
         else:

@@ -12,6 +12,8 @@ from twisted.internet.task import Clock
 
 from taskqueue.core.moments import Now
 
+_new = tuple.__new__  # makes a named tuple without a call of a Python function
+
 #: Gives the present moment.
 Moments = Callable[[], Now]
 
@@ -21,7 +23,7 @@ def system_moments() -> Now:
     The machine's clocks.  Deadlines do not use C{reactor.seconds()}, which is
     the wall clock and jumps with it.
     """
-    return Now(time.time(), time.monotonic())
+    return _new(Now, (time.time(), time.monotonic()))
 
 
 def moments_of(reactor: IReactorTime) -> Moments:

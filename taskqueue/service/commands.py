@@ -87,12 +87,8 @@ class Commands:
     def after(self, now: Now) -> None:
         """What follows every command."""
         ledger = self.broker.ledger
-        while ledger.touched:
-            served = self.broker.desk.serve(now)
-            for claim, deliveries in served:
-                self._hand_over(claim, deliveries, now)
-            if not served:
-                break
+        if ledger.touched:
+            self._serve(now)
         if ledger.withdrawn:
             withdrawn, ledger.withdrawn = ledger.withdrawn, []
             for claim in withdrawn:
@@ -102,6 +98,15 @@ class Commands:
             for notice in notices:
                 self._pass_on(notice)
         self.journal.changed()
+
+    def _serve(self, now: Now) -> None:
+        ledger, desk = self.broker.ledger, self.broker.desk
+        while ledger.touched:
+            served = desk.serve(now)
+            for claim, deliveries in served:
+                self._hand_over(claim, deliveries, now)
+            if not served:
+                break
 
     def _hand_over(self, claim: Claim, deliveries: list[Delivery], now: Now) -> None:
         if claim.absent:

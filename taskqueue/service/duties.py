@@ -4,6 +4,8 @@ What the service does again and again.
 
 from __future__ import annotations
 
+import math
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +27,9 @@ WORKERS_S = 1.0
 SAMPLING_S = 5.0
 SETTLE_S = 1.0
 
+#: A timer that is so late shows that heartbeats may wait unread, seconds.
+LATE_S = 1.0
+
 
 class Duties(PeriodicCommands):
     """What is due: leases that end, workers that are gone, schedules, retention."""
@@ -35,6 +40,9 @@ class Duties(PeriodicCommands):
 
     #: Queues and types that were warned of.
     _warned: frozenset[tuple[str, str]] = frozenset()
+
+    #: When leases, and workers, were looked at last, monotonic seconds.
+    _leases_seen_at = _workers_seen_at = math.inf
 
     def make_timers(self) -> list[Timer]:
         """A timer for each duty, not started."""
@@ -50,18 +58,33 @@ class Duties(PeriodicCommands):
         return [Timer(name, every, function, self.reactor) for name, every, function in table]
 
     def expire_leases(self) -> bool:
-        """End leases whose time has come; True where there is more to do."""
+        """
+        End leases whose time has come; True where there is more to do.
+
+        After a stop of everything (a disk or a machine that hung) what holders
+        have said meanwhile is read first, in the next turn.
+        """
         now = self.moments()
+        before, self._leases_seen_at = self._leases_seen_at, now.mono
+        if now.mono - before > LEASES_S + LATE_S:
+            return True
         more = self.broker.upkeep.expire_leases(now)
         self.after(now)
         return more
 
-    def evict_stale_workers(self) -> None:
-        """Strike out workers that are silent or gone."""
+    def evict_stale_workers(self) -> bool:
+        """
+        Strike out workers that are silent or gone; True where they are to be heard
+        first, as for L{expire_leases}.
+        """
         now = self.moments()
+        before, self._workers_seen_at = self._workers_seen_at, now.mono
+        if now.mono - before > WORKERS_S + LATE_S:
+            return True
         for worker, reason in self.broker.upkeep.evict_stale(now):
             self._log.warn("worker {worker} evicted: {reason}", worker=worker.name, reason=reason)
         self.after(now)
+        return False
 
     def release_due(self) -> bool:
         """Make ready, expire, resume and free what is due; True where there is more to do."""

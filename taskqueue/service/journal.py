@@ -25,6 +25,8 @@ from taskqueue.core.counters import BUCKETS_S, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import Task
 from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
+from taskqueue.service.committing import Committer
+from taskqueue.service.outbox import Outbox
 from taskqueue.service.runner import Runner
 from taskqueue.store.interface import IStore
 
@@ -46,7 +48,7 @@ GROUP_SPACING_S = 0.0005
 GROUP_FACTS = 100
 
 #: Changes that nobody waits for (claims, above all) wait so long for others to share a
-#: group with, seconds.
+#: group with, seconds, or up to twice as long.
 UNHELD_S = 0.005
 
 #: For how long after a group with several answers groups are spaced, seconds.
@@ -74,6 +76,7 @@ class Journal:
     """
     Writes the core's changes to the store, group by group.
 
+    @ivar committer: where groups are committed.
     @ivar error: what the store said when it failed last; C{None} while it works.
     @ivar commits: groups stored.
     @ivar rows: how many rows the groups had.
@@ -98,6 +101,7 @@ class Journal:
         stored: Callable[[list[Task]], None],
         told: Callable[[list[Task]], None],
         committed: Callable[[], None],
+        outbox: Outbox | None = None,
     ) -> None:
         """
         @param durability: C{"fsync"}: answers wait for the store.  Otherwise
@@ -105,18 +109,27 @@ class Journal:
         @param told: called with tasks that ended, when their outcome may be told.
         @param stored: called with them when their end is stored.
         @param committed: called after each group, when everybody was told.
+        @param outbox: where those stand who were told, so that each sends once.
         """
         self._ledger = ledger
-        self._store = store
-        self._runner = runner
         self._reactor = reactor
+        self.committer = Committer(
+            store, runner, reactor, stored=self._written, failed=self._failed
+        )
         self.waits = durability == "fsync"
-        self._pause_s = 0.0 if self.waits else interval_s
+        self._interval_s = interval_s
         self._stored_tasks = stored
         self._told = told
         self._committed = committed
-        self._call: IDelayedCall | None = None
+        self._outbox = outbox or Outbox(reactor)
+        # When the next group is written at the latest; when for those that wait for it; when one
+        # that failed is tried again; when those that wait for it are given up.
+        self._latest: IDelayedCall | None = None
+        self._soon: IDelayedCall | None = None
+        self._retry: IDelayedCall | None = None
         self._give_up: IDelayedCall | None = None
+        self._soon_is_spaced = False
+        self._written_since = False
         self._writing: tuple[Batch, list[Task]] | None = None
         self._held: list[tuple[Answer[Any], Any]] = []
         self._next_held: list[tuple[Answer[Any], Any]] = []
@@ -125,7 +138,6 @@ class Journal:
         self._idle: list[Deferred[None]] = []
         self._closed = False
         self.error: Exception | None = None
-        self._planned_at = 0.0
         self._began = 0.0
         self._crowded_until = 0.0
         self.observe: Callable[[Changes], Callable[[], None] | None] | None = None
@@ -139,6 +151,8 @@ class Journal:
         """
         @raises StoreUnavailable: the store fails, so nothing can be accepted.
         """
+        if self._writing is None:
+            return  # a group that failed stays the one being written
         trouble = self.trouble
         if trouble is not None:
             raise StoreUnavailable(
@@ -164,32 +178,47 @@ class Journal:
             ended, changes.ended = changes.ended, []
             self._ended_told += ended
             self._tell(ended)
-        if changes:
-            self._plan_group()
+        if self._latest is None and changes:
+            self._plan_latest()
 
-    def _plan_group(self) -> None:
-        """See to it that what has changed is written in good time."""
-        if self._writing is not None or self._closed:
+    def _plan_latest(self) -> None:
+        """What has changed is written in good time, whether anybody waits for it or not."""
+        if self._writing is None and not self._closed:
+            pause_s = UNHELD_S if self.waits else self._interval_s
+            self._written_since = False
+            self._latest = self._reactor.callLater(pause_s, self._write_latest)
+
+    def _write_latest(self) -> None:
+        self._latest = None
+        if self._writing is not None or not self._ledger.changes:
             return
-        pause_s = self._pause_s
-        if self.waits:
-            pause_s = self._spacing_s() if self._next_held else UNHELD_S
-        at = self._reactor.seconds() + pause_s
-        if self._call is None:
-            self._call = self._reactor.callLater(pause_s, self._write)
-        elif at < self._planned_at:
-            self._call.reset(pause_s)
+        if self._written_since and self.waits:  # what has changed is newer than this was planned
+            self._plan_latest()
         else:
-            return
-        self._planned_at = at
+            self._write()
+
+    def _plan_soon(self) -> None:
+        """Somebody waits: see to it that the next group is written."""
+        if self._soon is None:
+            pause_s = self._spacing_s() if self._crowded_until else 0.0
+            self._soon_is_spaced = pause_s > 0
+            self._soon = self._reactor.callLater(pause_s, self._write_soon)
+        elif self._soon_is_spaced and len(self._ledger.changes) >= GROUP_FACTS:
+            self._soon_is_spaced = False
+            self._soon.reset(0)
+
+    def _write_soon(self) -> None:
+        self._soon = None
+        if self._writing is None and self._next_held:
+            self._write()
 
     def _spacing_s(self) -> float:
         """How long the next group may still collect, seconds."""
         now = self._reactor.seconds()
         since_s = now - self._began
         if now >= self._crowded_until:
-            return 0.0
-        if 0 <= since_s < GROUP_SPACING_S and len(self._ledger.changes) < GROUP_FACTS:
+            self._crowded_until = 0.0
+        elif 0 <= since_s < GROUP_SPACING_S and len(self._ledger.changes) < GROUP_FACTS:
             return GROUP_SPACING_S - since_s
         return 0.0
 
@@ -224,7 +253,8 @@ class Journal:
             raise self._not_known()
         if self._ledger.changes:
             self._next_held.append((answer, value))
-            self._plan_group()
+            if self._writing is None:
+                self._plan_soon()
         elif self._writing is not None:
             self._held.append((answer, value))
         else:
@@ -235,9 +265,7 @@ class Journal:
         """Fires when everything is stored, or at once while the store fails."""
         if self.error is not None:
             return succeed(None)
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._cancel_plans()
         if self._writing is None:
             if not self._ledger.changes:
                 return succeed(None)
@@ -254,17 +282,23 @@ class Journal:
     def close(self) -> None:
         """Write no more, and answer no more."""
         self._closed = True
-        if self._call is not None:
-            self._call.cancel()
-        if self._give_up is not None:
-            self._give_up.cancel()
-        self._call = self._give_up = None
+        self._cancel_plans()
+        for call in (self._retry, self._give_up):
+            if call is not None:
+                call.cancel()
+        self._retry = self._give_up = None
         self._refuse_held()
+
+    def _cancel_plans(self) -> None:
+        for call in (self._latest, self._soon):
+            if call is not None:
+                call.cancel()
+        self._latest = self._soon = None
 
     # --- one group ----------------------------------------------------------------
 
     def _write(self) -> None:
-        self._call = None
+        self._written_since = True
         self._noted = None if self.observe is None else self.observe(self._ledger.changes)
         batch, ended = self._ledger.changes.drain(self._ledger.next_seq)
         ended_told, self._ended_told = self._ended_told, []
@@ -274,36 +308,43 @@ class Journal:
             self._crowded_until = self._reactor.seconds() + CROWDED_S
         if self.drained is not None:
             self.drained(batch)
+        self._try(alone=len(self._held) == 1 and not self._crowded_until)
+
+    def _try_again(self) -> None:
+        self._retry = None
         self._try()
 
-    def _try(self) -> None:
-        self._call = None
+    def _try(self, *, alone: bool = False) -> None:
         assert self._writing is not None
-        self._began = started = self._reactor.seconds()
-        self._runner.run(self._store.commit, self._writing[0]).addCallbacks(
-            self._written, self._failed, callbackArgs=(started,)
-        ).addErrback(self._log_bug)
+        self._began = self._reactor.seconds()
+        self.committer.commit(self._writing[0], alone=alone)
 
-    def _written(self, _: None, started: float) -> None:
+    def _written(self) -> None:
         assert self._writing is not None
         batch, ended = self._writing
         held, self._held = self._held, []
         self._writing = None
         self.commits += 1
         self.rows.observe(batch.facts)
-        self.seconds.observe(self._reactor.seconds() - started)
+        self.seconds.observe(self._reactor.seconds() - self._began)
         if batch.token_ceiling is not None:
             self._ledger.tokens_reserved(batch.token_ceiling)
         if self.error is not None:
             self._recovered()
-        if self.waits and ended:
-            self._tell(ended)
-        self._stored_tasks(ended)
-        for answer, value in held:
-            answer.callback(value)
+        self._outbox.collect()
+        try:
+            if self.waits and ended:
+                self._tell(ended)
+            self._stored_tasks(ended)
+            for answer, value in held:
+                answer.callback(value)
+        finally:
+            self._outbox.flush()
         if self._noted is not None:
             self._noted()
         self._committed()
+        if self._next_held and self._writing is None:
+            self._plan_soon()
         self.changed()
         self._tell_idle()
 
@@ -313,9 +354,6 @@ class Journal:
             self._told(ended)
         except Exception:
             self._log.failure("telling how tasks ended failed")
-
-    def _log_bug(self, failure: Failure) -> None:
-        self._log.failure("a group was stored, but what follows from it failed", failure)
 
     def _tell_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -335,7 +373,7 @@ class Journal:
         else:
             self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
         self.error = failure.value if isinstance(failure.value, Exception) else None
-        self._call = self._reactor.callLater(self._retry_s, self._try)
+        self._retry = self._reactor.callLater(self._retry_s, self._try_again)
         self._tell_idle()
 
     def _recovered(self) -> None:

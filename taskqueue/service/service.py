@@ -32,6 +32,7 @@ from taskqueue.service.gatekeeping import GateKeeping
 from taskqueue.service.journal import Journal
 from taskqueue.service.lateness import Lateness
 from taskqueue.service.operators import OperatorCommands
+from taskqueue.service.outbox import Outbox
 from taskqueue.service.patience import in_time
 from taskqueue.service.policies import policy_of
 from taskqueue.service.queues import QueueCommands
@@ -68,6 +69,7 @@ class TaskQueueService(
 
     @ivar gate: who comes in, and what they may do.
     @ivar gatekeeping: what has the gate go by the keyring.
+    @ivar outbox: where connections stand that have something to send.
     @ivar stopping: it has begun to stop: nothing new is accepted.
     """
 
@@ -103,6 +105,7 @@ class TaskQueueService(
         )
         self.watches = Watches()
         self.traffic = Traffic()
+        self.outbox = Outbox(reactor)
         self.samples = Samples(self.broker.ledger)
         self.ended_lock = DeferredLock()
         self.stopping = False
@@ -182,6 +185,7 @@ class TaskQueueService(
             stored=self._forget_stored,
             told=self.watches.tell,
             committed=self.settling.offer,
+            outbox=self.outbox,
         )
         for timer in self._timers:
             timer.startService()

@@ -131,12 +131,10 @@ class WorkCommands(Commands):
         now = self.moments()
         answers = self.broker.desk.report_all(outcomes, now)
         self.after(now)
-        find = self.broker.ledger.find
-        unclear = [
-            outcome.task
-            for outcome, answer in zip(outcomes, answers, strict=True)
-            if type(answer) is LeaseLost and find(outcome.task) is None
-        ]
+        find, unclear = self.broker.ledger.find, []
+        for outcome, answer in zip(outcomes, answers, strict=True):
+            if type(answer) is LeaseLost and find(outcome.task) is None:
+                unclear.append(outcome.task)
         return answers, unclear
 
     def explain_lost(

@@ -1,5 +1,8 @@
 """What is said goes out in the same turn, in one write, and nothing of it is lost."""
 
+from functools import partial
+from types import SimpleNamespace
+
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,11 +14,11 @@ from taskqueue.frontends.connection import LINGER_S
 from taskqueue.frontends.listening import EndpointService
 from taskqueue.frontends.sending import (
     LONGEST_DIRECT_BYTES,
-    Outbox,
     keeps_nothing,
     send,
     takes_directly,
 )
+from taskqueue.service.outbox import Outbox
 from taskqueue.wire import MessageType, encode
 from tests.client.broker import flow
 from tests.frontends.peers import FrontendTestCase, Peer, Wire
@@ -103,6 +106,21 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(said, ["a", "b", "c", "d"])
         self.assertEqual(clock.getDelayedCalls(), [])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_what_many_are_told_is_sent_right_after(self):
+        said = []
+        clock = Clock()
+        outbox = Outbox(clock)
+        outbox.collect()
+        for name in "ab":
+            outbox.add(SimpleNamespace(flush=partial(said.append, name)))
+        self.assertEqual((said, clock.getDelayedCalls()), ([], []))
+        outbox.flush()
+        self.assertEqual(said, ["a", "b"])
+        outbox.flush()
+        outbox.add(SimpleNamespace(flush=partial(said.append, "c")))
+        clock.advance(0)
+        self.assertEqual(said, ["a", "b", "c"])
 
 
 class SendTests(SynchronousTestCase):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from random import Random
+from typing import Any
 
 from taskqueue.wire import Header
 from tests.process.children import Child, ProcessTestCase, until
@@ -29,6 +30,16 @@ SETTINGS = (
     "--set=workers.stale_after_s=3",
     "--set=workers.heartbeat_s=1",
 )
+#: A broker that commits nowhere but in the reactor's thread.
+EVERY_COMMIT_HERE = """
+from taskqueue.service.committing import Committer
+Committer._may_run_here = lambda self, batch: True
+commit = Committer.commit
+Committer.commit = lambda self, batch, alone: commit(self, batch, alone=True)
+from twisted.scripts.twistd import run
+run()
+"""
+
 LIVE = ["blocked", "scheduled", "pending", "failed", "in_progress"]
 
 
@@ -185,15 +196,25 @@ class Crash(Ends):
     """Killed."""
 
     number = signal.SIGKILL
+    kills = KILLS
 
     def test_nothing_acknowledged_is_lost(self) -> None:
         for actor in self.actors:
             actor.start()
-        for _ in range(KILLS):
+        for _ in range(self.kills):
             early = self.random.random() < 0.2
             self._end_at_random(0.6 if early else 1.5, early=early)
-        self._check(10 * KILLS)
+        self._check(10 * self.kills)
         self.assertGreater(self.book.repeated, 0)
+
+
+class CrashHere(Crash):
+    """Killed, where every commit runs in the reactor's thread."""
+
+    kills = max(1, KILLS // 3)
+
+    def start(self, *arguments: str, **how: Any) -> Child:
+        return super().start(*arguments, script=EVERY_COMMIT_HERE, **how)
 
 
 class OrderlyStop(Ends):

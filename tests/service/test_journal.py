@@ -185,6 +185,18 @@ class GroupCommitTests(JournalTestCase):
         self.clock.advance(UNHELD_S / 2)
         self.assertEqual(self.rows_stored(), [2])
 
+    def test_what_nobody_waits_for_has_its_time_also_after_another_group(self):
+        """One who asks one by one pays for no group that nobody waits for."""
+        self.change()
+        self.clock.advance(0)
+        self.clock.advance(UNHELD_S * 0.75)
+        self.change_unheld()
+        self.clock.advance(UNHELD_S * 0.5)
+        self.assertEqual(self.rows_stored(), [1])
+        self.clock.advance(UNHELD_S)
+        self.assertEqual(self.rows_stored(), [1, 1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_large_group_does_not_wait(self):
         self.change()
         self.change()

@@ -7,7 +7,8 @@ from twisted.logger import globalLogPublisher
 
 from taskqueue.core import upkeep
 from taskqueue.core.task import State
-from taskqueue.errors import BadRequest, StoreFailed
+from taskqueue.core.workers import Registration
+from taskqueue.errors import BadRequest, LeaseLost, StoreFailed
 from tests.service.running import QUIET, ServiceTestCase
 
 HOUR_S = 3600.0
@@ -62,6 +63,29 @@ class LeaseTests(ServiceTestCase):
         self.clock.pump([0.125] * 80)
         self.assertLessEqual(len(runs), 101)
         self.assertEqual(self.service.stats()["states"]["scheduled"], 3)
+
+    def test_after_a_stop_of_everything_holders_are_heard_first(self):
+        """What they sent meanwhile is read between a timer and the next turn."""
+        self.register(incarnation=1)
+        self.submit("a")
+        self.submit("b")
+        worker = self.service.broker.ledger.workers.get("w")
+        held, gone = self.take(lease_s=30.0, holder=worker), self.take(lease_s=30.0)
+        self.pass_time(5)
+        self.clock.callLater(60, self.service.heartbeat, Registration("w", 1))
+        self.clock.advance(60)
+        self.assertIs(self.service.broker.ledger.workers.get("w"), worker)
+        self.assertEqual(self.report(held), State.COMPLETED)
+        self.assertIsInstance(self.report(gone), LeaseLost)
+
+    def test_a_stop_of_everything_spares_nobody_who_was_silent(self):
+        worker = self.register()
+        self.submit("a")
+        self.take(lease_s=30.0, holder=worker)
+        self.pass_time(5)
+        self.clock.advance(60)
+        self.assertIs(self.service.broker.ledger.workers.find("w"), None)
+        self.assertEqual(self.state("a"), State.PENDING)
 
     def test_timer_outlives_an_error(self):
         self.submit("a")
