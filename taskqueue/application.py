@@ -9,6 +9,7 @@ from typing import Any
 from taskqueue.config import Config, LimitsConfig
 from taskqueue.frontends.admission import Admission
 from taskqueue.frontends.connection import FramedConnection, LineConnection
+from taskqueue.frontends.doorways import Doorways
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.listening import EndpointService
 from taskqueue.frontends.reachability import Reachability
@@ -17,6 +18,9 @@ from taskqueue.service.timers import Timer
 
 #: How often connections are checked for silence, seconds.
 CHECK_TIMES_S = 1.0
+
+#: How often the files of certificates are looked at, seconds.
+LOOK_TIMES_S = 1.0
 
 
 def build(config: Config, reactor: Any) -> TaskQueueService:
@@ -30,20 +34,18 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
     """
     service = TaskQueueService(config, reactor)
     admission = Admission()
+    doorways = _make_doorways(service)
     for language, connect, endpoints in (
         ("framed", _framed, config.listen.framed),
         ("lines", _lines, config.listen.lines),
     ):
         for description in endpoints:
+            doorway = doorways.make(description, config.listen)
             factory = BrokerFactory(
-                service,
-                admission,
-                language,
-                connect,
-                behind_proxy=description.startswith("haproxy:"),
+                service, admission, language, connect, behind_proxy=doorway.proxied
             )
             EndpointService(
-                description, factory, reactor, f"taskqueue ({language})"
+                description, factory, reactor, f"taskqueue ({language})", doorway
             ).setServiceParent(service)
             Timer(
                 f"time-outs of {language} on {description}",
@@ -56,9 +58,18 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
 
         site = make_site(service)
         for description in config.http.listen:
-            EndpointService(description, site, reactor, "HTTP").setServiceParent(service)
+            doorway = doorways.make(description, config.listen, [b"http/1.1"])
+            EndpointService(description, site, reactor, "HTTP", doorway).setServiceParent(service)
     Reachability(service).setServiceParent(service)
     return service
+
+
+def _make_doorways(service: TaskQueueService) -> Doorways:
+    """What stands before all endpoints, and looks after its certificates."""
+    doorways = Doorways(service)
+    doorways.setServiceParent(service)
+    Timer("certificates", LOOK_TIMES_S, doorways.look, service.reactor).setServiceParent(service)
+    return doorways
 
 
 def _framed(limits: LimitsConfig) -> FramedConnection:

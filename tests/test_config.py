@@ -225,6 +225,10 @@ class Values(ConfigCase):
             ("http", "listen", "7781", "no endpoint type is called '7781'"),
             ("http", "cors_origins", "https://a.example/", "'https://a.example/' is not an origin"),
             ("http", "cors_origins", "*", "'*' is not an origin"),
+            ("listen", "tls_certificate", "a.pem, b.pem", "is a list"),
+            ("listen", "tls_client", "maybe", "one of none, optional, required"),
+            ("listen", "proxy_peers", "proxy.example", "does not appear to be an IPv4 or IPv6"),
+            ("listen", "proxy_peers", "10.1.2.3/16", "has host bits set"),
         ):
             (problem,) = self.problems(f"[{section}]\n{key} = {text}\n")
             self.assertTrue(problem.startswith(f"FILE line 2: [{section}] {key} = "), problem)
@@ -419,6 +423,40 @@ class Contradictions(ConfigCase):
     def test_one_address_twice(self) -> None:
         (problem,) = self.problems("[http]\nlisten = tcp:7780\n")
         self.assertIn("'tcp:7780:interface=127.0.0.1' and [http] listen 'tcp:7780'", problem)
+
+    def test_tls_that_would_not_be_done(self) -> None:
+        """Whoever sets a certificate means to encrypt: no tls_ setting is without effect."""
+        framed, http = "framed = tls:port=1", "[http]\nlisten = ,\n"
+        for text, why in (
+            (f"{framed}", "'tls:port=1' has no certificate: set [listen] tls_certificate"),
+            ("tls_certificate = /a.pem", "no endpoint uses it"),
+            (f"{framed}:certificate=/b.pem\ntls_certificate = /a.pem", "no endpoint uses it"),
+            ("tls_key = /a.pem", "[listen] tls_key is given, but no endpoint begins with tls:"),
+            ("tls_client_ca = /a.pem", "tls_client_ca is given, but no endpoint"),
+            ("tls_client = required", "no client could show a certificate"),
+            (
+                f"{framed}\ntls_certificate = /a.pem\ntls_client = optional",
+                "asks clients for certificates (client = optional), but nobody may sign them",
+            ),
+            (
+                f"{framed}:client_ca=/b.pem\ntls_certificate = /a.pem",
+                "has a client_ca, but asks no client for a certificate",
+            ),
+            ("framed = haproxy:tcp:1\nproxy_peers = ,", "proxy_peers names none"),
+        ):
+            (problem,) = self.problems(f"[listen]\n{text}\n{http}")
+            self.assertIn(why, problem)
+
+    def test_tls_that_is_whole(self) -> None:
+        for text in (
+            "framed = tls:port=1:certificate=/a.pem",
+            "framed = tls:/etc/certificates:port=1",
+            "framed = ssl:1:privateKey=/a.pem",
+            "framed = tls:port=1\ntls_certificate = /a.pem\ntls_key = /b.pem",
+            "framed = tls:port=1, tls:port=2:client=none\ntls_certificate = /a.pem\n"
+            "tls_client_ca = /c.pem\ntls_client = required",
+        ):
+            self.read(f"[listen]\n{text}\n")
 
     def test_nothing_listens(self) -> None:
         (problem,) = self.problems("[listen]\nframed = ,\n[http]\nlisten = ,\n")

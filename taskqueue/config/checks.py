@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from taskqueue.config.endpoints import parse_endpoint
@@ -23,7 +24,7 @@ IDENTIFIER_RULE = "1 to 128 characters of letters, digits and _ - . : /"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]{1,255}", re.ASCII)
 
 #: Checks whose values are lists.
-LISTS = ("endpoints", "origins")
+LISTS = ("endpoints", "origins", "peers")
 
 _UNITS: Mapping[str, int] = {"": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
 _SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)", re.ASCII)
@@ -176,6 +177,15 @@ def check_path(value: object) -> str:
     return text
 
 
+def check_file(value: object) -> str:
+    """The path of a file, or nothing."""
+    allowed = "the path of a file in PEM format, or nothing"
+    text = _one(value, allowed)
+    if not text.isprintable():
+        raise Unusable("it is not a path", allowed)
+    return text
+
+
 def check_filename(value: object) -> str:
     """The path of a file, which need not exist yet, or nothing."""
     allowed = "the path of a file, without control characters, or nothing"
@@ -211,6 +221,24 @@ def check_origins(value: object) -> tuple[str, ...]:
     return origins
 
 
+def check_peers(value: object) -> tuple[str, ...]:
+    """Any number of peers: addresses, networks, or whoever comes by a Unix socket."""
+    allowed = (
+        "addresses or networks such as 10.0.0.5 or 10.1.0.0/16, the word unix, or none of them"
+    )
+    if not isinstance(value, str | list):
+        raise Unusable("this is not a value", allowed)
+    given = value if isinstance(value, list) else [value]
+    peers = tuple(text.strip().lower() for text in given if text.strip())
+    for text in peers:
+        if text != "unix":
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise Unusable(str(error), allowed) from None
+    return peers
+
+
 def _not_an_endpoint(text: str) -> str | None:
     if not text.isprintable():
         return f"{text!r} contains a control character"
@@ -233,6 +261,8 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "identifier": check_identifier,
     "path": check_path,
     "filename": check_filename,
+    "file": check_file,
+    "peers": check_peers,
     "endpoints": check_endpoints,
     "origins": check_origins,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from taskqueue.config.endpoints import parse_endpoint
+from taskqueue.config.endpoints import Endpoint, parse_endpoint, unwrapped
 from taskqueue.config.sections import Config, QueueConfig
 from taskqueue.config.spec import QUEUES
 
@@ -87,6 +87,8 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     for name, queue in config.queues.items():
         yield from _of_queue(config, name, queue)
     yield from _of_endpoints(config)
+    yield from _of_tls(config)
+    yield from _of_proxies(config)
 
 
 def value_at(config: Config, path: Path) -> Any:
@@ -129,12 +131,24 @@ def _of_queue(config: Config, name: str, queue: QueueConfig) -> Iterator[Contrad
         )
 
 
+#: Where endpoints stand.
+_PLACES: tuple[Path, ...] = (("listen", "framed"), ("listen", "lines"), ("http", "listen"))
+
+_CERTIFICATE: Path = ("listen", "tls_certificate")
+_CLIENT: Path = ("listen", "tls_client")
+_CLIENT_CA: Path = ("listen", "tls_client_ca")
+
+
+def endpoints_of(config: Config) -> list[tuple[Path, str]]:
+    """All endpoint strings of a configuration, each with where it stands."""
+    return [(place, text) for place in _PLACES for text in value_at(config, place)]
+
+
 def _of_endpoints(config: Config) -> Iterator[Contradiction]:
-    places: tuple[Path, ...] = (("listen", "framed"), ("listen", "lines"), ("http", "listen"))
-    given = [(place, text) for place in places for text in value_at(config, place)]
+    given = endpoints_of(config)
     if not given:
         yield Contradiction(
-            places,
+            _PLACES,
             "nothing listens: [listen] framed, [listen] lines and [http] listen are all empty;"
             " give at least one of them an endpoint",
         )
@@ -144,4 +158,74 @@ def _of_endpoints(config: Config) -> Iterator[Contradiction]:
                 (place, other_place),
                 f"{show(place)} {text!r} and {show(other_place)} {other!r} would listen at the"
                 " same address; give each its own",
+            )
+
+
+def _of_tls(config: Config) -> Iterator[Contradiction]:
+    """What is said about TLS, but would not be done."""
+    listen = config.listen
+    secure = [
+        (place, text, endpoint)
+        for place, text in endpoints_of(config)
+        if (endpoint := parse_endpoint(text)).type == "tls"
+    ]
+    for place, text, endpoint in secure:
+        yield from _of_tls_endpoint(config, place, text, endpoint)
+    if listen.tls_certificate and not any(uses_settings(endpoint) for _, _, endpoint in secure):
+        yield Contradiction(
+            (_CERTIFICATE, *_PLACES),
+            f"{show(_CERTIFICATE)} is given, but no endpoint uses it, and nothing would be"
+            " encrypted by it: write tls:port=7780 instead of tcp:7780",
+        )
+    for key in ("tls_key", "tls_client_ca"):
+        if getattr(listen, key) and not secure:
+            yield Contradiction(
+                (("listen", key), *_PLACES),
+                f"{show(('listen', key))} is given, but no endpoint begins with tls:",
+            )
+    if listen.tls_client != "none" and not secure:
+        yield Contradiction(
+            (_CLIENT, *_PLACES),
+            f"{show(_CLIENT)} = {listen.tls_client}, but no endpoint begins with tls:, so no client"
+            " could show a certificate",
+        )
+
+
+def _of_tls_endpoint(
+    config: Config, place: Path, text: str, endpoint: Endpoint
+) -> Iterator[Contradiction]:
+    if uses_settings(endpoint) and not config.listen.tls_certificate:
+        yield Contradiction(
+            (place, _CERTIFICATE),
+            f"{show(place)} {text!r} has no certificate: set {show(_CERTIFICATE)}, or write"
+            " certificate=FILE into the endpoint",
+        )
+    client = endpoint.arguments.get("client", config.listen.tls_client)
+    if client != "none" and not endpoint.arguments.get("client_ca", config.listen.tls_client_ca):
+        yield Contradiction(
+            (place, _CLIENT, _CLIENT_CA),
+            f"{show(place)} {text!r} asks clients for certificates (client = {client}), but nobody"
+            f" may sign them: set {show(_CLIENT_CA)}",
+        )
+    if client == "none" and "client_ca" in endpoint.arguments:
+        yield Contradiction(
+            (place, _CLIENT),
+            f"{show(place)} {text!r} has a client_ca, but asks no client for a certificate: add"
+            " client=optional or client=required",
+        )
+
+
+def uses_settings(endpoint: Endpoint) -> bool:
+    """Whether a C{tls:} endpoint has its certificate from C{[listen]}."""
+    return endpoint.arguments.keys().isdisjoint(("certificate", "path"))
+
+
+def _of_proxies(config: Config) -> Iterator[Contradiction]:
+    path = ("listen", "proxy_peers")
+    for place, text in endpoints_of(config):
+        if unwrapped(text)[0] and not config.listen.proxy_peers:
+            yield Contradiction(
+                (place, path),
+                f"{show(place)} {text!r} is for proxies, but {show(path)} names none: nobody could"
+                " connect",
             )

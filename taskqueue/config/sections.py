@@ -54,10 +54,28 @@ class BrokerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ListenConfig:
-    """Where the wire protocols listen, as Twisted server endpoint strings; C{()} is off."""
+    """
+    Where the wire protocols listen, as Twisted server endpoint strings; C{()} is off.
+
+    What begins with C{tls_} holds for every C{tls:} endpoint that does not say otherwise, of
+    HTTP too.
+
+    @ivar tls_certificate: the file of the certificate and its chain, PEM; empty for none.
+    @ivar tls_key: the file of its private key; empty: the certificate's file has it.
+    @ivar tls_client_ca: the file of those who sign clients' certificates; empty for none.
+    @ivar tls_client: whether a client needs a certificate: C{"none"}, C{"optional"} or
+        C{"required"}.
+    @ivar proxy_peers: who may speak at a C{haproxy:} endpoint: addresses, networks,
+        C{"unix"}.
+    """
 
     framed: tuple[str, ...] = ("tcp:7780:interface=127.0.0.1",)
     lines: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    tls_client: str = "none"
+    proxy_peers: tuple[str, ...] = ("127.0.0.1", "::1", "unix")
 
 
 @dataclass(frozen=True, kw_only=True)

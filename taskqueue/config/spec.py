@@ -43,6 +43,11 @@ audit_interval_s = seconds(0, 86400)
 [listen]
 framed = endpoints()
 lines = endpoints()
+tls_certificate = file()
+tls_key = file()
+tls_client_ca = file()
+tls_client = word('none', 'optional', 'required')
+proxy_peers = peers()
 
 [store]
 kind = word('sqlite', 'memory')

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from twisted.protocols.basic import LineReceiver
 
+from taskqueue.errors import BadFrame
 from taskqueue.framing import MAX_FRAME_BYTES, LineDecoder
 from taskqueue.frontends.receiving import Receiver
+
+#: How the greeting of TLS begins; no line of JSON does.
+_TLS_GREETING = b"\x16\x03"
 
 
 class JSONLineReceiver(Receiver, LineReceiver):
@@ -23,6 +27,14 @@ class JSONLineReceiver(Receiver, LineReceiver):
     def __init__(self, max_line_bytes: int = MAX_FRAME_BYTES) -> None:
         super().__init__(LineDecoder(max_line_bytes))
         self.MAX_LENGTH = max_line_bytes
+
+    def dataReceived(self, data: bytes) -> None:
+        # Whoever speaks TLS waits for an answer, and never ends the line.
+        if data.startswith(_TLS_GREETING) and not self.closing:
+            self._end()
+            self.fatal(BadFrame("there is no TLS here: this endpoint takes lines as they are"))
+        else:
+            super().dataReceived(data)
 
     def message_received(self, message: bytes) -> None:
         self.lineReceived(message)

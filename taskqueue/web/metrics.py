@@ -25,6 +25,7 @@ from taskqueue.core.overview import oldest_ready_s, state_counts, unserved
 from taskqueue.core.task import TIERS, State
 from taskqueue.core.workers import Worker
 from taskqueue.errors import StoreError
+from taskqueue.frontends.doorways import Doorways
 from taskqueue.service import TaskQueueService
 from taskqueue.web.exemplars import Exemplars, find_exemplars
 from taskqueue.web.families import counter, gauge, histogram
@@ -74,6 +75,7 @@ class BrokerCollector(Collector):
         yield from self._periodics.collect(self._service.broker.ledger)
         yield from self._about_workers()
         yield from self._about_connections()
+        yield from self._about_certificates()
         yield from self._about_audits()
         if self._service.running:
             yield from self._about_store()
@@ -195,6 +197,17 @@ class BrokerCollector(Collector):
             ("sent_bytes", "Bytes sent.", traffic.bytes_out),
         ):
             yield counter(f"taskqueue_{name}_total", meaning, (), [((), count)])
+
+    def _about_certificates(self) -> Iterator[Metric]:
+        found = [each for each in self._service if isinstance(each, Doorways)]
+        ends = [
+            ((identity.name,), identity.expires_at)
+            for doorways in found
+            for identity in doorways.identities
+        ]
+        meaning = "When the certificate that an endpoint shows ends to be valid."
+        name = "taskqueue_tls_certificate_expires_timestamp_seconds"
+        yield gauge(name, meaning, ("endpoint",), ends)
 
     # --- self-audit ---------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import stat
 import weakref
 from datetime import UTC, datetime, timedelta
 
@@ -168,6 +169,47 @@ class RealEndpointTests(BrokerTestCase):
             self.assertEqual(self.only_peer(broker).session.holder.name, "local")
 
         return Deferred.fromCoroutine(play())
+
+    def test_who_may_use_a_unix_socket(self):
+        """The broker's user and group, unless it says otherwise."""
+        for mode, expected in (("", 0o660), (":mode=600", 0o600), (":666", 0o666)):
+            path = os.path.join(self.mktemp_short(), "socket")
+            self.start(framed=(f"unix:{path}{mode}",))
+            found = os.stat(path)
+            self.assertTrue(stat.S_ISSOCK(found.st_mode))
+            self.assertEqual(stat.S_IMODE(found.st_mode), expected)
+
+    def left_behind(self):
+        """The socket of a broker that was killed, whose number this process has now."""
+        path = os.path.join(self.mktemp_short(), "socket")
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(path)
+        os.symlink(str(os.getpid()), f"{path}.lock")
+        return path
+
+    def test_a_socket_that_was_left_behind(self):
+        path = self.left_behind()
+        self.start(framed=(f"unix:{path}",))
+
+        async def play():
+            await self.greet(self.connect_to(UNIXClientEndpoint(reactor, path)))
+
+        return Deferred.fromCoroutine(play())
+
+    def test_what_is_not_removed(self):
+        """A socket where somebody listens, or no socket at all."""
+        path = os.path.join(self.mktemp_short(), "socket")
+        first = self.start(framed=(f"unix:{path}",))
+        second = EndpointService(f"unix:{path}", Factory(), reactor, "tests")
+        self.assertIn("in use", str(self.assertRaises(CannotListen, second.startService)))
+        self.assertTrue(first.running)
+        file = os.path.join(self.mktemp_short(), "file")
+        with open(file, "w") as out:
+            out.write("mine")
+        third = EndpointService(f"unix:{file}", Factory(), reactor, "tests")
+        self.assertRaises(CannotListen, third.startService)
+        with open(file) as found:
+            self.assertEqual(found.read(), "mine")
 
     def mktemp_short(self):
         """A new folder whose path is short enough for a socket's."""

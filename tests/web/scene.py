@@ -4,9 +4,11 @@ A broker with something of everything that there are metrics of.
 
 from __future__ import annotations
 
+from taskqueue.config import ListenConfig
 from taskqueue.core.intake import Submission
 from taskqueue.core.periodic import Periodic
 from taskqueue.core.workers import Registration
+from taskqueue.frontends.doorways import Doorways
 from tests.web.visitor import Place
 
 
@@ -25,5 +27,8 @@ def full_scene() -> Place:
     traffic.refused["TOO_MANY_CONNECTIONS"] += 1
     traffic.requests["submit_task"] += 1
     traffic.nacks["QUEUE_FULL"] += 1
+    doorways = Doorways(place.service)
+    doorways.setServiceParent(place.service)
+    doorways.make("tls:port=7780", ListenConfig())
     place.turns(10)
     return place

@@ -242,6 +242,11 @@ class GaugeTests(SynchronousTestCase):
     def test_connections_limit(self) -> None:
         self.assertEqual(Scrape(self.place)("connections_limit"), 1000)
 
+    def test_certificates(self) -> None:
+        name = "tls_certificate_expires_timestamp_seconds"
+        scrape = Scrape(full_scene())
+        self.assertEqual(scrape(name, endpoint="tls:port=7780"), 0.0)
+
     def test_audits(self) -> None:
         scrape = Scrape(self.place)
         self.assertEqual(scrape("audits_total"), 0)
