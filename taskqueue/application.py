@@ -68,6 +68,7 @@ def _make_doorways(service: TaskQueueService) -> Doorways:
     """What stands before all endpoints, and looks after its certificates."""
     doorways = Doorways(service)
     doorways.setServiceParent(service)
+    service.at_hangup(doorways.renew)
     Timer("certificates", LOOK_TIMES_S, doorways.look, service.reactor).setServiceParent(service)
     return doorways
 

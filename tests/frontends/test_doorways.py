@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.internet import reactor
@@ -214,6 +215,14 @@ class ServingTests(DoorwayCase):
             await deferLater(reactor, 0.05, lambda: None)
         await self.in_thread(secure.sendall, FRAMES[0])
         self.assertIn(FRAMES[1], await self.in_thread(read_until, secure, FRAMES[1]))
+
+    def test_sighup_renews_at_once(self) -> None:
+        broker = self.start_all()
+        [identity, *_] = self.doorways(broker).identities
+        before = identity.expires_at
+        self.files.issue(not_after=datetime.now(UTC) + timedelta(days=30))
+        broker.hung_up()
+        self.assertNotEqual(identity.expires_at, before)
 
     def test_no_certificate_no_start(self) -> None:
         for certificate, why in (
