@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from taskqueue.app.calls import Parameters, encode_call
@@ -128,12 +129,13 @@ class TaskDefinition(Generic[_F, _P, _R]):
         @raises BadRequest: one of them is of a kind that the codec has no form
             for, or an option does not fit.
         """
-        bound = self.parameters.check(args, kwargs)
+        self.parameters.fit(args, kwargs)
         payload = self._raw(args, kwargs) if self.raw else encode_call(args, kwargs, self.codec)
         options = self._options
         if self.timeout_s == self._declared_s:  # the worker knows it
             options = {name: value for name, value in options.items() if name != "timeout"}
-        told = fields(options, self.type, payload, bound)
+        bind = partial(self.parameters.check, args, kwargs)
+        told = fields(options, self.type, payload, bind)
         told.setdefault("queue", self.app.queue)
         return Submission(self.type, payload, codec=self.result_codec, **told)
 

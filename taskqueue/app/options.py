@@ -102,17 +102,17 @@ def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
 
 
 def fields(
-    options: Mapping[str, Any], type: str, payload: bytes, bound: BoundArguments
+    options: Mapping[str, Any], type: str, payload: bytes, bind: Callable[[], BoundArguments]
 ) -> dict[str, Any]:
     """
     What a L{Submission<taskqueue.client.Submission>} is told.
 
-    @param bound: the arguments, for the unique key.
+    @param bind: gives the arguments by parameter, for the unique key.
     """
     told: dict[str, Any] = {}
     for name, value in options.items():
         if name == "unique":
-            value = unique_key(value, type, payload, bound)
+            value = unique_key(value, type, payload, bind)
         elif isinstance(value, datetime):
             value = _epoch(name, value)
         if name != "timeout" and value is not None:
@@ -123,7 +123,9 @@ def fields(
     return told
 
 
-def unique_key(wanted: Unique, type: str, payload: bytes, bound: BoundArguments) -> str | None:
+def unique_key(
+    wanted: Unique, type: str, payload: bytes, bind: Callable[[], BoundArguments]
+) -> str | None:
     """
     The key of a task with these arguments.
 
@@ -133,6 +135,7 @@ def unique_key(wanted: Unique, type: str, payload: bytes, bound: BoundArguments)
         return None
     if wanted is True:
         return f"{type}:{hashlib.sha256(payload).hexdigest()[:32]}"
+    bound = bind()
     if callable(wanted):
         return str(wanted(*bound.args, **bound.kwargs))
     bound.apply_defaults()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,9 @@ from taskqueue.client.codecs import encoded
 from taskqueue.errors import BadRequest
 
 Definition = TaskDefinition[..., ..., Any]
+
+#: Of what most functions return, nothing can be awaited: it need not be looked for.
+_PLAIN = frozenset((type(None), bool, str, int, float, bytes, list, dict))
 
 
 def perform(definition: Definition, payload: bytes, context: Context) -> Verdict:
@@ -35,7 +38,7 @@ def perform(definition: Definition, payload: bytes, context: Context) -> Verdict
             call = partial(around, context, call)
     try:
         value = call()
-        if inspect.isawaitable(value):
+        if type(value) not in _PLAIN and inspect.isawaitable(value):
             _close(value)
             raise BadCall(
                 f"{definition.type} returned a {type(value).__name__}, which nobody awaits here:"
@@ -73,12 +76,12 @@ async def _awaited(definition: Definition, payload: bytes, context: Context) -> 
 def _call(definition: Definition, payload: bytes, context: Context) -> Any:
     parameters = definition.parameters
     if definition.raw:
-        arguments: Iterable[Any] = [payload]
+        arguments: list[Any] = [payload]
         named: dict[str, Any] = {}
     else:
         arguments, named = decode_call(payload, definition.codec)
         try:
-            parameters.check(list(arguments), named)
+            parameters.fit(arguments, named)
         except TypeError as error:
             raise BadCall(f"the arguments do not fit: {error}") from None
     before = (context,) if parameters.wants_context else ()

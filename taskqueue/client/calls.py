@@ -10,6 +10,7 @@ from typing import Any
 from taskqueue.client.codecs import JSON, Codec
 from taskqueue.client.messages import Lost, Outcome
 from taskqueue.client.outcomes import Outcomes
+from taskqueue.client.requests import Frame
 from taskqueue.client.session import Session
 from taskqueue.errors import BadRequest
 from taskqueue.wire import Header, MessageType
@@ -59,7 +60,7 @@ class Calls:
         if self._session.welcome is None:
             await self._ask(MessageType.PING, {}, repeatable=True)
 
-    async def _ask(self, kind: MessageType, header: Header, **how: Any) -> Header:
+    async def _ask(self, kind: MessageType, header: Header | Frame, **how: Any) -> Header:
         asked = self._session.request(kind, header, **how)
         try:
             answer: Header = await asked
@@ -84,10 +85,11 @@ class Calls:
             raise BadRequest(f"there is no event {event!r}; there are 'cancel' and 'lease_lost'")
         self._listeners[event].append(listener)
 
-    def _events(self, events: list[Header]) -> None:
+    def _events(self, events: list[Header | Outcome]) -> None:
         for event in events:
-            kind = event.get("event")
-            if kind == "outcome":
+            if isinstance(event, Outcome):
+                self._outcomes.ended(event)
+            elif (kind := event.get("event")) == "outcome":
                 self._outcomes.ended(Outcome.from_wire(event))
             else:
                 for listener in self._listeners.get(str(kind), ()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple, TypedDict
 
 from taskqueue.client.answers import state_from
@@ -151,25 +152,39 @@ class Submission:
 
     def item(self) -> tuple[str, Header]:
         """The task's id, and what SUBMIT_TASK says of it."""
-        header = {name: value for name, value in _shallow(self) if value is not None}
-        header.pop("codec", None)
-        header["payload"] = b"" if self.payload is None else BYTES.encode(self.payload)
         # The broker reads ids of any case, and answers and events name them in lower case.
-        task_id = header["id"] = str(header.get("id") or new_task_id()).lower()
-        for name in ("depends_on", "headers"):
-            if name in header:
-                header[name] = dict(header[name]) if name == "headers" else list(header[name])
+        task_id = str(self.id or new_task_id()).lower()
+        header = {
+            "id": task_id,
+            "type": self.type,
+            "queue": self.queue,
+            "priority": self.priority,
+            "payload": b"" if self.payload is None else BYTES.encode(self.payload),
+        }
+        options = _options(self)
+        if options != _NO_OPTIONS:
+            header |= {n: v for n, v in zip(_OPTIONS, options, strict=True) if v is not None}
+            if self.depends_on is not None:
+                header["depends_on"] = list(self.depends_on)
+            if self.headers is not None:
+                header["headers"] = dict(self.headers)
         return task_id, header
+
+
+#: The fields that few tasks have.
+_OPTIONS = tuple(
+    name
+    for name in Submission.__slots__
+    if name not in ("id", "type", "queue", "priority", "payload", "codec")
+)
+_NO_OPTIONS = (None,) * len(_OPTIONS)
+_options = attrgetter(*_OPTIONS)
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value.timestamp() if isinstance(value, datetime) else value
-
-
-def _shallow(submission: Submission) -> list[tuple[str, Any]]:
-    return [(name, getattr(submission, name)) for name in Submission.__slots__]
 
 
 class Delivery(NamedTuple):
@@ -215,6 +230,12 @@ class Delivery(NamedTuple):
             got("losses"),
             got("headers") or {},
         )
+
+    @classmethod
+    def all_of(cls, answer: Header) -> list[Delivery]:
+        """The deliveries in a claim's answer, which may have been read as such."""
+        tasks: list[Any] = answer["tasks"]
+        return [task if type(task) is cls else cls.from_wire(task) for task in tasks]
 
     @property
     def holding(self) -> tuple[str, int]:

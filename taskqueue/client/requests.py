@@ -11,6 +11,9 @@ from taskqueue.client.framework import Delayed, Framework
 from taskqueue.errors import FrameTooLarge
 from taskqueue.wire import Header, MessageType, encode
 
+#: Makes a whole frame, given the request's id.
+Frame = Callable[[int], bytes]
+
 
 class Request:
     """
@@ -41,7 +44,7 @@ class Request:
         self,
         request_id: int,
         kind: MessageType,
-        header: Header,
+        header: Header | Frame,
         settle: Callable[[Header | Exception], bool | None] | None,
         *,
         repeatable: bool = False,
@@ -49,6 +52,7 @@ class Request:
         wait_until: float | None = None,
     ) -> None:
         """
+        @param header: or what makes the whole frame, given the request's id.
         @param settle: given the answer's header, or the error that a NACK names;
             returns C{False} where nobody takes it.
         @raises BadRequest: the header holds what cannot be sent.
@@ -61,8 +65,12 @@ class Request:
         self.sends = 0
         self.timer: Delayed | None = None
         self._settle = settle
-        self._header = None if wait_until is None else header
-        self._encoded = encode(kind, {"id": request_id, **header})
+        if isinstance(header, dict):
+            self._header = None if wait_until is None else header
+            self._encoded = encode(kind, {"id": request_id, **header})
+        else:
+            self._header = None
+            self._encoded = header(request_id)
 
     @property
     def length(self) -> int:

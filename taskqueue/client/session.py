@@ -22,7 +22,9 @@ from taskqueue import __version__
 from taskqueue.client.answers import error_from
 from taskqueue.client.framework import Delayed, Framework
 from taskqueue.client.limits import Limits
-from taskqueue.client.requests import Request, fits, into_future
+from taskqueue.client.messages import Outcome
+from taskqueue.client.requests import Frame, Request, fits, into_future
+from taskqueue.client.typed import read_message
 from taskqueue.errors import (
     AnswerTimedOut,
     BadFrame,
@@ -36,7 +38,7 @@ from taskqueue.errors import (
     TooManyRequests,
     UnsupportedVersion,
 )
-from taskqueue.wire import Header, MessageType, decode
+from taskqueue.wire import Header, MessageType
 
 VERSIONS = (1,)
 
@@ -99,7 +101,7 @@ class Session:
         self.failure: TaskQueueError | None = None
         self.fruitless = 0
         self.opening: list[Callable[[], Iterable[Request]]] = []
-        self.on_events: Callable[[list[Header]], None] = lambda events: None
+        self.on_events: Callable[[list[Header | Outcome]], None] = lambda events: None
         self.on_failed: Callable[[], None] = lambda: None
         self.on_refused: Callable[[], None] = lambda: None
         self._bound = MAX_QUEUED if max_in_flight is None else max(1, max_in_flight)
@@ -138,7 +140,7 @@ class Session:
     def request(
         self,
         kind: MessageType,
-        header: Header,
+        header: Header | Frame,
         *,
         timeout_s: float | None = None,
         repeatable: bool = False,
@@ -148,6 +150,7 @@ class Session:
         """
         Ask something.
 
+        @param header: or what makes the whole frame, given the request's id.
         @param late: given an answer that comes when nobody waits for it.
         @param wait_s: how long the request asks the broker to wait.
         @return: a future of the answer's header.  It fails with what the NACK
@@ -275,7 +278,7 @@ class Session:
     def received(self, frame: bytes) -> None:
         """A whole frame came in, its length left out."""
         try:
-            kind, header = decode(frame)
+            kind, header = read_message(frame)
         except ClientError as error:
             self._not_understood(error)
             return

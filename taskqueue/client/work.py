@@ -5,6 +5,7 @@ Calls of those who do the work: claims, results, leases, heartbeats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from taskqueue.client.answers import only, per_item, state_from
@@ -13,6 +14,7 @@ from taskqueue.client.codecs import JSON, Codec
 from taskqueue.client.messages import Delivery, Orders, Report
 from taskqueue.client.requests import Request
 from taskqueue.client.session import Session
+from taskqueue.client.typed import encode_reports
 from taskqueue.core.task import State
 from taskqueue.errors import TaskQueueError
 from taskqueue.wire import Header, MessageType
@@ -65,10 +67,10 @@ class WorkCalls(Calls):
             wait_s=wait_s,
             late=self._give_back,
         )
-        return [Delivery.from_wire(item) for item in answer["tasks"]]
+        return Delivery.all_of(answer)
 
     def _give_back(self, answer: Header) -> None:
-        leases = [{"task": item["id"], "lease": item["lease"]} for item in answer["tasks"]]
+        leases = _leases(delivery.holding for delivery in Delivery.all_of(answer))
         if leases:
             self._session.send_now(
                 MessageType.RELEASE_TASK, {"leases": leases}, lambda answer: None
@@ -114,8 +116,8 @@ class WorkCalls(Calls):
 
         @return: for each the task's state, or L{LeaseLost} or another error.
         """
-        header = {"results": [report.item() for report in reports]}
-        answer = await self._ask(MessageType.TASK_RESULT, header, repeatable=True)
+        frame = partial(encode_reports, reports)
+        answer = await self._ask(MessageType.TASK_RESULT, frame, repeatable=True)
         return per_item(answer, "states", state_from)
 
     async def extend(
