@@ -32,7 +32,7 @@ from tests.process.children import ROOT, Child, environment, until
 
 #: Workers by name: the queues of each, and how many tasks it runs at a time.
 WORKERS: Mapping[str, tuple[str, int]] = {
-    "mail-1": ("mail,webhooks", 8),
+    "mail-1": ("mail,webhooks,imports", 8),
     "shop-1": ("billing,search,reports", 6),
     "shop-2": ("billing,search", 4),
     "media-1": ("media", 4),

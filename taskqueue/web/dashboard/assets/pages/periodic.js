@@ -46,11 +46,10 @@ export function Periodic() {
 
 function columns(reload) {
   return [
-    { key: "name", title: "Name and schedule", sort: (p) => p.name, cell: (p) => html`<${Name} periodic=${p} />` },
+    { key: "name", title: "Name", sort: (p) => p.name, cell: (p) => html`<${Name} periodic=${p} />` },
     { key: "type", title: "Task", sort: (p) => p.type, cell: (p) => html`${p.type}<br /><small>in <${QueueLink} name=${p.queue} /></small>` },
     { key: "next", title: "Next", sort: (p) => p.next_at ?? Infinity, cell: (p) => html`<${Next} periodic=${p} />` },
     { key: "last", title: "Last", sort: (p) => p.last_at, cell: (p) => html`<${Last} periodic=${p} />` },
-    { key: "fired", title: "Fired", align: "right", sort: (p) => p.fired, cell: (p) => html`${count(p.fired)}${p.skipped > 0 && html`<br /><small class="quiet">${count(p.skipped)} skipped</small>`}` },
     { key: "actions", title: html`<span class="hidden">Actions</span>`, label: "Actions", className: "nowrap", cell: (p) => html`<${Actions} periodic=${p} reload=${reload} />` },
   ];
 }
