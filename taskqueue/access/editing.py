@@ -122,6 +122,24 @@ def revoke_keys(
     return replace(keyring, keys=keys), revoked
 
 
+def check_new_user(
+    keyring: Keyring, name: str, *, role: str | None = None, allow: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """
+    Whether a person could be let in under this name.
+
+    @return: the permissions beside the role.
+    @raises BadRequest: the name is taken or cannot be one, nothing is allowed, or something is
+        wrong with what is.
+    """
+    check_name(name)
+    if any(one.name == name for one in keyring.users):
+        raise BadRequest(
+            f"There is a user {name!r} already; for another password: taskqueue users passwd {name}"
+        )
+    return _allowed(allow, role)
+
+
 def add_user(
     keyring: Keyring,
     name: str,
@@ -135,20 +153,13 @@ def add_user(
     """
     Let a person sign in.  Blocks while the password is hashed.
 
-    @raises BadRequest: the name is taken or cannot be one, the password is too short, nothing is
-        allowed, or something is wrong with what is.
+    @raises BadRequest: as L{check_new_user} says, or the password is too short or too long.
     """
-    check_name(name)
-    if any(one.name == name for one in keyring.users):
-        raise BadRequest(
-            f"There is a user {name!r} already; for another password: taskqueue users passwd {name}"
-        )
-    allowed = _allowed(allow, role)
     entry = UserEntry(
         name=name,
-        password=hash_password(check_password(password)),
+        allow=check_new_user(keyring, name, role=role, allow=allow),
         role=role,
-        allow=allowed,
+        password=hash_password(check_password(password)),
         created_at=now,
         note=note,
     )

@@ -10,8 +10,10 @@ import click
 
 from taskqueue import __version__
 from taskqueue.cli import (
+    certificates,
     changing,
     dead_letters,
+    keys,
     offline,
     operators,
     periodic,
@@ -19,6 +21,7 @@ from taskqueue.cli import (
     tail,
     tasks,
     top,
+    users,
     workers,
 )
 from taskqueue.cli.setting import FORMAT, Setting
@@ -69,6 +72,9 @@ for _command in (
     tail.tail,
     top.top,
     operators.bench_ping,
+    keys.keys,
+    users.users,
+    certificates.certificates,
     offline.config_check,
     offline.completion,
     offline.version,

@@ -28,6 +28,7 @@ EVERY_COMMAND = (
         "config-check",
         "worker",
     ),
+    *("keys", "users", "certificates"),
     *("completion", "version"),
 )
 
