@@ -105,6 +105,11 @@ class Database:
         """Whether it may be used."""
         return self._writer_or_none is not None
 
+    @property
+    def next_seq(self) -> int:
+        """Every C{seq} of a task that it has or had is below it."""
+        return self._next_seq
+
     # --- start and stop ---------------------------------------------------------
 
     def open(self) -> None:

@@ -50,6 +50,7 @@ class Filter(NamedTuple):
     not C{None}.  Ranges are half open: from <= value < to.
 
     @ivar error_contains: text that the newest error must contain.
+    @ivar queues: the task must be in one of these.
     """
 
     states: Sequence[State] | None = None
@@ -63,6 +64,7 @@ class Filter(NamedTuple):
     ended_from: float | None = None
     ended_to: float | None = None
     error_contains: str | None = None
+    queues: frozenset[str] | None = None
 
 
 class Page(NamedTuple):

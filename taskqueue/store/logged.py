@@ -24,7 +24,7 @@ from zope.interface import implementer
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, TaskRow
 from taskqueue.core.task import State
 from taskqueue.errors import StoreError, StoreFailed
-from taskqueue.store import overlay, pending
+from taskqueue.store import overlay, pending, searches
 from taskqueue.store.commitlog import PREFIX, CommitLog
 from taskqueue.store.database import Marks
 from taskqueue.store.faults import log_damaged, translating
@@ -101,6 +101,7 @@ class LoggedStore:
                 log_id = SystemRandom().getrandbits(63)
                 self._database.begin_log(log_id)
                 self._log.begin(log_id, self._settled)
+                self._generations = (Pending(self._database.next_seq - 1),)
         except BaseException:
             self._log.close()
             self._database.close()
@@ -238,7 +239,7 @@ class LoggedStore:
                 newest = self._generations[-1]
                 if not newest:
                     return
-                self._generations = (newest, Pending())
+                self._generations = (newest, Pending(newest.newest))
             self._settle_oldest()
 
     def _settle_oldest(self) -> None:
@@ -279,18 +280,9 @@ class LoggedStore:
         return overlay.history(seq, self._database.history(seq), generations)
 
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
-        """
-        Tasks of one page.  While the database cannot be written, what it lacks is
-        looked through task by task.
-        """
-        try:
-            self.settle()
-        except StoreError:
-            self._database.check_open()
-            return overlay.find(
-                filter, page, self._generations, self._database.find, self._database.bare
-            )
-        return self._database.find(filter, page)
+        """Tasks of one page, whether the database has them yet or not."""
+        self._database.check_open()
+        return searches.find(filter, page, self._generations, self._database)
 
     def backup(self, path: str) -> int:
         """

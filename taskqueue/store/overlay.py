@@ -9,13 +9,9 @@ state that it had in the meantime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 from taskqueue.core.changes import HistoryRow, TaskRow
-from taskqueue.store.interface import Filter, Page
-from taskqueue.store.matching import matching
 from taskqueue.store.pending import Pending, rewritten, updated
 
 Generations = tuple[Pending, ...]
@@ -80,56 +76,9 @@ def history(seq: int, stored: list[HistoryRow], generations: Generations) -> lis
     for pending in generations:
         if seq in pending.removed:
             stored = []
-        events = pending.history.get(seq, ())
-        stored = stored + [event for event in events if event not in stored]
+        known = {event[:4] for event in stored}  # the database's key
+        for event in list(pending.history.get(seq, ())):
+            if event[:4] not in known:
+                known.add(event[:4])
+                stored = [*stored, event]
     return stored
-
-
-def find(
-    filter: Filter,
-    page: Page,
-    generations: Generations,
-    read: Callable[[Filter, Page], list[TaskRow]],
-    stored: Callable[[Sequence[int]], list[TaskRow]],
-) -> list[TaskRow]:
-    """
-    C{IStore.find}.
-
-    @param read: that of the database.
-    @param stored: gives the tasks with some C{seq}s, as C{read} does.
-    """
-    touched = _touched(page, generations, stored)
-    matches = matching(filter)
-    changed = sorted(
-        (row for row in touched.values() if row is not None and matches(row)),
-        reverse=page.descending,
-    )
-    untouched = (row for row in _pages(filter, page, read) if row.seq not in touched)
-    both = merge(changed, untouched, key=lambda row: row.seq, reverse=page.descending)
-    return [row._replace(payload=None, result=None) for row in islice(both, max(page.limit, 0))]
-
-
-def _touched(
-    page: Page, generations: Generations, stored: Callable[[Sequence[int]], list[TaskRow]]
-) -> dict[int, TaskRow | None]:
-    """Every task that can be on the page and is pending somehow, as it stands now."""
-    seqs = {
-        seq
-        for pending in generations
-        for seq in (*pending.inserts, *pending.updates, *pending.removed)
-        if page.has(seq)
-    }
-    rows = {row.seq: row for row in stored(sorted(seqs))}
-    return {seq: as_it_stands(seq, rows.get(seq), generations) for seq in seqs}
-
-
-def _pages(
-    filter: Filter, page: Page, read: Callable[[Filter, Page], list[TaskRow]]
-) -> Iterator[TaskRow]:
-    """The matches in the database, page by page."""
-    while True:
-        rows = read(filter, page)
-        yield from rows
-        if not rows:
-            return
-        page = page._replace(after=rows[-1].seq)

@@ -8,6 +8,7 @@ says.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
@@ -51,12 +52,24 @@ class Pending:
     @ivar ids: the C{seq} of the tasks in C{inserts}, by id.
     @ivar removed: C{seq}s of tasks to be removed from the database, before
         anything else is done.
+    @ivar first: whatever was known before this began has a C{seq} below it.
+    @ivar newest: no C{seq} of a task is above it.
+    @ivar order: the C{seq}s of tasks that are new since then, ascending; some may have been
+        removed again.
+    @ivar again: the C{seq}s of other tasks in C{inserts}: known before, or late in line.
     @ivar lsn: the number of the newest commit in it.
     @ivar size_bytes: about as many bytes are held, or fewer.
     @ivar since: the monotonic moment of the first commit in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, newest: int = 0) -> None:
+        """
+        @param newest: no C{seq} of a task that is known by now is above it.
+        """
+        self.first = newest + 1
+        self.newest = newest
+        self.order: list[int] = []
+        self.again: set[int] = set()
         self.inserts: dict[int, TaskRow] = {}
         self.updates: dict[int, TaskUpdate] = {}
         self.ids: dict[str, int] = {}
@@ -112,13 +125,26 @@ class Pending:
 
     def _insert(self, rows: Sequence[TaskRow]) -> None:
         new = {row.seq: row for row in rows}
-        for seq in self.inserts.keys() & new.keys():
+        repeated = self.inserts.keys() & new.keys()
+        for seq in repeated:
             new[seq] = rewritten(self.inserts[seq], new[seq])
         self.inserts.update(new)
+        self._place([seq for seq in new if seq not in repeated] if repeated else list(new))
         self.ids.update({row.id: row.seq for row in rows})
         if self.updates:
             for seq in self.updates.keys() & new.keys():
                 del self.updates[seq]
+
+    def _place(self, seqs: list[int]) -> None:
+        """These are in C{inserts} now, and were not before."""
+        seqs.sort()
+        if seqs and seqs[0] <= self.newest:
+            self.again.update(seqs[: bisect_right(seqs, self.newest)])
+            seqs = seqs[bisect_right(seqs, self.newest) :]
+        if seqs:
+            # Readers see all of a batch's tasks or none: the list grows once.
+            self.order.extend(seqs)
+            self.newest = seqs[-1]
 
     def _remove(self, seqs: Iterable[int]) -> None:
         for seq in seqs:

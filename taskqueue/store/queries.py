@@ -4,7 +4,8 @@ The statements that read tasks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from taskqueue.core.changes import TaskRow
@@ -81,6 +82,7 @@ SWEEPABLE = (
     " AND (unique_until IS NOT 2 OR unique_ends_at < ?) ORDER BY ended_at LIMIT ?"
 )
 
+_AMONG = ["t.seq IN ({rows})"]
 _BOUNDS = (
     ("queue", "t.queue = ?"),
     ("type", "t.type = ?"),
@@ -93,6 +95,8 @@ _BOUNDS = (
     ("ended_to", "t.ended_at < ?"),
     # Not LIKE: nothing in the text is a wildcard, and no pattern is too long.
     ("error_contains", "instr(lower(t.error), ?) > 0"),
+    # As one value, so that there may be any number; and never a reason to sort.
+    ("queues", "+t.queue IN (SELECT value FROM json_each(?))"),
 )
 
 
@@ -101,8 +105,51 @@ def folded(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+#: How the values of some fields are handed to the database.
+_AS_STORED: Mapping[str, Callable[[Any], Any]] = {
+    "error_contains": folded,
+    "queues": lambda names: json.dumps(sorted(names)),
+}
+
+
 def finding(filter: Filter, page: Page) -> Call:
     """The statement for one page of the tasks that match."""
+    return _finding(_columns(payload="NULL", result="NULL"), filter, page)
+
+
+def finding_seqs(filter: Filter, page: Page) -> Call:
+    """The same of their C{seq}s alone."""
+    return _finding("t.seq", filter, page)
+
+
+def _finding(columns: str, filter: Filter, page: Page) -> Call:
+    index, terms, values = _conditions(filter)
+    if page.after is not None:
+        terms.append("t.seq < ?" if page.descending else "t.seq > ?")
+        values.append(page.after)
+    if page.until is not None:
+        terms.append("t.seq >= ?" if page.descending else "t.seq <= ?")
+        values.append(page.until)
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    order = "DESC" if page.descending else "ASC"
+    values.append(max(page.limit, 0))  # SQLite takes a negative limit for none
+    return f"SELECT {columns} FROM tasks AS t{index}{where} ORDER BY t.seq {order} LIMIT ?", values
+
+
+def narrowing(filter: Filter, seqs: Sequence[int]) -> Iterator[Call]:
+    """The statements that tell which of the tasks with these C{seq}s match."""
+    _, terms, values = _conditions(filter)
+    rows = ManyRows(1, f"SELECT t.seq FROM tasks AS t WHERE {' AND '.join(_AMONG + terms)}")
+    for text, numbers in rows.calls(seqs):
+        yield text, [*numbers, *values]
+
+
+def _conditions(filter: Filter) -> tuple[str, list[str], list[Any]]:
+    """The index to look into, the conditions, and their values."""
     terms: list[str] = []
     values: list[Any] = []
     index = ""
@@ -116,18 +163,8 @@ def finding(filter: Filter, page: Page) -> Call:
         value = getattr(filter, name)
         if value is not None:
             terms.append(term)
-            values.append(folded(value) if name == "error_contains" else value)
-    if page.after is not None:
-        terms.append("t.seq < ?" if page.descending else "t.seq > ?")
-        values.append(page.after)
-    if page.until is not None:
-        terms.append("t.seq >= ?" if page.descending else "t.seq <= ?")
-        values.append(page.until)
-    where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    order = "DESC" if page.descending else "ASC"
-    values.append(max(page.limit, 0))  # SQLite takes a negative limit for none
-    columns = _columns(payload="NULL", result="NULL")
-    return f"SELECT {columns} FROM tasks AS t{index}{where} ORDER BY t.seq {order} LIMIT ?", values
+            values.append(_AS_STORED.get(name, _as_it_is)(value))
+    return index, terms, values
 
 
 def _of_states(states: Sequence[State]) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 
 from zope.interface import implementer
@@ -197,6 +197,31 @@ class SQLiteStore(Database):
 
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
         return self._tasks([queries.finding(filter, page)])
+
+    def find_seqs(self, filter: Filter, page: Page) -> list[int]:
+        """The C{seq}s of the tasks that L{find} gives."""
+        return self._seqs([queries.finding_seqs(filter, page)])
+
+    def narrow(self, filter: Filter, seqs: Sequence[int]) -> list[int]:
+        """Of these C{seq}s those of tasks that match, in any order."""
+        return self._seqs(queries.narrowing(filter, seqs))
+
+    def _seqs(self, calls: Iterable[statements.Call]) -> list[int]:
+        reader = self._reader
+        with translating(self._path, "be read"):
+            return [seq for call in calls for (seq,) in reader.execute(*call)]
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read within it is of one moment."""
+        reader = self._reader
+        with translating(self._path, "be read"):
+            reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if reader.in_transaction:  # SQLite may have ended it, after an error
+                reader.execute("ROLLBACK")
 
     def bare(self, seqs: Sequence[int]) -> list[TaskRow]:
         """The tasks with these C{seq}s, without payload and result, in any order."""

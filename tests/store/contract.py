@@ -70,6 +70,7 @@ def brute_force(rows: list[TaskRow], filter: Filter) -> list[TaskRow]:
         for row in sorted(rows)
         if (filter.states is None or row.state in [int(state) for state in filter.states])
         and filter.queue in (None, row.queue)
+        and (filter.queues is None or row.queue in filter.queues)
         and filter.type in (None, row.type)
         and filter.worker in (None, row.worker)
         and within(row.priority, filter.priority_from, filter.priority_to)
@@ -91,6 +92,7 @@ filters = st.builds(
     Filter,
     states=_or_none(st.lists(st.sampled_from(list(State)), max_size=4)),
     queue=_or_none(st.sampled_from(("default", "mail", "none such"))),
+    queues=_or_none(st.frozensets(st.sampled_from(("default", "mail", "none such")))),
     type=_or_none(st.sampled_from(("send", "resize"))),
     worker=_or_none(st.sampled_from(("w0", "w1"))),
     priority_from=_or_none(st.integers(0, 255)),

@@ -158,10 +158,12 @@ def _outcome(state: State, number: int, size: int) -> dict[str, Any]:
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> list[Batch]:
+def lives(draw: st.DrawFn, also: Sequence[str] = ()) -> list[Batch]:
     """
     Batches as a core could have written them: tasks come in, coalesced or
     not, change, end, are revived and removed; each at most once a batch.
+
+    @param also: C{("insert",)}: tasks are inserted again, too, as a revival does.
     """
     known: dict[int, TaskRow] = {}
     batches: list[Batch] = []
@@ -169,9 +171,9 @@ def lives(draw: st.DrawFn) -> list[Batch]:
     states = st.sampled_from(list(State))
     sizes = st.sampled_from((0, 3, 1024, 1025, 5000))
     for _ in range(draw(st.integers(1, 6))):
-        changes, removed, history = [], [], []
+        changes, removed, history, new = [], [], [], []
         for row in list(known.values()):
-            what = draw(st.sampled_from(("keep", "change", "change", "remove")))
+            what = draw(st.sampled_from(("keep", "change", "change", "remove", *also)))
             number += 1
             if what == "change":
                 changes.append(update(row, **_outcome(draw(states), number, draw(sizes))))
@@ -181,7 +183,9 @@ def lives(draw: st.DrawFn) -> list[Batch]:
             elif what == "remove":
                 removed.append(row.seq)
                 del known[row.seq]
-        new = []
+            elif what == "insert":
+                new.append(row._replace(expires_at=NOW, **_outcome(draw(states), number, 3)))
+                known[row.seq] = new[-1]
         for _ in range(draw(st.integers(0, 5))):
             number += 1
             row = task(
