@@ -41,6 +41,10 @@ function Question({ title, body, action, danger, resolve }) {
   };
   useEffect(() => {
     place.current.showModal();
+    // To what is to be filled in; else to the button that destroys nothing.
+    const field = place.current.querySelector("input:not([type=checkbox]), select, textarea");
+    const button = place.current.querySelector(danger || !action ? "[data-back]" : "[type=submit]");
+    (field ?? button).focus();
   }, []);
   const choose = (value) => (answer.current = value);
   const Body = body;
@@ -60,7 +64,7 @@ function Question({ title, body, action, danger, resolve }) {
         ${typeof body === "function" ? html`<${Body} ...${{ choose, setBlocked, setLabel }} />` : body}
       </div>
       <div class="dialog-buttons">
-        <button type="button" class="button" onClick=${() => done(null)}>
+        <button type="button" class="button" data-back onClick=${() => done(null)}>
           ${action ? "Back" : "Close"}
         </button>
         ${action &&

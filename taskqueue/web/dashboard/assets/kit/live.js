@@ -4,6 +4,9 @@ import { get, signIn, Problem, Unreachable } from "./api.js";
 import { answered, connection, failed, pause, visible } from "./connection.js";
 import { useCallback, useEffect, useRef, useState } from "./view.js";
 
+// When something is asked for again that was refused, milliseconds.
+const REFUSED_MS = 60_000;
+
 // A resource, asked for every so many milliseconds while the page can be seen (never
 // again by itself where `every` is 0).  Gives { data, problem, loading, reload }; what
 // was there stays until there is something newer.
@@ -30,7 +33,7 @@ async function follow(path, every, signal, again, tell) {
   while (!signal.aborted) {
     await visible(signal);
     if (signal.aborted) return;
-    const wait = await once(path, signal, tell);
+    const wait = await once(path, every, signal, tell);
     if (signal.aborted) return;
     const ms = wait ?? every;
     const next = new AbortController();
@@ -43,7 +46,7 @@ async function follow(path, every, signal, again, tell) {
 }
 
 // Ask once; how long to wait before the next time, milliseconds, where it is special.
-async function once(path, signal, tell) {
+async function once(path, every, signal, tell) {
   try {
     const data = await get(path, { signal });
     answered();
@@ -58,6 +61,8 @@ async function once(path, signal, tell) {
     if (!(error instanceof Problem)) throw error;
     answered();
     tell({ problem: error, loading: false });
+    // What is forbidden or wrong stays so for a while; what fails is asked for when it may work.
+    if (error.status === 403 || error.status === 422) return every > 0 ? REFUSED_MS : undefined;
     return error.status >= 500 || error.status === 429 ? (error.retryAfterS ?? 5) * 1000 : undefined;
   }
 }

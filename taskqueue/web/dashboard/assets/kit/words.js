@@ -35,7 +35,7 @@ export function duration(seconds) {
   if (seconds === 0) return "0 s";
   if (seconds < 0.0095) return `${Number((seconds * 1000).toPrecision(2))} ms`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95) return `${Number(seconds.toFixed(1))} s`;
   const whole = Math.round(seconds);
   for (const [size, unit, smaller, smallerUnit] of UNITS) {
     if (whole < size) continue;

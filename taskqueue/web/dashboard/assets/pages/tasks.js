@@ -4,7 +4,7 @@ import { Filters } from "../kit/filters.js";
 import { useEvents, useResource, useThrottle } from "../kit/live.js";
 import { Ago, Button, Empty, Loading, QueueLink, STATES, State, Trouble, WorkerLink } from "../kit/parts.js";
 import { address, query as queryOf, useQuery } from "../kit/router.js";
-import { useDenial } from "../kit/session.js";
+import { denial, useDenial } from "../kit/session.js";
 import { Pager, Table } from "../kit/table.js";
 import { html, useEffect, useState } from "../kit/view.js";
 import { counted, duration, firstLine, shortId } from "../kit/words.js";
@@ -136,10 +136,15 @@ function Nothing({ query, next }) {
   <//>`;
 }
 
+function firstDenial(tasks) {
+  return tasks.map((task) => denial("cancel", task.queue)).find((one) => one !== null) ?? null;
+}
+
 // For those that are selected, or else for all that match.
 function Actions({ query, tasks, chosen, setChosen, reload }) {
-  const denied = useDenial("cancel", query.queue);
   const picked = tasks.filter((task) => chosen.has(task.id));
+  const here = useDenial("cancel", query.queue);
+  const denied = picked.length > 0 ? firstDenial(picked) : here;
   const states = picked.length > 0 ? picked.map((task) => task.state) : query.state?.split(",");
   const act = async (action) => {
     const fitting = picked.filter((task) => ACTIONS[action].states.includes(task.state));
