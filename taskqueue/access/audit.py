@@ -20,6 +20,9 @@ from taskqueue.access.identities import Identity
 #: No text of an entry is longer: what came from outside must not fill the disk.
 LONGEST_TEXT = 500
 
+#: Not the class's: whoever collects the audit log looks for this name.
+_log = Logger(namespace="taskqueue.audit")
+
 
 class AuditLog:
     """
@@ -29,8 +32,6 @@ class AuditLog:
     broker with SIGHUP, which opens it anew.  Where it cannot be written, the entry goes to the log
     instead, and the log says so once.
     """
-
-    _log = Logger(namespace="taskqueue.audit")
 
     def __init__(self, path: str = "", wall: Callable[[], float] | None = None) -> None:
         """
@@ -79,7 +80,7 @@ class AuditLog:
         if who is not None and who.key_id is not None:
             entry["key_id"] = who.key_id
         if not (self.path and self._written(entry)):
-            self._log.info("{who} ({kind}) {operation} {what}: {outcome}", **entry, audit=entry)
+            _log.info("{who} ({kind}) {operation} {what}: {outcome}", **entry, audit=entry)
 
     def reopen(self) -> None:
         """Open the file anew with the next entry: something may have moved it."""
@@ -99,7 +100,7 @@ class AuditLog:
         except OSError as error:
             if not self._failing:
                 self._failing = True
-                self._log.error(
+                _log.error(
                     "the audit log {path} cannot be written: {reason}; entries stand here until"
                     " it can",
                     path=self.path,

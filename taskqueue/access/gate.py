@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable
+from math import ceil
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, execute, fail
@@ -29,6 +30,9 @@ MAX_CHECKS = 20
 #: When a session ends where nothing else is said: unused for an hour; after half a day.
 SESSION_IDLE_S = 3600.0
 SESSION_MAX_S = 12 * 3600.0
+
+#: Of no key: what is compared where there is no such key.
+NO_DIGEST = "0" * 64
 
 _WRONG_KEY = (
     "This key is not known here. Check that it is complete and meant for this broker, or ask"
@@ -92,10 +96,14 @@ class Gate:
         self.audit = audit or AuditLog("", lambda: moments().wall)
         self._pool = Pool()
         self._sessions = Sessions(lambda: moments().mono, session_idle_s, session_max_s)
-        self._failed = FailedAttempts()
+        #: Apart: a worker with an old key, which tries again and again, keeps nobody from
+        #: signing in at the same address.
+        self._failed_keys = FailedAttempts()
+        self._failed_passwords = FailedAttempts()
         self._checking = 0
         self._listeners: list[Callable[[], None]] = []
         self.everyone = everyone()
+        self.everyone.revoked = True
         self.open = False
         self.warning: str | None = None
         self._set_open(None)
@@ -112,18 +120,17 @@ class Gate:
         @raises Unauthenticated: it is nobody's, or counts no more.
         @raises RateLimited: it is wrong, and so were too many others from there.
         """
-        found = self._pool.key(id_of(secret))
-        true = hmac.compare_digest(digest_of(secret), found.entry.sha256 if found else "0" * 64)
+        key_id = id_of(secret)
+        found = self._pool.key(key_id)
+        true = hmac.compare_digest(digest_of(secret), found.entry.sha256 if found else NO_DIGEST)
         if found is None or not true:
-            self._refuse_fast(peer)
-            raise self._failure(_WRONG_KEY, peer, door, f"key {id_of(secret) or '(malformed)'}")
-        now = self._moments()
-        identity = found.identity
-        if not identity.valid(now.wall):
-            message = _why_invalid(found.entry)
-            raise self._failure(message, peer, door, f"key {identity.key_id} of {identity.name}")
-        self._failed.succeeded(peer)
-        return identity
+            self._refuse_fast(self._failed_keys, peer)
+            raise self._key_failed(_WRONG_KEY, peer, door, f"key {key_id or '(malformed)'}")
+        if not found.identity.valid(self._moments().wall):
+            what = f"key {found.entry.id} of {found.entry.name}"
+            raise self._key_failed(_why_invalid(found.entry), peer, door, what)
+        self._failed_keys.succeeded(peer)
+        return found.identity
 
     def by_password(
         self, name: str, password: str, peer: str = "", door: str = ""
@@ -136,13 +143,13 @@ class Gate:
             L{RateLimited} where too many attempts from there failed, or too many are checked now.
         """
         try:
-            self._refuse_fast(peer)
+            self._refuse_fast(self._failed_passwords, peer)
             if self._checking >= MAX_CHECKS:
                 raise RateLimited("Too many sign-ins are being checked.", retry_after_s=1.0)
         except RateLimited as error:
             return fail(error)
         # Noted before it is checked: else a hundred could be tried at once.
-        self._failed.failed(peer, self._moments().mono)
+        self._failed_passwords.failed(peer, self._moments().mono)
         found = self._pool.user(name)
         self._checking += 1
 
@@ -154,7 +161,7 @@ class Gate:
             current = self.refresh(found.identity) if found and true else None
             if current is None:
                 raise self._audited(_WRONG_PASSWORD, peer, door, f"user {name}")
-            self._failed.succeeded(peer)
+            self._failed_passwords.succeeded(peer)
             return current
 
         hashed = found.entry.password if found else NOBODY
@@ -186,12 +193,15 @@ class Gate:
             return None
         return current
 
-    def when_changed(self, call: Callable[[], None]) -> None:
+    def when_changed(self, call: Callable[[], None]) -> Callable[[], None]:
         """
         Have C{call} called whenever somebody who is in may have to L{refresh}: entries have
         changed or expired, or the gate was opened or shut.
+
+        @return: ends that.
         """
         self._listeners.append(call)
+        return lambda: self._listeners.remove(call)
 
     def open_session(self, identity: Identity) -> str:
         """Begin a session; returns its token, for a cookie."""
@@ -261,17 +271,20 @@ class Gate:
 
     # --- who is kept out ---------------------------------------------------------------
 
-    def _refuse_fast(self, peer: str) -> None:
-        wait_s = self._failed.wait_s(peer, self._moments().mono)
+    def _refuse_fast(self, failed: FailedAttempts, peer: str) -> None:
+        wait_s = failed.wait_s(peer, self._moments().mono)
         if wait_s > 0:
             raise RateLimited(
-                f"Too many attempts to authenticate have failed; try again in {wait_s:.0f} s.",
+                f"Too many attempts to authenticate have failed; try again in {ceil(wait_s)} s.",
                 retry_after_s=wait_s,
             )
 
-    def _failure(self, message: str, peer: str, door: str, what: str) -> Unauthenticated:
-        self._failed.failed(peer, self._moments().mono)
-        return self._audited(message, peer, door, what)
+    def _key_failed(self, message: str, peer: str, door: str, what: str) -> Unauthenticated:
+        now = self._moments().mono
+        # Whoever goes on with a key that has expired is told so each time, and noted seldom.
+        is_noted = not self._failed_keys.wait_s(peer, now)
+        self._failed_keys.failed(peer, now)
+        return self._audited(message, peer, door, what) if is_noted else Unauthenticated(message)
 
     def _audited(self, message: str, peer: str, door: str, what: str) -> Unauthenticated:
         error = Unauthenticated(message)
