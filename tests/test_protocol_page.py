@@ -18,6 +18,7 @@ from taskqueue.operations import administration, periodics, tasks, work
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.wire import MessageType
 from tests.operations import page
+from tests.operations.keys import Keys
 from tests.operations.world import FIRST, World
 
 ACK, NACK, EVENT = MessageType.ACK, MessageType.NACK, MessageType.EVENT
@@ -412,6 +413,10 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.AUDIT)
         ask(kinds.ORDER_WORKER, worker="w", order="quiet")
         ask(kinds.DEREGISTER_WORKER)
+        keys = Keys(self.world.service.gate, mailer=["submit:mail"])
+        stranger = self.world.meet()
+        _, answer = stranger.ask(kinds.HELLO, key=keys["mailer"])
+        self.see((kinds.HELLO, "Answer"), answer)
 
     def live_again_and_again(self):
         ask, kinds = self.ask, MessageType

@@ -298,11 +298,7 @@ class Intake:
             task = self._ledger.find(dependency)
             state = stored.get(dependency) if task is None else task.state
             if state is None:
-                raise UnknownDependency(
-                    f"depends on task {dependency}, which does not exist: submit it first, or "
-                    f"earlier in the same batch",
-                    dependency=dependency,
-                )
+                raise unknown_dependency(dependency)
             if state < FIRST_ENDED:
                 missing.add(dependency)
             elif state is not State.COMPLETED and item.options.on_dependency_failure != "run":
@@ -344,6 +340,15 @@ class Intake:
                 f"memory_limit leaves them",
                 retry_after_s=RETRY_AFTER_S,
             )
+
+
+def unknown_dependency(task_id: str) -> UnknownDependency:
+    """The error for a dependency that no task is."""
+    return UnknownDependency(
+        f"depends on task {task_id}, which does not exist: submit it first, or earlier in the "
+        f"same batch",
+        dependency=task_id,
+    )
 
 
 def check_lease(lease_s: float, policy: Policy) -> None:

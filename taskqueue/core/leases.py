@@ -44,9 +44,19 @@ class Holder:
     @ivar to_cancel: those of them whose task somebody asked to cancel.
     @ivar claims: its waiting claims by arrival number.
     @ivar link: whatever the service uses to reach it, C{None} when it is away.
+    @ivar owner: to whom it belongs, C{None} for nobody: of use to who lets callers in.
     """
 
-    __slots__ = ("claims", "incarnation", "leases", "link", "name", "renewed_at", "to_cancel")
+    __slots__ = (
+        "claims",
+        "incarnation",
+        "leases",
+        "link",
+        "name",
+        "owner",
+        "renewed_at",
+        "to_cancel",
+    )
 
     def __init__(self, name: str, incarnation: int = 0) -> None:
         self.name = name
@@ -56,6 +66,7 @@ class Holder:
         self.to_cancel: dict[int, Lease] = {}
         self.claims: dict[int, Claim] = {}
         self.link: Any = None
+        self.owner: str | None = None
 
 
 class Lease:

@@ -124,6 +124,11 @@ def next_multiple(definition: Periodic, after: float) -> float | None:
     return number * every_s
 
 
+def unknown_periodic(name: str) -> UnknownPeriodic:
+    """The error for a name that no periodic task has."""
+    return UnknownPeriodic(f"there is no periodic task {name!r}", name=name)
+
+
 class Periodics:
     """The desk for periodic tasks."""
 
@@ -140,7 +145,7 @@ class Periodics:
         """
         row = self._ledger.periodics.get(name)
         if row is None:
-            raise UnknownPeriodic(f"there is no periodic task {name!r}", name=name)
+            raise unknown_periodic(name)
         return row
 
     def put(self, definition: Periodic, now: Now) -> PeriodicRow:

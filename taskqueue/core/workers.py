@@ -104,10 +104,7 @@ class Workers:
         """
         worker = self._by_id.get(worker_id)
         if worker is None:
-            raise UnknownWorker(
-                f"no worker {worker_id!r} is registered: register it, or send a heartbeat",
-                worker=worker_id,
-            )
+            raise unknown_worker(worker_id)
         return worker
 
     def find(self, worker_id: str) -> Worker | None:
@@ -146,6 +143,14 @@ class Workers:
             elif worker.away_since is not None and worker.away_since + away_s <= mono:
                 found.append((worker, "disconnected"))
         return found
+
+
+def unknown_worker(worker_id: str) -> UnknownWorker:
+    """The error for a worker that is not registered."""
+    return UnknownWorker(
+        f"no worker {worker_id!r} is registered: register it, or send a heartbeat",
+        worker=worker_id,
+    )
 
 
 def check_succession(known: Worker, info: Registration, link: Any) -> bool:

@@ -36,6 +36,7 @@ from taskqueue.frontends.sending import (
     takes_directly,
 )
 from taskqueue.frontends.session import Session, nack
+from taskqueue.transport.naming import certificate_of
 from taskqueue.wire import (
     MAX_HEADER_BYTES,
     Header,
@@ -105,6 +106,8 @@ class Connection(Receiver):
             self.end,
             hello_required=self.hello_required,
             typed=self.typed,
+            door=self.factory.language,
+            certificate=lambda: certificate_of(self.transport),
         )
         if not self.factory.behind_proxy:
             self._meet(self.transport.getPeer())
@@ -115,6 +118,7 @@ class Connection(Receiver):
         """Who the peer is, is known: may it come in?"""
         self.host, peer = describe_peer(address)
         self.session.peer = self.session.holder.name = peer
+        self.session.host = self.host
         try:
             self.factory.admit(self.host)
         except TaskQueueError as error:

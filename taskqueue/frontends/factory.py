@@ -65,6 +65,7 @@ class BrokerFactory(Factory):
         self._connect = connect
         self._all_gone: Deferred[None] | None = None
         service.at_close(self.close_connections)
+        service.gate.when_changed(self.check_identities)
 
     @property
     def limits(self) -> LimitsConfig:
@@ -94,6 +95,11 @@ class BrokerFactory(Factory):
     def count_refused(self, error: FatalClientError) -> None:
         """A connection is ended by the broker."""
         self.service.traffic.refused[error.code] += 1
+
+    def check_identities(self) -> None:
+        """Permissions have changed: of whom, the connections look themselves."""
+        for connection in list(self.connections):
+            connection.session.check_identity()
 
     def check_times(self) -> bool:
         """

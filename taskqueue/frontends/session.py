@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from taskqueue.access.identities import Identity
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Notice
@@ -27,13 +28,19 @@ from taskqueue.errors import (
     TaskQueueError,
     UnknownWorker,
 )
+from taskqueue.frontends.identification import Identified
 from taskqueue.operations.answers import Pending, WhenStored
+from taskqueue.operations.authorization import admit
 from taskqueue.operations.fields import LARGEST_INTEGER
-from taskqueue.operations.table import OPERATIONS, Answer
+from taskqueue.operations.needs import NEEDS
+from taskqueue.operations.ownership import owner_of
+from taskqueue.operations.table import OPERATIONS, Answer, perform
 from taskqueue.operations.typed import PREPARE
 from taskqueue.operations.typed_events import reply_outcomes
 from taskqueue.operations.views import view_error, view_notice, view_outcomes
+from taskqueue.operations.visibility import readable
 from taskqueue.service import TaskQueueService
+from taskqueue.transport.naming import PeerCertificate
 from taskqueue.wire import Header, MessageType
 from taskqueue.wire.typed import LONGEST_REQUEST_ID, Message, Reply
 
@@ -50,7 +57,7 @@ _UNTYPED = ("", None)
 Send = Callable[[MessageType, Message], None]
 
 
-class Session:
+class Session(Identified):
     """
     Turns requests into commands, and what comes of them into answers: the one
     place where errors become NACKs.
@@ -70,16 +77,21 @@ class Session:
         *,
         hello_required: bool,
         typed: bool = False,
+        door: str = "",
+        certificate: Callable[[], PeerCertificate | None] = lambda: None,
     ) -> None:
         """
         @param typed: whether C{send} takes typed messages.
+        @param door: where the peer came in, for the audit log.
+        @param certificate: tells whom the peer's certificate names, once there is one.
         """
-        self.service = service
+        super().__init__(service, peer, door, certificate)
         self.peer = peer
+        self._hello_required = hello_required
         self._worker: Worker | None = None
         self.claims_waiting = 0
         self.unanswered = 0
-        self.greeted = not hello_required
+        self.greeted = not hello_required and service.gate.open
         self.open = True
         self._own = Holder(peer)
         self._own.link = self
@@ -124,6 +136,30 @@ class Session:
             or self.service.watches.is_watching(self)
         )
 
+    def _let_in(self) -> None:
+        """
+        It asks for something without having said HELLO.
+
+        @raises HelloRequired: it must say that first.
+        @raises Unauthenticated: the same, as it must say who it is.
+        """
+        if self._hello_required:
+            raise HelloRequired
+        self.authenticate(None)
+        self.greeted = True
+
+    def adopt(self, identity: Identity) -> None:
+        """It is C{identity}, and may do what that may, from now on."""
+        super().adopt(identity)
+        self._own.owner = owner_of(identity)
+        if self.restricted is not None and self.claims_waiting:
+            self.withdraw_claims()  # they may be for queues that are not allowed any more
+
+    def dismiss(self, error: FatalClientError) -> None:
+        """It may stay no longer: end the connection."""
+        self.withdraw_claims()
+        self._fatal(error)
+
     def introduce(self, client: str) -> None:
         """Its program said HELLO."""
         self.greeted = True
@@ -156,6 +192,7 @@ class Session:
         # In no cycle any more, it is gone when the last one that refers to it is.
         self._own.link = None
         self._send = self._fatal = _say_nothing
+        self._certificate = _say_nothing
 
     # --- requests -----------------------------------------------------------------
 
@@ -164,13 +201,14 @@ class Session:
         Carry out one request.
 
         @raises HelloRequired: the peer did not introduce itself first.
+        @raises Unauthenticated: the broker does not know who it is.
         """
         request_id = header.pop("id", None)
         if request_id is not None and not _is_request_id(request_id):
             self.refuse(None, BadRequest(_REQUEST_ID, field="id"))
             return
         if not self.greeted and message_type is not MessageType.HELLO:
-            raise HelloRequired
+            self._let_in()
         self.service.traffic.requests[_NAMES[message_type]] += 1
         operation = OPERATIONS.get(message_type)
         if operation is None:
@@ -178,7 +216,7 @@ class Session:
             self.refuse(request_id, BadRequest(problem))
             return
         try:
-            answer = operation.run(self, operation.form.parse(header))
+            answer = perform(self, message_type, operation, header)
         except FatalClientError:
             raise
         except Exception as error:
@@ -202,6 +240,8 @@ class Session:
             return False
         self.service.traffic.requests[name] += 1
         try:
+            if self.restricted is not None:
+                admit(self, NEEDS[MessageType(body[0])], {})
             answer = prepared.run(self, *prepared.arguments)
         except Exception as error:
             self._failed(error, prepared.id)
@@ -301,6 +341,10 @@ class Session:
 
     def outcomes(self, rows: Sequence[TaskRow]) -> None:
         """Tasks that it watches have ended."""
+        if self.restricted is not None:
+            rows = [row for row in rows if readable(self, row.queue)]
+            if not rows:
+                return
         # As many messages as it takes for the peer to accept each.
         most_bytes = min(MOST_EVENT_BYTES, self.service.config.limits.max_frame_bytes // 2)
         first, size = 0, 0

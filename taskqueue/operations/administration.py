@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from taskqueue import __version__
+from taskqueue.access.identities import Identity
 from taskqueue.core.workers import ORDERS
 from taskqueue.errors import UnsupportedVersion
 from taskqueue.operations.caller import Caller
@@ -22,9 +23,11 @@ from taskqueue.operations.fields import (
     nullable,
     number,
     one_of,
+    secret,
     text,
 )
 from taskqueue.operations.views import view_worker
+from taskqueue.operations.visibility import readable, sees_worker
 
 Header = dict[str, Any]
 
@@ -45,7 +48,13 @@ FEATURES = (
 
 NOTHING = Form({})
 
-HELLO = Form({"versions": list_of(integer(), 100, least=1), "client": text(200)})
+HELLO = Form(
+    {
+        "versions": list_of(integer(), 100, least=1),
+        "client": text(200),
+        "key": nullable(secret),
+    }
+)
 
 
 def hello(caller: Caller, values: Header) -> Header:
@@ -58,10 +67,11 @@ def hello(caller: Caller, values: Header) -> Header:
             f"client offers {', '.join(map(str, offered))}",
             versions=list(VERSIONS),
         )
+    identity = caller.authenticate(values.get("key"))
     caller.introduce(values.get("client", ""))
     config = caller.service.config
     limits, broker, workers = config.limits, config.broker, config.workers
-    return {
+    view = {
         "version": max(common),
         "server": f"taskqueue/{__version__}",
         "name": broker.name,
@@ -82,6 +92,20 @@ def hello(caller: Caller, values: Header) -> Header:
             "lease_min_s": broker.lease_min_s,
             "lease_max_s": broker.lease_max_s,
         },
+    }
+    if identity.kind != "everyone":
+        view["identity"] = view_identity(identity)
+    return view
+
+
+def view_identity(identity: Identity) -> Header:
+    """Who somebody is, and what they may do, for themselves."""
+    return {
+        "name": identity.name,
+        "kind": identity.kind,
+        "role": identity.role,
+        "permissions": identity.permissions.words(),
+        "expires_at": identity.expires_at,
     }
 
 
@@ -104,7 +128,11 @@ LIST = Form({"limit": integer(1, MOST_LISTED), "after": nullable(text(128))})
 def list_queues(caller: Caller, values: Header) -> Header:
     """LIST_QUEUES."""
     limit = values.get("limit", MOST_LISTED)
-    queues = caller.service.queues(values.get("after") or "", limit)
+    after = values.get("after") or ""
+    if caller.restricted is None:
+        queues = caller.service.queues(after, limit)
+    else:
+        queues = caller.service.queues(after, limit, lambda name: readable(caller, name))
     return {"queues": queues, "next": queues[-1]["name"] if len(queues) == limit else None}
 
 
@@ -112,7 +140,11 @@ def list_workers(caller: Caller, values: Header) -> Header:
     """LIST_WORKERS."""
     limit, after = values.get("limit", MOST_LISTED), values.get("after") or ""
     workers = sorted(
-        (worker for worker in caller.service.broker.ledger.workers if worker.name > after),
+        (
+            worker
+            for worker in caller.service.broker.ledger.workers
+            if worker.name > after and sees_worker(caller, worker)
+        ),
         key=attrgetter("name"),
     )[:limit]
     return {

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from taskqueue.access.identities import Identity
+from taskqueue.access.permissions import Permissions
 from taskqueue.core.leases import Holder
 from taskqueue.core.workers import Worker
 from taskqueue.service import TaskQueueService
@@ -18,11 +20,21 @@ class Caller(Listener, Protocol):
 
     @ivar claims_waiting: how many of its claims wait.
     @ivar open: whether it is still there.
+    @ivar host: the address that it came from.
+    @ivar door: where it came in: C{"framed"}, C{"lines"} or C{"http"}.
+    @ivar restricted: what it may do; C{None}: everything.
     """
 
     service: TaskQueueService
     claims_waiting: int
     open: bool
+    host: str
+    door: str
+    restricted: Permissions | None
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
 
     @property
     def worker(self) -> Worker | None:
@@ -34,6 +46,15 @@ class Caller(Listener, Protocol):
         In whose name it claims: its own, or its worker's.
 
         @raises UnknownWorker: its worker was struck out.
+        """
+
+    def authenticate(self, key: str | None) -> Identity:
+        """
+        Find out who it is.
+
+        @param key: what it gave for that, if anything.
+        @raises Unauthenticated: it has to, and this is not enough.
+        @raises RateLimited: too many attempts failed.
         """
 
     def introduce(self, client: str) -> None:

@@ -120,6 +120,17 @@ def text(longest: int, least: int = 0) -> Check:
     return described(check, type="string", **bounds)
 
 
+#: The longest key or password, characters.
+LONGEST_SECRET = 1024
+
+
+def secret(value: Any, name: str) -> str:
+    """A key or a password: no error shows anything of it."""
+    if type(value) is not str or not 1 <= len(value) <= LONGEST_SECRET:
+        raise BadRequest(f"{name} must be a text of 1 to {LONGEST_SECRET} characters", field=name)
+    return value
+
+
 def _matching(pattern: re.Pattern[str], expected: str) -> Check:
     match = pattern.fullmatch
 
@@ -266,6 +277,7 @@ def headers(longest: int) -> Check:
     return described(check, type="object", additionalProperties={"type": "string"})
 
 
+described(secret, type="string", minLength=1, maxLength=LONGEST_SECRET)
 described(moment, type="number", minimum=0, maximum=LATEST_MOMENT)
 described(boolean, type="boolean")
 described(task_id, type="string", format="uuid")

@@ -8,8 +8,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow
-from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.access.permissions import Action
+from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow, unknown_periodic
+from taskqueue.errors import BadRequest, Conflict, PayloadTooLarge, TaskQueueError
+from taskqueue.operations.authorization import action_of, require
 from taskqueue.operations.batches import Batch, read_with
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
@@ -27,6 +29,8 @@ from taskqueue.operations.fields import (
 )
 from taskqueue.operations.tasks import OPTIONS, PRIORITY, options_of
 from taskqueue.operations.views import view_errors, view_options
+from taskqueue.operations.visibility import may_know, readable
+from taskqueue.wire import MessageType
 
 Header = dict[str, Any]
 
@@ -79,7 +83,13 @@ def _definition(values: Header) -> Periodic:
 
 def put(caller: Caller, values: Header) -> Deferred[Header]:
     """PUT_PERIODIC."""
-    read = read_with(PERIODIC, _definition, "the periodic task")
+
+    def define(item: Header) -> Periodic:
+        definition = _definition(item)
+        check_putting(caller, definition)
+        return definition
+
+    read = read_with(PERIODIC, define, "the periodic task")
     batch = Batch(values["periodics"], MOST_PERIODICS, read, "periodics")
 
     def answer(found: list[PeriodicRow | TaskQueueError]) -> Header:
@@ -101,7 +111,12 @@ LIST = Form({"limit": integer(1, MOST_PERIODICS), "after": nullable(text(128))})
 def list_periodics(caller: Caller, values: Header) -> Header:
     """LIST_PERIODIC."""
     limit = values.get("limit", MOST_PERIODICS)
-    rows = caller.service.periodics(values.get("after") or "", limit)
+    after = values.get("after") or ""
+    if caller.restricted is None:
+        rows = caller.service.periodics(after, limit)
+    else:
+        every = caller.service.periodics(after)
+        rows = [row for row in every if readable(caller, row.definition.queue)][:limit]
     following = rows[-1].definition.name if len(rows) == limit else None
     return {"periodics": [view_periodic(row) for row in rows], "next": following}
 
@@ -112,18 +127,61 @@ PAUSE = Form({"name": name_text, "paused": boolean}, required=("name", "paused")
 
 def delete(caller: Caller, values: Header) -> Deferred[Header]:
     """DELETE_PERIODIC."""
+    check_periodic(caller, MessageType.DELETE_PERIODIC, values["name"])
     return caller.service.delete_periodic(values["name"]).addCallback(lambda _: {})
 
 
 def pause(caller: Caller, values: Header) -> Deferred[Header]:
     """PAUSE_PERIODIC."""
+    check_periodic(caller, MessageType.PAUSE_PERIODIC, values["name"])
     paused = caller.service.pause_periodic(values["name"], values["paused"])
     return paused.addCallback(lambda row: {"next_at": row.next_at})
 
 
 def trigger(caller: Caller, values: Header) -> Deferred[Header]:
     """TRIGGER_PERIODIC."""
+    check_periodic(caller, MessageType.TRIGGER_PERIODIC, values["name"])
     return caller.service.trigger_periodic(values["name"]).addCallback(lambda task: {"task": task})
+
+
+def check_periodic(caller: Caller, kind: MessageType, name: str) -> PeriodicRow | None:
+    """
+    Let a caller do something with a periodic task; one that is not there, or is none of its
+    business, is for the service to miss.
+
+    @return: the periodic task, C{None} where there is none.
+    @raises Forbidden: it may not do this, but see it.
+    @raises UnknownPeriodic: it may not know of it.
+    """
+    row = caller.service.broker.ledger.periodics.get(name)
+    if row is None or caller.restricted is None:
+        return row
+    action, queue = action_of(kind), row.definition.queue
+    if not may_know(caller.restricted, action, queue):
+        raise unknown_periodic(name)
+    require(caller, action, queue)
+    return row
+
+
+def check_putting(caller: Caller, definition: Periodic) -> None:
+    """
+    Let a caller put a periodic task: into its queue, and out of that of the one it replaces.
+
+    @raises Forbidden: it may not submit there.
+    @raises Conflict: the name is taken by one that the caller may not know of.
+    """
+    permissions = caller.restricted
+    if permissions is None:
+        return
+    require(caller, Action.SUBMIT, definition.queue)
+    row = caller.service.broker.ledger.periodics.get(definition.name)
+    if row is not None and not may_know(permissions, Action.SUBMIT, row.definition.queue):
+        raise Conflict(
+            f"the name {definition.name!r} is taken by a periodic task that you may not read: take "
+            f"another one"
+        )
+    if row is not None:
+        require(caller, Action.SUBMIT, row.definition.queue)
 
 
 def view_periodic(row: PeriodicRow) -> Header:

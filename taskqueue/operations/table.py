@@ -9,10 +9,22 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from taskqueue.operations import administration, periodics, tasks, work
+from taskqueue.access.permissions import Action
+from taskqueue.operations import (
+    administration,
+    fates,
+    lookups,
+    periodics,
+    tasks,
+    work,
+    workers,
+)
 from taskqueue.operations.answers import Header, Pending, WhenStored
+from taskqueue.operations.auditing import audited
+from taskqueue.operations.authorization import admit
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import Form
+from taskqueue.operations.needs import NEEDS, Need, Where
 from taskqueue.wire import MessageType
 from taskqueue.wire.typed import Message
 
@@ -26,45 +38,67 @@ class Operation(NamedTuple):
 
     @ivar form: the fields of the request, but for its C{id}.
     @ivar run: carries it out, and returns the answer.
+    @ivar need: what whoever asks for it must be allowed; everything, where that is not said.
     """
 
     form: Form
     run: Callable[[Caller, Header], Answer]
+    need: Need = Need(Action.ADMIN, Where.BROKER)
 
+
+_FORMS: Mapping[MessageType, tuple[Form, Callable[[Caller, Header], Answer]]] = {
+    MessageType.HELLO: (administration.HELLO, administration.hello),
+    MessageType.PING: (administration.NOTHING, administration.ping),
+    MessageType.SUBMIT_TASK: (tasks.SUBMIT, tasks.submit),
+    MessageType.CLAIM_TASK: (work.CLAIM, work.claim),
+    MessageType.TASK_RESULT: (work.RESULTS, work.report),
+    MessageType.HEARTBEAT: (workers.HEARTBEAT, workers.heartbeat),
+    MessageType.REGISTER_WORKER: (workers.REGISTER, workers.register),
+    MessageType.DEREGISTER_WORKER: (workers.DEREGISTER, workers.deregister),
+    MessageType.EXTEND_LEASE: (work.LEASES, work.extend),
+    MessageType.RELEASE_TASK: (work.LEASES, work.release),
+    MessageType.REPORT_PROGRESS: (work.REPORTS, work.report_progress),
+    MessageType.QUERY_STATUS: (lookups.STATUS, lookups.status),
+    MessageType.WATCH: (lookups.WATCH, lookups.watch),
+    MessageType.UNWATCH: (lookups.WATCH, lookups.unwatch),
+    MessageType.LIST_TASKS: (lookups.LIST, lookups.list_tasks),
+    MessageType.GET_PAYLOAD: (lookups.PAYLOAD, lookups.get_payload),
+    MessageType.CANCEL_TASK: (fates.CANCEL, fates.cancel),
+    MessageType.RETRY_TASK: (fates.RETRY, fates.retry),
+    MessageType.DELETE_TASK: (fates.DELETE, fates.delete),
+    MessageType.GET_STATS: (administration.NOTHING, administration.stats),
+    MessageType.LIST_QUEUES: (administration.LIST, administration.list_queues),
+    MessageType.LIST_WORKERS: (administration.LIST, administration.list_workers),
+    MessageType.ORDER_WORKER: (administration.ORDER, administration.order_worker),
+    MessageType.PAUSE_QUEUE: (administration.PAUSE, administration.pause),
+    MessageType.RESUME_QUEUE: (administration.QUEUE, administration.resume),
+    MessageType.SET_QUEUE: (administration.BOUND, administration.bound),
+    MessageType.PURGE_QUEUE: (administration.PURGE, administration.purge),
+    MessageType.PUT_PERIODIC: (periodics.PUT, periodics.put),
+    MessageType.DELETE_PERIODIC: (periodics.NAME, periodics.delete),
+    MessageType.LIST_PERIODIC: (periodics.LIST, periodics.list_periodics),
+    MessageType.PAUSE_PERIODIC: (periodics.PAUSE, periodics.pause),
+    MessageType.TRIGGER_PERIODIC: (periodics.NAME, periodics.trigger),
+    MessageType.BACKUP: (administration.BACKUP, administration.backup),
+    MessageType.AUDIT: (administration.NOTHING, administration.audit),
+}
 
 OPERATIONS: Mapping[MessageType, Operation] = {
-    MessageType.HELLO: Operation(administration.HELLO, administration.hello),
-    MessageType.PING: Operation(administration.NOTHING, administration.ping),
-    MessageType.SUBMIT_TASK: Operation(tasks.SUBMIT, tasks.submit),
-    MessageType.CLAIM_TASK: Operation(work.CLAIM, work.claim),
-    MessageType.TASK_RESULT: Operation(work.RESULTS, work.report),
-    MessageType.HEARTBEAT: Operation(work.HEARTBEAT, work.heartbeat),
-    MessageType.REGISTER_WORKER: Operation(work.REGISTER, work.register),
-    MessageType.DEREGISTER_WORKER: Operation(work.DEREGISTER, work.deregister),
-    MessageType.EXTEND_LEASE: Operation(work.LEASES, work.extend),
-    MessageType.RELEASE_TASK: Operation(work.LEASES, work.release),
-    MessageType.REPORT_PROGRESS: Operation(work.REPORTS, work.report_progress),
-    MessageType.QUERY_STATUS: Operation(tasks.STATUS, tasks.status),
-    MessageType.WATCH: Operation(tasks.WATCH, tasks.watch),
-    MessageType.UNWATCH: Operation(tasks.WATCH, tasks.unwatch),
-    MessageType.LIST_TASKS: Operation(tasks.LIST, tasks.list_tasks),
-    MessageType.GET_PAYLOAD: Operation(tasks.PAYLOAD, tasks.get_payload),
-    MessageType.CANCEL_TASK: Operation(tasks.CANCEL, tasks.cancel),
-    MessageType.RETRY_TASK: Operation(tasks.RETRY, tasks.retry),
-    MessageType.DELETE_TASK: Operation(tasks.IDS, tasks.delete),
-    MessageType.GET_STATS: Operation(administration.NOTHING, administration.stats),
-    MessageType.LIST_QUEUES: Operation(administration.LIST, administration.list_queues),
-    MessageType.LIST_WORKERS: Operation(administration.LIST, administration.list_workers),
-    MessageType.ORDER_WORKER: Operation(administration.ORDER, administration.order_worker),
-    MessageType.PAUSE_QUEUE: Operation(administration.PAUSE, administration.pause),
-    MessageType.RESUME_QUEUE: Operation(administration.QUEUE, administration.resume),
-    MessageType.SET_QUEUE: Operation(administration.BOUND, administration.bound),
-    MessageType.PURGE_QUEUE: Operation(administration.PURGE, administration.purge),
-    MessageType.PUT_PERIODIC: Operation(periodics.PUT, periodics.put),
-    MessageType.DELETE_PERIODIC: Operation(periodics.NAME, periodics.delete),
-    MessageType.LIST_PERIODIC: Operation(periodics.LIST, periodics.list_periodics),
-    MessageType.PAUSE_PERIODIC: Operation(periodics.PAUSE, periodics.pause),
-    MessageType.TRIGGER_PERIODIC: Operation(periodics.NAME, periodics.trigger),
-    MessageType.BACKUP: Operation(administration.BACKUP, administration.backup),
-    MessageType.AUDIT: Operation(administration.NOTHING, administration.audit),
+    kind: Operation(form, run, NEEDS[kind]) for kind, (form, run) in _FORMS.items()
 }
+
+
+def perform(caller: Caller, kind: MessageType, operation: Operation, header: Header) -> Answer:
+    """
+    Carry out an operation, as far as the caller may.
+
+    @param header: the fields of the request.
+    @raises BadRequest: a field cannot be what it is.
+    @raises Forbidden: the caller may not ask for this.
+    """
+    need, values = operation.need, operation.form.parse(header)
+    if need.audited:
+        answer: Answer = audited(caller, kind, need, values, operation.run)
+        return answer
+    admit(caller, need, values)
+    return operation.run(caller, values)

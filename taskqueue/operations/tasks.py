@@ -1,5 +1,5 @@
 """
-Operations on tasks: submit them, follow them, change their fate.
+Submitting tasks.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from taskqueue.core.changes import TaskRow
 from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.task import (
     DEFAULT_OPTIONS,
@@ -18,7 +17,6 @@ from taskqueue.core.task import (
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     STATE_WORDS,
-    STATES_BY_WORD,
     UNTIL_BY_WORD,
     State,
     TaskOptions,
@@ -44,13 +42,9 @@ from taskqueue.operations.fields import (
     task_id,
     text,
 )
-from taskqueue.operations.views import (
-    view_errors,
-    view_history,
-    view_states,
-    view_task,
-)
-from taskqueue.store.interface import Filter, Page
+from taskqueue.operations.submission_checks import Checked, check_watching, checked
+from taskqueue.operations.views import view_errors
+from taskqueue.operations.visibility import drop_if_gone
 from taskqueue.wire.typed import Message
 
 Header = dict[str, Any]
@@ -59,6 +53,9 @@ _T = TypeVar("_T")
 
 #: How many tasks one request may name, where the configuration sets no bound.
 MOST_TASKS = 1000
+
+#: The check of the ids of tasks.
+IDS = list_of(task_id, MOST_TASKS)
 
 #: How many tasks one connection may watch.
 MOST_WATCHED = 100_000
@@ -212,23 +209,62 @@ def submit_items(
     @param view: makes the answer of what became of each item.
     @raises BadRequest: it watches too many tasks.
     """
-    service = caller.service
     if watch:
-        _check_watched(caller, len(items))
-    else:
+        check_watched(caller, len(items))
+    if caller.restricted is not None:
+        return _submit_checked(caller, items, watch, view)
+    service = caller.service
+    if not watch:
         found = service.submit_new(items)
         if found is not None:
             return WhenStored(view(found))
-    answers = service.submit(items, caller if watch else None)
+    return _submit(caller, items, watch).addCallback(view)
+
+
+def _submit(
+    caller: Caller, items: Sequence[Submission], watch: bool
+) -> Deferred[list[Accepted | TaskQueueError]]:
+    answers = caller.service.submit(items, caller if watch else None)
+    return answers.addBoth(_forget_if_gone, caller) if watch else answers
+
+
+def _submit_checked(
+    caller: Caller,
+    items: Sequence[Submission],
+    watch: bool,
+    view: Callable[[list[Accepted | TaskQueueError]], Message],
+) -> WhenStored | Deferred[Message]:
+    """The same of a caller who may not submit, or read, everywhere."""
     if watch:
-        answers.addBoth(_forget_if_gone, caller)
-    return answers.addCallback(view)
+        check_watching(caller, items)
+    found = checked(caller, items)
+    if isinstance(found, Checked):
+        if not watch:
+            answers = caller.service.submit_new(found.items)
+            if answers is not None:
+                return WhenStored(view(found.told(answers)))
+        found = succeed(found)
+
+    def submit_them(some: Checked) -> Deferred[list[Accepted | TaskQueueError]]:
+        return _submit(caller, some.items, watch).addCallback(some.told)
+
+    return found.addCallback(submit_them).addCallback(view)
+
+
+def check_watched(caller: Caller, more: int) -> None:
+    """
+    @raises BadRequest: the caller watches too many tasks.
+    """
+    watched = caller.service.watches.count(caller)
+    if watched + more > MOST_WATCHED:
+        raise BadRequest(
+            f"this connection watches {watched} tasks; at most {MOST_WATCHED} can be watched "
+            f"at a time"
+        )
 
 
 def _forget_if_gone(result: _T, caller: Caller) -> _T:
-    """A caller that left while its ids were looked up in the store watches nothing."""
-    if not caller.open:
-        caller.service.watches.drop(caller)
+    drop_if_gone(caller)
     return result
 
 
@@ -245,156 +281,3 @@ def view_accepted(answers: list[Accepted | TaskQueueError]) -> Header:
     if len(accepted) < len(answers):
         view |= view_errors(answers)
     return view
-
-
-# --- following -----------------------------------------------------------------
-
-_IDS = list_of(task_id, MOST_TASKS)
-
-STATUS = Form({"tasks": _IDS, "history": boolean, "result": boolean}, required=("tasks",))
-
-
-def status(caller: Caller, values: Header) -> Deferred[Header]:
-    """QUERY_STATUS."""
-    return Deferred.fromCoroutine(_status(caller, values))
-
-
-async def _status(caller: Caller, values: Header) -> Header:
-    service = caller.service
-    rows = await service.status(values["tasks"])
-    with_result = values.get("result", False)
-    if with_result:
-        _check_size(rows, service.config.limits.max_frame_bytes)
-    views: list[Header | None] = []
-    for row in rows:
-        if row is None:
-            views.append(None)
-            continue
-        view = view_task(row, result=with_result)
-        progress = service.progress(row.id)
-        if progress is not None:
-            view["progress"] = progress
-        if values.get("history"):
-            view["history"] = view_history(await service.reader.history(row.seq))
-        views.append(view)
-    return {"tasks": views}
-
-
-def _check_size(rows: list[TaskRow | None], max_frame_bytes: int) -> None:
-    size = sum(len(row.result or b"") for row in rows if row is not None)
-    if size > max_frame_bytes // 2:
-        raise BadRequest(
-            f"the results have {size} bytes together, more than fits into one answer: ask for "
-            f"fewer tasks at a time"
-        )
-
-
-WATCH = Form(
-    {"tasks": list_of(task_id, 10_000), "queues": list_of(name_text, 1000)},
-)
-
-
-def watch(caller: Caller, values: Header) -> Deferred[Header]:
-    """WATCH: the tasks that have ended are told of right after the answer."""
-    service = caller.service
-    ids = values.get("tasks", ())
-    _check_watched(caller, len(ids))
-    service.watches.add_queues(caller, values.get("queues", ()))
-
-    def answer(rows: list[TaskRow | None]) -> Header:
-        unknown = [i for i, row in zip(ids, rows, strict=True) if row is None]
-        return {"unknown": unknown} if unknown else {}
-
-    return service.watch(caller, ids).addCallback(answer)
-
-
-def unwatch(caller: Caller, values: Header) -> Header:
-    """UNWATCH."""
-    caller.service.watches.remove(caller, values.get("tasks", ()))
-    caller.service.watches.remove_queues(caller, values.get("queues", ()))
-    return {}
-
-
-def _check_watched(caller: Caller, more: int) -> None:
-    watched = caller.service.watches.count(caller)
-    if watched + more > MOST_WATCHED:
-        raise BadRequest(
-            f"this connection watches {watched} tasks; at most {MOST_WATCHED} can be watched "
-            f"at a time"
-        )
-
-
-LIST = Form(
-    {
-        "states": list_of(one_of(*STATES_BY_WORD), len(State)),
-        "queue": name_text,
-        "type": name_text,
-        "worker": text(128),
-        "priority_from": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
-        "priority_to": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
-        "submitted_from": moment,
-        "submitted_to": moment,
-        "ended_from": moment,
-        "ended_to": moment,
-        "error_contains": text(1000),
-        "limit": integer(1, MOST_TASKS),
-        "after": nullable(integer()),
-        "order": one_of("newest", "oldest"),
-    }
-)
-
-
-def list_tasks(caller: Caller, values: Header) -> Deferred[Header]:
-    """LIST_TASKS."""
-    limit = values.pop("limit", 100)
-    page = Page(limit, values.pop("after", None), values.pop("order", "newest") == "newest")
-    states = values.pop("states", None)
-    wanted = Filter(
-        states=None if states is None else [STATES_BY_WORD[word] for word in states], **values
-    )
-
-    def answer(rows: list[TaskRow]) -> Header:
-        last = rows[-1].seq if len(rows) == limit else None
-        return {"tasks": [view_task(row) for row in rows], "next": last}
-
-    return caller.service.find(wanted, page).addCallback(answer)
-
-
-PAYLOAD = Form({"task": task_id}, required=("task",))
-
-
-def get_payload(caller: Caller, values: Header) -> Deferred[Header]:
-    """GET_PAYLOAD."""
-    wanted = values["task"]
-    content = caller.service.payload(wanted)
-    return content.addCallback(lambda found: {"tasks": [{"id": wanted, "payload": found}]})
-
-
-# --- changing ------------------------------------------------------------------
-
-IDS = Form({"tasks": _IDS}, required=("tasks",))
-CANCEL = Form({"tasks": _IDS, "running": boolean}, required=("tasks",))
-RETRY = Form({"tasks": _IDS, "max_retries": nullable(integer(0, 1000))}, required=("tasks",))
-
-#: Makes an answer of the answers for the items of a batch.
-_View = Callable[[list[Any]], Header]
-
-
-def cancel(caller: Caller, values: Header) -> Deferred[Header]:
-    """CANCEL_TASK."""
-    answers = caller.service.cancel(values["tasks"], values.get("running", False))
-    return answers.addCallback(view_states)
-
-
-def retry(caller: Caller, values: Header) -> Deferred[Header]:
-    """RETRY_TASK."""
-    answers = caller.service.retry(values["tasks"], values.get("max_retries"))
-    return answers.addCallback(view_states)
-
-
-def delete(caller: Caller, values: Header) -> Deferred[Header]:
-    """DELETE_TASK."""
-    answers = caller.service.delete(values["tasks"])
-    return answers.addCallback(
-        lambda found: {"deleted": sum(a is None for a in found), **view_errors(found)}
-    )

@@ -1,5 +1,5 @@
 """
-Operations of those who do the work: claims, results, leases, heartbeats.
+Operations of those who do the work: claims, results, leases.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from taskqueue.access.permissions import Action
 from taskqueue.core.delivery import Delivery, Outcome
 from taskqueue.core.task import STATES_BY_WORD, State
-from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
 from taskqueue.operations.answers import Pending, WhenStored
+from taskqueue.operations.authorization import require_each
 from taskqueue.operations.batches import Batch, read_with
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
-    LARGEST_INTEGER,
     Form,
     boolean,
     integer,
@@ -34,6 +34,7 @@ from taskqueue.operations.fields import (
     text,
     wrong,
 )
+from taskqueue.operations.ownership import of_own, report_own
 from taskqueue.operations.views import view_delivery, view_errors, view_states
 from taskqueue.wire.typed import Message
 
@@ -46,16 +47,17 @@ MOST_TYPES = 1000
 #: How long an error of a task may be, characters.
 LONGEST_ERROR = 65_536
 
-_QUEUES = list_of(name_text, MOST_QUEUES, least=1)
-_TYPES = nullable(list_of(name_text, MOST_TYPES, least=1))
-_TOKEN = integer(1)
+#: The checks of the queues and types that a claim or a worker names, and of a lease.
+QUEUES = list_of(name_text, MOST_QUEUES, least=1)
+TYPES = nullable(list_of(name_text, MOST_TYPES, least=1))
+TOKEN = integer(1)
 
 # --- claims --------------------------------------------------------------------
 
 CLAIM = Form(
     {
-        "queues": _QUEUES,
-        "types": _TYPES,
+        "queues": QUEUES,
+        "types": TYPES,
         "limit": integer(1),
         "wait_s": number(),
         "lease_s": nullable(number()),
@@ -109,6 +111,7 @@ def claim_tasks(
     @param values: the fields of CLAIM_TASK that were given, checked.
     @param view: makes the answer of the deliveries.
     @raises BadRequest: a bound that the operator set is passed.
+    @raises Forbidden: it may not claim from one of the queues.
     @raises UnknownWorker: the caller's worker was struck out.
     """
     broker = caller.service.config.broker
@@ -121,6 +124,8 @@ def claim_tasks(
     worker = caller.worker
     queues = values.get("queues", ("default",) if worker is None else worker.info.queues)
     types = values.get("types", None if worker is None else worker.info.types)
+    if caller.restricted is not None:
+        require_each(caller, Action.CLAIM, queues)
     service = caller.service
     reply = _WaitingClaim(caller, view)
     found = service.take(
@@ -152,7 +157,7 @@ _ENDS = {word: STATES_BY_WORD[word] for word in ("completed", "failed", "cancell
 RESULT = Form(
     {
         "task": task_id,
-        "lease": _TOKEN,
+        "lease": TOKEN,
         "status": one_of(*_ENDS),
         "result": payload,
         "error": nullable(text(LONGEST_ERROR)),
@@ -209,6 +214,9 @@ def report_outcomes(
 
     @param view: makes the answer of the states of their tasks.
     """
+    if caller.restricted is not None:
+        found = report_own(caller, outcomes)
+        return found.addCallback(view) if isinstance(found, Deferred) else WhenStored(view(found))
     service = caller.service
     answers, unclear = service.report_now(outcomes)
     if not unclear:
@@ -217,13 +225,13 @@ def report_outcomes(
 
 
 EXTENSION = Form(
-    {"task": task_id, "lease": _TOKEN, "lease_s": nullable(number())}, required=("task", "lease")
+    {"task": task_id, "lease": TOKEN, "lease_s": nullable(number())}, required=("task", "lease")
 )
 RELEASE = Form(
-    {"task": task_id, "lease": _TOKEN, "delay_s": nullable(number())}, required=("task", "lease")
+    {"task": task_id, "lease": TOKEN, "delay_s": nullable(number())}, required=("task", "lease")
 )
 PROGRESS = Form(
-    {"task": task_id, "lease": _TOKEN, "progress": json_value(4096)},
+    {"task": task_id, "lease": TOKEN, "progress": json_value(4096)},
     required=("task", "lease", "progress"),
 )
 LEASES = Form({"leases": raw_list}, required=("leases",))
@@ -244,7 +252,7 @@ def _batch(
 def extend(caller: Caller, values: Header) -> Deferred[Header]:
     """EXTEND_LEASE."""
     batch = _batch(caller, values, "leases", EXTENSION, "lease_s")
-    answers = caller.service.extend(batch.items)
+    answers = of_own(caller, batch.items, caller.service.extend)
     return answers.addCallback(lambda found: _view_values("lease_s", batch.merge(found)))
 
 
@@ -252,129 +260,17 @@ def release(caller: Caller, values: Header) -> Deferred[Header]:
     """RELEASE_TASK."""
     batch = _batch(caller, values, "leases", RELEASE, "delay_s")
     items = [(task, token, delay_s or 0.0) for task, token, delay_s in batch.items]
-    answers = caller.service.release(items)
+    answers = of_own(caller, items, caller.service.release)
     return answers.addCallback(lambda found: view_states(batch.merge(found)))
 
 
 def report_progress(caller: Caller, values: Header) -> Deferred[Header]:
     """REPORT_PROGRESS."""
     batch = _batch(caller, values, "reports", PROGRESS, "progress")
-    answers = caller.service.report_progress(batch.items)
+    answers = of_own(caller, batch.items, caller.service.report_progress)
     return answers.addCallback(lambda found: _view_values("cancel", batch.merge(found)))
 
 
 def _view_values(name: str, answers: list[Any]) -> Header:
     values = [None if isinstance(a, TaskQueueError) else a for a in answers]
     return {name: values, **view_errors(answers)}
-
-
-# --- workers -----------------------------------------------------------------------
-
-_WORKER = {
-    "worker": name_text,
-    "incarnation": integer(1),
-    "queues": _QUEUES,
-    "types": _TYPES,
-    "capacity": integer(1, 1_000_000),
-    "host": nullable(text(255)),
-    "pid": nullable(integer()),
-}
-REGISTER = Form(_WORKER, required=("worker", "incarnation"))
-HEARTBEAT = Form(
-    {
-        **_WORKER,
-        "cpu_percent": nullable(number(0.0, 1e6)),
-        "rss_bytes": nullable(integer(0, LARGEST_INTEGER)),
-        "in_hand": nullable(integer(0, 1_000_000)),
-        "leases": list_of(_TOKEN, 100_000),
-    },
-    required=("worker", "incarnation"),
-)
-DEREGISTER = Form({"worker": name_text})
-
-
-def _registration(values: Header) -> Registration:
-    types = values.get("types")
-    return Registration(
-        values["worker"],
-        values["incarnation"],
-        values.get("queues", ("default",)),
-        None if types is None else frozenset(types),
-        values.get("capacity", 1),
-        values.get("host"),
-        values.get("pid"),
-    )
-
-
-def register(caller: Caller, values: Header) -> Deferred[Header]:
-    """REGISTER_WORKER."""
-    _check_same_worker(caller, values)
-
-    def answer(worker: Worker) -> Header:
-        caller.become(worker)
-        workers = caller.service.config.workers
-        return {
-            "worker": worker.name,
-            "incarnation": worker.incarnation,
-            "heartbeat_s": workers.heartbeat_s,
-            "stale_after_s": workers.stale_after_s,
-            "leases": [
-                {"task": lease.task.id, "lease": token} for token, lease in worker.leases.items()
-            ],
-        }
-
-    return caller.service.register(_registration(values), caller).addCallback(answer)
-
-
-def heartbeat(caller: Caller, values: Header) -> Deferred[Header]:
-    """HEARTBEAT."""
-    _check_same_worker(caller, values)
-
-    def answer(worker: Worker) -> Header:
-        caller.become(worker)
-        held = worker.leases
-        return {
-            "leases": len(held),
-            "lost": [token for token in values.get("leases", ()) if token not in held],
-            "cancel": [
-                {"task": lease.task.id, "lease": token} for token, lease in worker.to_cancel.items()
-            ],
-            "order": worker.order,
-        }
-
-    beat = caller.service.heartbeat(
-        _registration(values),
-        caller,
-        cpu_percent=values.get("cpu_percent"),
-        rss_bytes=values.get("rss_bytes"),
-        in_hand=values.get("in_hand"),
-    )
-    return beat.addCallback(answer)
-
-
-def _check_same_worker(caller: Caller, values: Header) -> None:
-    """One connection speaks for one worker."""
-    worker = caller.worker
-    if worker is not None and worker.name != values["worker"]:
-        raise BadRequest(
-            f"this connection is worker {worker.name!r}: use another one for "
-            f"{values['worker']!r}, or deregister first",
-            field="worker",
-        )
-
-
-def deregister(caller: Caller, values: Header) -> Deferred[Header]:
-    """DEREGISTER_WORKER."""
-    own = caller.worker
-    worker_id = values.get("worker")
-    if worker_id is None:
-        if own is None:
-            raise BadRequest("no worker is registered on this connection: name one", field="worker")
-        worker_id = own.name
-
-    def answer(ended: int) -> Header:
-        if own is not None and own.name == worker_id:
-            caller.become(None)
-        return {"leases": ended}
-
-    return caller.service.deregister(worker_id).addCallback(answer)

@@ -4,18 +4,23 @@ The words of events: what they say, and what somebody wants to hear.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from taskqueue import strictjson
 from taskqueue.core.lanes import Queue
 from taskqueue.core.moments import Now
 from taskqueue.core.overview import describe_queue
 from taskqueue.core.periodic import PeriodicRow
-from taskqueue.core.task import STATE_WORDS, Task
+from taskqueue.core.task import STATE_WORDS, State, Task
 from taskqueue.core.workers import Worker
 
 #: What can be listened to.
 KINDS = ("task", "queue", "worker", "periodic", "stats")
+
+#: How many queues a count of changes names.
+MOST_QUEUES = 50
 
 #: As much of an error as is told, characters.
 LONGEST_ERROR = 500
@@ -32,6 +37,7 @@ class Event(NamedTuple):
     @ivar kind: one of L{KINDS}; or C{"many"}, which goes to whom C{"task"} does.
     @ivar queue: where it happened, C{None} where it has none; as for C{type}, C{task}.
     @ivar data: a JSON object.
+    @ivar counted: of C{"many"}, how many tasks of each queue came into each state; it is not kept.
     """
 
     number: int
@@ -40,22 +46,28 @@ class Event(NamedTuple):
     type: str | None
     task: str | None
     data: bytes
+    counted: Mapping[tuple[str, State], int] | None = None
 
 
 class Wanted(NamedTuple):
     """
     What somebody wants to hear of; C{None} restricts nothing.
+
+    @ivar may_read: whether it may hear of a queue; what is of no queue, it does not hear then,
+        and of tasks that are only counted, those of its queues.
     """
 
     kinds: frozenset[str] = frozenset(KINDS)
     queues: frozenset[str] | None = None
     types: frozenset[str] | None = None
     tasks: frozenset[str] | None = None
+    may_read: Callable[[str], bool] | None = None
 
     @property
     def is_special(self) -> bool:
         """Whether not all tasks are wanted."""
-        return not (self.queues is None and self.types is None and self.tasks is None)
+        told = (self.queues, self.types, self.tasks, self.may_read)
+        return any(restriction is not None for restriction in told)
 
     def matches(self, event: Event) -> bool:
         """Whether C{event} is wanted."""
@@ -64,7 +76,18 @@ class Wanted(NamedTuple):
             and (self.queues is None or event.queue is None or event.queue in self.queues)
             and (self.types is None or event.type is None or event.type in self.types)
             and (self.tasks is None or event.task is None or event.task in self.tasks)
+            and (self.may_read is None or (event.queue is not None and self.may_read(event.queue)))
         )
+
+    def told(self, event: Event) -> Event | None:
+        """What somebody who wants this is told of C{event}, C{None} for nothing."""
+        if self.may_read is None or event.counted is None:
+            return event if self.matches(event) else None
+        own = {at: n for at, n in event.counted.items() if self.may_read(at[0])}
+        if not own or "task" not in self.kinds:
+            return None
+        at = strictjson.loads_object(event.data)["at"]
+        return event._replace(data=strictjson.dumps(view_counted(own, at)))
 
     def asks_for(self, task: Task) -> bool:
         """Whether C{task} is one of few that are wanted."""
@@ -74,6 +97,7 @@ class Wanted(NamedTuple):
             and (self.queues is None or task.queue in self.queues)
             and (self.types is None or task.type in self.types)
             and (self.tasks is None or task.id in self.tasks)
+            and (self.may_read is None or self.may_read(task.queue))
         )
 
 
@@ -107,6 +131,25 @@ def view_change(task: Task, at: float) -> dict[str, Any]:
         "cancel_requested": task.cancel_requested or None,
     }
     return view | {name: value for name, value in more.items() if value is not None}
+
+
+def view_counted(counted: Mapping[tuple[str, State], int], at: float) -> dict[str, Any]:
+    """
+    Tasks that changed and were only counted, as an event tells of them.
+
+    @param counted: how many of each queue came into each state.
+    """
+    states: Counter[State] = Counter()
+    queues: Counter[str] = Counter()
+    for (queue, state), count in counted.items():
+        states[state] += count
+        queues[queue] += count
+    return {
+        "at": at,
+        "count": states.total(),
+        "states": {STATE_WORDS[state]: n for state, n in sorted(states.items())},
+        "queues": dict(queues.most_common(MOST_QUEUES)),
+    }
 
 
 def view_queue(queue: Queue, now: Now) -> dict[str, Any]:

@@ -11,7 +11,7 @@ where it was.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from taskqueue import strictjson
 from taskqueue.core.changes import Changes
 from taskqueue.core.overview import total_counts, total_states
 from taskqueue.core.periodic import PeriodicRow
-from taskqueue.core.task import STATE_WORDS, TIERS, State, Task
+from taskqueue.core.task import TIERS, State, Task
 from taskqueue.service.event_words import (
+    MOST_QUEUES,
     Event,
     EventListener,
     Standing,
@@ -34,6 +35,7 @@ from taskqueue.service.event_words import (
     place_of,
     standing_of,
     view_change,
+    view_counted,
     view_of_worker,
     view_queue,
     view_standing,
@@ -53,9 +55,6 @@ LINGER_S = 60.0
 #: that somebody asked for by task, queue or type.
 TOLD_EACH_S = 100
 ASKED_FOR_EACH_S = 500
-
-#: How many queues a count of changes names.
-_MOST_QUEUES = 50
 
 
 class TooManyListeners(Exception):
@@ -87,8 +86,7 @@ class Events(Service):
         self._kinds: frozenset[str] = frozenset()
         self._out: list[Event] = []
         self._told = self._asked_for = self._silent_s = 0
-        self._rest_states: Counter[State] = Counter()
-        self._rest_queues: Counter[str] = Counter()
+        self._rest: Counter[tuple[str, State]] = Counter()
         self._workers: dict[str, Standing] = {}
         self._queues: frozenset[str] = frozenset()
 
@@ -187,8 +185,7 @@ class Events(Service):
                 continue
             yield view_change(task, at)
         if rest:
-            self._rest_states.update([task.state for task in rest])
-            self._rest_queues.update([task.lane.queue.name for task in rest])
+            self._rest.update([(task.lane.queue.name, task.state) for task in rest])
 
     def _stored(
         self,
@@ -229,14 +226,10 @@ class Events(Service):
                 self._end()
 
     def _add_counted(self) -> None:
-        count = self._rest_states.total()
-        if count:
-            states = {STATE_WORDS[state]: n for state, n in sorted(self._rest_states.items())}
-            queues = dict(self._rest_queues.most_common(_MOST_QUEUES))
-            at = self._service.moments().wall
-            self._add("many", {"at": at, "count": count, "states": states, "queues": queues})
-            self._rest_states.clear()
-            self._rest_queues.clear()
+        if self._rest:
+            counted, self._rest = self._rest, Counter()
+            view = view_counted(counted, self._service.moments().wall)
+            self._add("many", view, counted=counted)
 
     def _look_at_workers(self) -> None:
         workers = {worker.name: worker for worker in self._service.broker.ledger.workers}
@@ -251,7 +244,7 @@ class Events(Service):
     def _look_at_queues(self) -> None:
         queues = self._service.broker.ledger.queues
         if len(queues) != len(self._queues):
-            for name in list(queues.keys() - self._queues)[:_MOST_QUEUES]:
+            for name in list(queues.keys() - self._queues)[:MOST_QUEUES]:
                 self._add_queue(name)
             self._queues = frozenset(queues)
 
@@ -287,21 +280,23 @@ class Events(Service):
         queue: str | None = None,
         task_type: str | None = None,
         task: str | None = None,
+        counted: Mapping[tuple[str, State], int] | None = None,
     ) -> None:
         self._number += 1
-        event = Event(self._number, kind, queue, task_type, task, strictjson.dumps(view))
+        data = strictjson.dumps(view)
+        event = Event(self._number, kind, queue, task_type, task, data, counted)
         self._out.append(event)
         if kind != "stats":
             if len(self._kept) == KEPT:
                 self._dropped = self._kept[0].number
-            self._kept.append(event)
+            self._kept.append(event._replace(counted=None) if counted else event)
 
     def _tell(self) -> None:
         out, self._out = self._out, []
         if not out:
             return
         for listener, wanted in list(self._listeners.items()):
-            events = [event for event in out if wanted.matches(event)]
+            events = [told for event in out if (told := wanted.told(event)) is not None]
             if events:
                 self._guarded(listener.hear, events)
 

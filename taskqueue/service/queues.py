@@ -4,6 +4,7 @@ Commands on queues.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -56,9 +57,18 @@ class QueueCommands(Commands):
         self.after(now)
         return self.journal.barrier(counts)
 
-    def queues(self, after: str = "", limit: int | None = None) -> list[dict[str, Any]]:
-        """Up to C{limit} queues in numbers, by name, those beyond the name C{after}."""
+    def queues(
+        self,
+        after: str = "",
+        limit: int | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> list[dict[str, Any]]:
+        """
+        Up to C{limit} queues in numbers, by name, those beyond the name C{after}.
+
+        @param wanted: whether a queue, by its name, is among them; C{None} for all.
+        """
         now = self.moments()
         queues = self.broker.ledger.queues
-        names = sorted(name for name in queues if name > after)
+        names = sorted(name for name in queues if name > after and (wanted is None or wanted(name)))
         return [describe_queue(queues[name], now) for name in names[:limit]]

@@ -16,7 +16,8 @@ from twisted.internet.task import Cooperator, TaskFinished, TaskStopped
 from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 
-from taskqueue.web.pages import Page
+from taskqueue.errors import TaskQueueError
+from taskqueue.web.pages import Page, turn_away
 
 #: The last line of a text in the OpenMetrics format.
 _END = b"# EOF\n"
@@ -34,20 +35,30 @@ class MetricsPage(Page):
     with many series that takes a while, and the broker works on in between.
     """
 
-    def __init__(self, registry: Collector, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        registry: Collector,
+        reactor: IReactorTime,
+        why_not: Callable[[Any], TaskQueueError | None] = lambda request: None,
+    ) -> None:
         """
         @param registry: all families; see L{taskqueue.web.metrics.make_registry}.
+        @param why_not: why whoever sends a request may not see them; C{None}: it may.
         """
         super().__init__()
         self._registry = registry
+        self._why_not = why_not
 
         def next_turn(step: Callable[[], None]) -> IDelayedCall:
             return reactor.callLater(0, step)
 
         self._cooperator = Cooperator(lambda: lambda: True, next_turn)
 
-    def render_GET(self, request: Any) -> int:
+    def render_GET(self, request: Any) -> int | bytes:
         """Begin the answer; it is finished in later turns of the reactor."""
+        error = self._why_not(request)
+        if error is not None:
+            return turn_away(request, error)
         encode, content_type = _format_for((request.getHeader(b"accept") or b"").decode("latin-1"))
         request.setHeader(b"content-type", content_type.encode("latin-1"))
         request.setHeader(b"cache-control", b"no-store")

@@ -9,7 +9,9 @@ from typing import Any
 
 from twisted.web import http
 
+from taskqueue.access.permissions import Action
 from taskqueue.service import TaskQueueService
+from taskqueue.web.credentials import check
 from taskqueue.web.pages import Page, answer
 
 
@@ -52,7 +54,7 @@ class HealthPage(Page):
 
     def render_GET(self, request: Any) -> bytes:
         """C{{"status": "ok"}}, or C{{"status": "degraded", "reason": ...}}."""
-        return _verdict(request, "ok", "degraded", why_degraded(self._service))
+        return _verdict(self._service, request, "ok", "degraded", why_degraded(self._service))
 
 
 class ReadyPage(Page):
@@ -64,7 +66,8 @@ class ReadyPage(Page):
 
     def render_GET(self, request: Any) -> bytes:
         """C{{"status": "ready"}}, or C{{"status": "not ready", "reason": ...}}."""
-        return _verdict(request, "ready", "not ready", why_not_ready(self._service))
+        reason = why_not_ready(self._service)
+        return _verdict(self._service, request, "ready", "not ready", reason)
 
 
 class LivePage(Page):
@@ -85,7 +88,12 @@ class LivePage(Page):
         return answer(request, http.OK, {"status": "alive", "uptime_s": uptime_s})
 
 
-def _verdict(request: Any, well: str, ill: str, reason: str | None) -> bytes:
+def _verdict(
+    service: TaskQueueService, request: Any, well: str, ill: str, reason: str | None
+) -> bytes:
+    """The status is for everybody, as load balancers have no key; the reason for who may read."""
     if reason is None:
         return answer(request, http.OK, {"status": well})
+    if check(service, request, Action.READ) is not None:
+        reason = "told to those only who may read everything (read:*): give a key"
     return answer(request, http.SERVICE_UNAVAILABLE, {"status": ill, "reason": reason})

@@ -4,13 +4,19 @@ What all pages have in common: methods, errors and answers in JSON.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from taskqueue.errors import TaskQueueError, Unauthenticated
 from taskqueue.strictjson import dumps
+from taskqueue.web.credentials import CHALLENGE
+
+#: The status for whom asks too often; Twisted has no name for it.
+_TOO_MANY_REQUESTS = 429
 
 #: What HTTP calls methods; a page allows those that it has a C{render_} method for.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -66,6 +72,17 @@ def answer(request: Request, code: int, value: dict[str, Any]) -> bytes:
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
     return dumps(value) + b"\n"
+
+
+def turn_away(request: Request, error: TaskQueueError) -> bytes:
+    """The L{answer} for whom the broker does not know, or who may not see this."""
+    if isinstance(error, Unauthenticated):
+        request.setHeader(b"www-authenticate", CHALLENGE.encode("ascii"))
+        return refuse(request, http.UNAUTHORIZED, error.code, error.message)
+    if error.retry_after_s is not None:
+        request.setHeader(b"retry-after", b"%d" % max(1, ceil(error.retry_after_s)))
+        return refuse(request, _TOO_MANY_REQUESTS, error.code, error.message)
+    return refuse(request, http.FORBIDDEN, error.code, error.message)
 
 
 def refuse(request: Request, status: int, code: str, message: str) -> bytes:

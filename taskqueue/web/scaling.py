@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 from twisted.web import http
 
+from taskqueue.access.permissions import Action
 from taskqueue.core.counters import Histogram
 from taskqueue.core.lanes import Lane
 from taskqueue.core.overview import oldest_ready_s
 from taskqueue.core.task import State
 from taskqueue.core.workers import Worker
 from taskqueue.service import TaskQueueService
-from taskqueue.web.pages import Page, answer, refuse
+from taskqueue.web.credentials import check
+from taskqueue.web.pages import Page, answer, refuse, turn_away
 
 #: The parameters that a query may have; the first two may be there several times.
 PARAMETERS = ("queue", "type", "tasks_per_worker", "within_s", "min", "max")
@@ -56,6 +58,9 @@ class ScalingPage(Page):
 
     def render_GET(self, request: Any) -> bytes:
         """The numbers of L{describe}; 400 where the query makes no sense."""
+        error = check(self._service, request, Action.METRICS)
+        if error is not None:
+            return turn_away(request, error)
         try:
             wanted = read_query(request.args)
         except ValueError as error:

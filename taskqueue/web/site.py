@@ -14,11 +14,14 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.server import Request, Site
 
+from taskqueue.access.permissions import Action
+from taskqueue.errors import TaskQueueError
 from taskqueue.service import TaskQueueService
 from taskqueue.strictjson import dumps
 from taskqueue.web.api.endpoints import ROOT
 from taskqueue.web.api.problems import MEDIA, Problem
 from taskqueue.web.api.root import make_api
+from taskqueue.web.credentials import check
 from taskqueue.web.dashboard.shell import DashboardRoot
 from taskqueue.web.exposition import MetricsPage
 from taskqueue.web.health import HealthPage, LivePage, ReadyPage
@@ -63,7 +66,7 @@ def make_site(service: TaskQueueService) -> BrokerSite:
         root.putChild(b"api", _make_api_page(service))
     root.putChild(b"live", LivePage(service))
     root.putChild(b"scaling", ScalingPage(service))
-    root.putChild(b"metrics", MetricsPage(make_registry(service), service.reactor))
+    root.putChild(b"metrics", _make_metrics_page(service))
     return BrokerSite(root, service)
 
 
@@ -81,6 +84,13 @@ def make_root(service: TaskQueueService, pages: Mapping[str, str]) -> Page:
     root = DashboardRoot(service)
     root.putChild(b"", FrontPage(service, pages))
     return root
+
+
+def _make_metrics_page(service: TaskQueueService) -> Page:
+    def why_not(request: Any) -> TaskQueueError | None:
+        return check(service, request, Action.METRICS)
+
+    return MetricsPage(make_registry(service), service.reactor, why_not)
 
 
 def _make_api_page(service: TaskQueueService) -> Page:

@@ -87,6 +87,7 @@ class Caller:
     """A connection without a worker."""
 
     worker = None
+    restricted = None
     holder = Holder("caller")
     claims_waiting = 0
     open = True

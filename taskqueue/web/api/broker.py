@@ -15,12 +15,14 @@ from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply
 from taskqueue.web.api.endpoints import Content, Endpoint
 from taskqueue.web.api.visits import Visit
+from taskqueue.wire import MessageType
 from twisted import __version__ as twisted_version
 
 
 async def get_broker(visit: Visit) -> Reply:
     """What the broker is, what it runs with, how it fares."""
     service = visit.service
+    visit.admit(MessageType.GET_STATS)
     trouble = service.journal.trouble
     view = {
         "name": service.config.broker.name,

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import ENDED_STATES, LIVE_STATES, STATES_BY_WORD, WAITING, State
 from taskqueue.errors import BadRequest
-from taskqueue.operations import tasks as operations
+from taskqueue.operations import lookups
+from taskqueue.operations.authorization import action_of as action_needed
+from taskqueue.operations.authorization import may
 from taskqueue.operations.fields import (
     Form,
     boolean,
@@ -24,14 +26,16 @@ from taskqueue.operations.fields import (
     task_id,
     text,
 )
+from taskqueue.operations.tasks import MOST_TASKS
 from taskqueue.operations.views import view_task
+from taskqueue.operations.visibility import narrowed
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply
 from taskqueue.web.api.endpoints import Body, Content, Endpoint
 from taskqueue.web.api.grouping import LONGEST_GROUP, group_of
-from taskqueue.web.api.visits import Visit
+from taskqueue.web.api.visits import Visit, Visitor
 from taskqueue.wire import MessageType
 
 #: Tasks that are looked for, and touched, at a time.
@@ -49,7 +53,7 @@ SELECTION = Form(
     {
         **{
             name: check
-            for name, check in operations.LIST.fields.items()
+            for name, check in lookups.LIST.fields.items()
             if name not in ("limit", "after", "order")
         },
         "error_group": text(LONGEST_GROUP),
@@ -57,7 +61,7 @@ SELECTION = Form(
 )
 
 _SHARED = {
-    "ids": list_of(task_id, operations.MOST_TASKS, least=1),
+    "ids": list_of(task_id, MOST_TASKS, least=1),
     "filter": raw_object,
     "dry_run": boolean,
     "as_of": moment,
@@ -126,10 +130,12 @@ class Selection:
     The tasks that a request is about.
     """
 
-    def __init__(self, given: Header, action: Action, as_of: float) -> None:
+    def __init__(self, visitor: Visitor, given: Header, action: Action, as_of: float) -> None:
         """
+        @param visitor: who wants to touch them: those that it may not are not among them.
         @param given: the fields of the filter.
         @raises BadRequest: a field cannot be what it is.
+        @raises Forbidden: it names a queue where the visitor may not do this.
         """
         values = SELECTION.parse(given, "filter")
         self._group = values.pop("error_group", None)
@@ -140,7 +146,7 @@ class Selection:
             raise BadRequest(f"{action.name} is for tasks that are {allowed}", field="states")
         # What comes up later was not there when somebody looked.
         values[action.moment] = min(values.get(action.moment, as_of), as_of)
-        self._filter = Filter(states=list(states), **values)
+        self._filter = narrowed(visitor, Filter(states=list(states), **values), action.kind)
 
     async def pages(self, visit: Visit) -> AsyncIterator[list[TaskRow]]:
         """
@@ -187,13 +193,14 @@ async def act(visit: Visit, body: Header, only: tuple[State, ...] | None = None)
     action = action_of(body)
     if only is not None:
         action = action._replace(states=only)
+    visit.admit(action.kind)
     as_of = body.get("as_of", visit.service.moments().wall)
     dry_run = body.get("dry_run", False)
     told: Header = {"action": action.name, "dry_run": dry_run, "as_of": as_of}
     if "ids" in body:
         found = await (_look_at if dry_run else _do_these)(visit, action, list(body["ids"]))
     else:
-        selection = Selection(body["filter"], action, as_of)
+        selection = Selection(visit.visitor, body["filter"], action, as_of)
         limit = body.get("limit", LIMIT)
         found = await (_survey if dry_run else _do_all)(visit, action, selection, limit)
     return Reply(200, told | found)
@@ -202,7 +209,13 @@ async def act(visit: Visit, body: Header, only: tuple[State, ...] | None = None)
 async def _look_at(visit: Visit, action: Action, ids: list[str]) -> Header:
     answer = await visit.ask(MessageType.QUERY_STATUS, {"tasks": ids})
     words = {state.word for state in action.states}
-    meant = [view for view in answer["tasks"] if view is not None and view["state"] in words]
+    meant = [
+        view
+        for view in answer["tasks"]
+        if view is not None
+        and view["state"] in words
+        and may(visit.visitor, action_needed(action.kind), view["queue"])
+    ]
     return {"count": len(meant), "more": False, "sample": meant[:_TOLD]}
 
 

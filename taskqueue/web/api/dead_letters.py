@@ -9,6 +9,7 @@ from collections import Counter
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import State
 from taskqueue.operations.fields import Form, name_text, text
+from taskqueue.operations.visibility import narrowed
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api import bulk
@@ -17,6 +18,7 @@ from taskqueue.web.api.endpoints import Content, Endpoint
 from taskqueue.web.api.grouping import LONGEST_GROUP, group_of
 from taskqueue.web.api.tasks import SEARCH, found
 from taskqueue.web.api.visits import Visit
+from taskqueue.wire import MessageType
 
 #: How many dead letters are looked at for groups, and how many at a time.
 MOST_EXAMINED = 10_000
@@ -92,7 +94,8 @@ class _Group:
 async def group_dead_letters(visit: Visit) -> Reply:
     """Group the newest dead letters by error."""
     groups: dict[str, _Group] = {}
-    wanted = Filter(states=[_DEAD], **visit.query)
+    visit.admit(MessageType.LIST_TASKS)
+    wanted = narrowed(visit.visitor, Filter(states=[_DEAD], **visit.query))
     examined, after, complete = 0, None, False
     while examined < MOST_EXAMINED and not complete and visit.open:
         rows, after = await search(visit.service, wanted, Page(PAGE, after))

@@ -80,6 +80,7 @@ class Endpoint(NamedTuple):
     @ivar tag: the chapter that it belongs to.
     @ivar answers: by status, beside those that follow from the rest.
     @ivar refusals: statuses of problems, beside those that every endpoint has.
+    @ivar open: whoever comes may ask, and is not asked who it is.
     """
 
     method: str
@@ -91,6 +92,7 @@ class Endpoint(NamedTuple):
     query: Form = NOTHING
     body: Body | None = None
     refusals: tuple[int, ...] = ()
+    open: bool = False
 
     @property
     def places(self) -> list[str]:

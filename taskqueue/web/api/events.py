@@ -11,14 +11,18 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
+from taskqueue.access.permissions import Action
+from taskqueue.operations.authorization import forbidden, require_each
 from taskqueue.operations.fields import Form, list_of, name_text, one_of, task_id, text
+from taskqueue.operations.visibility import readable
 from taskqueue.service import TaskQueueService
 from taskqueue.service.event_words import KINDS, Event, Wanted
 from taskqueue.service.events import MOST_LISTENERS, TooManyListeners
-from taskqueue.web.api.answers import Header, Reply
+from taskqueue.web.api.answers import Reply
 from taskqueue.web.api.endpoints import Content, Endpoint
 from taskqueue.web.api.problems import Problem
 from taskqueue.web.api.visits import Visit
+from taskqueue.wire import MessageType
 
 MEDIA = "text/event-stream"
 
@@ -82,7 +86,7 @@ class Stream:
             self._write(b"".join([_frame(epoch, event) for event in events]))
 
     def over(self) -> None:
-        """The broker stops."""
+        """The broker stops, or the reader may hear no more."""
         self.end()
         self._request.unregisterProducer()
         self._request.finish()
@@ -143,27 +147,47 @@ def _last_of(given: str) -> tuple[str, int]:
     return (epoch, int(number)) if number.isascii() and number.isdigit() else ("", 0)
 
 
-def _wanted(query: Header) -> Wanted:
+#: What is about queues, each by itself; the other kinds are for who may read all of them.
+_BY_QUEUE = frozenset(("task", "queue", "periodic"))
+
+
+def _wanted(visit: Visit) -> Wanted:
+    """
+    What the visitor wants to hear of, and may.
+
+    @raises Forbidden: it asks for what it may not read.
+    """
+    query, visitor = visit.query, visit.visitor
+
     def some(name: str) -> frozenset[str] | None:
         return frozenset(query[name]) if query.get(name) else None
 
-    return Wanted(some("kind") or frozenset(KINDS), some("queue"), some("type"), some("task"))
+    kinds, permissions = some("kind"), visitor.restricted
+    asked = Wanted(kinds or frozenset(KINDS), some("queue"), some("type"), some("task"))
+    if permissions is None or permissions.everywhere(Action.READ):
+        return asked
+    if kinds is not None and not kinds <= _BY_QUEUE:
+        raise forbidden(visitor, Action.READ, "*")
+    require_each(visitor, Action.READ, asked.queues or ())
+    own = asked.kinds & _BY_QUEUE
+    return asked._replace(kinds=own, may_read=lambda queue: readable(visitor, queue))
 
 
 async def stream_events(visit: Visit) -> Reply | None:
     """Tell what happens, as it happens."""
+    visit.admit(MessageType.WATCH)
+    wanted = _wanted(visit)
     if visit.request.method == b"HEAD":
         return Reply(200, b"", media=MEDIA)
     last = visit.request.getHeader("last-event-id") or visit.query.get("last_event_id")
     stream = Stream(visit.service, visit.request)
     try:
-        missed = visit.service.events.listen(
-            stream, _wanted(visit.query), None if not last else _last_of(last)
-        )
+        missed = visit.service.events.listen(stream, wanted, None if not last else _last_of(last))
     except TooManyListeners:
         detail = f"{MOST_LISTENERS} listen already, which is the limit"
         raise Problem(503, "TOO_MANY_STREAMS", detail, retry_after_s=10.0) from None
     visit.wait(stream.end)
+    visit.when_dismissed(stream.over)
     stream.begin(missed)
     return None
 

@@ -18,6 +18,7 @@ from taskqueue.web.api.answers import JSON, Reply
 from taskqueue.web.api.endpoints import PLACES, ROOT, Content, Endpoint
 from taskqueue.web.api.problems import MEDIA
 from taskqueue.web.api.visits import Visit
+from taskqueue.web.credentials import COOKIE
 
 Json = dict[str, Any]
 
@@ -26,7 +27,8 @@ _ALWAYS = (400, 406, 500, 503)
 
 _REFUSALS: Mapping[int, str] = {
     400: "The request cannot be read.",
-    403: "A page of another site asked for this, or nothing can be changed over HTTP.",
+    401: "The broker does not know who asks.",
+    403: "It is not allowed; or a page of another site asked for this; or HTTP changes nothing.",
     404: "There is no such thing.",
     405: "This path does not have this method.",
     406: "Accept excludes what there is.",
@@ -34,7 +36,7 @@ _REFUSALS: Mapping[int, str] = {
     413: "The payload, the batch or the answer is too large.",
     415: "The body is not declared as JSON.",
     422: "A field, parameter or name has a value that it cannot have.",
-    429: "The queue is full; Retry-After says when to try again.",
+    429: "The queue is full, or too much was asked; Retry-After says when to try again.",
     500: "The broker failed unexpectedly; its log says why.",
     503: "Not now: the store fails or the broker stops; Retry-After says when to try again.",
 }
@@ -51,6 +53,19 @@ _INFO: Json = {
 }
 
 
+#: How to say who one is.
+_SCHEMES: Mapping[str, Json] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key, as the command makes them."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE.decode("ascii"),
+        "description": "The cookie that POST /session sets.",
+    },
+    "certificate": {"type": "mutualTLS", "description": "A client's certificate."},
+}
+
+
 def document(endpoints: Sequence[Endpoint]) -> Json:
     """The OpenAPI document of these endpoints."""
     paths: dict[str, Json] = {}
@@ -63,7 +78,9 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
         "servers": [{"url": ROOT}],
         "tags": [{"name": tag} for tag in tags],
         "paths": paths,
-        "components": {"schemas": dict(shapes.COMPONENTS)},
+        "components": {"schemas": dict(shapes.COMPONENTS), "securitySchemes": dict(_SCHEMES)},
+        # Any one of these; none, where the broker is open to everyone.
+        "security": [*({name: []} for name in _SCHEMES), {}],
     }
 
 
@@ -73,6 +90,7 @@ def _operation(endpoint: Endpoint) -> Json:
         "summary": endpoint.summary,
         "description": (endpoint.run.__doc__ or "").strip(),
         "tags": [endpoint.tag],
+        **({"security": []} if endpoint.open else {}),
         "parameters": list(_parameters(endpoint)),
         "responses": {
             **{str(status): _answer(content) for status, content in endpoint.answers.items()},
@@ -111,6 +129,8 @@ def _of_text(schema: Json) -> Json:
 
 def _refusals(endpoint: Endpoint) -> set[int]:
     found = {*_ALWAYS, *endpoint.refusals}
+    if not endpoint.open:
+        found |= {401, 403, 429}
     if endpoint.method != "GET":
         found.add(403)
     if endpoint.body is not None or endpoint.method != "GET":
@@ -145,6 +165,9 @@ def _refusal(status: int) -> Json:
     if status in (429, 503):
         meaning = {"description": "seconds", "schema": {"type": "string"}}
         refusal["headers"] = {"Retry-After": meaning}
+    if status == 401:
+        meaning = {"description": "how to say who one is", "schema": {"type": "string"}}
+        refusal["headers"] = {"WWW-Authenticate": meaning}
     return refusal
 
 
@@ -186,9 +209,19 @@ _TEXT = {"type": "string"}
 
 #: What is not part of the document: pages for people.
 PAGES = (
-    Endpoint("GET", "/docs", "", show_page, "", {200: Content("", _TEXT, "text/html")}),
-    Endpoint("GET", "/docs.js", "", show_script, "", {200: Content("", _TEXT, "text/javascript")}),
-    Endpoint("GET", "/docs.css", "", show_style, "", {200: Content("", _TEXT, "text/css")}),
+    Endpoint("GET", "/docs", "", show_page, "", {200: Content("", _TEXT, "text/html")}, open=True),
+    Endpoint(
+        "GET",
+        "/docs.js",
+        "",
+        show_script,
+        "",
+        {200: Content("", _TEXT, "text/javascript")},
+        open=True,
+    ),
+    Endpoint(
+        "GET", "/docs.css", "", show_style, "", {200: Content("", _TEXT, "text/css")}, open=True
+    ),
 )
 
 
@@ -204,6 +237,8 @@ def document_endpoint(endpoints: Sequence[Endpoint]) -> Endpoint:
         200: Content("The document.", {"type": "object"}),
         304: Content("It has not changed."),
     }
-    endpoint = Endpoint("GET", "/openapi.json", "Document", get_document, "This document", answers)
+    endpoint = Endpoint(
+        "GET", "/openapi.json", "Document", get_document, "This document", answers, open=True
+    )
     shown.append(dumps(document([*endpoints, endpoint])) + b"\n")
     return endpoint

@@ -46,7 +46,8 @@ class Origins:
         if request.responseHeaders.hasHeader(b"access-control-allow-origin"):
             request.setHeader(b"access-control-allow-methods", allowed.encode("ascii"))
             request.setHeader(
-                b"access-control-allow-headers", b"content-type, if-none-match, last-event-id"
+                b"access-control-allow-headers",
+                b"authorization, content-type, if-none-match, last-event-id",
             )
             request.setHeader(b"access-control-max-age", b"%d" % _REMEMBERED_S)
 

@@ -4,8 +4,12 @@ Periodic tasks: looking, putting, pausing, triggering.
 
 from __future__ import annotations
 
+from typing import Any
+
+from taskqueue.access.permissions import Action
 from taskqueue.errors import BadRequest
 from taskqueue.operations import periodics as operations
+from taskqueue.operations.authorization import require
 from taskqueue.operations.fields import Form
 from taskqueue.service.ticks import next_tick
 from taskqueue.web.api import shapes
@@ -39,6 +43,8 @@ def _view(visit: Visit) -> Header:
 
 async def get_periodic(visit: Visit) -> Reply:
     """One periodic task, with its next ticks."""
+    visit.admit(MessageType.LIST_PERIODIC)
+    operations.check_periodic(visit.visitor, MessageType.LIST_PERIODIC, visit.places["name"])
     row = visit.service.broker.periodics.get(visit.places["name"])
     ticks: list[float] = []
     at = row.next_at
@@ -48,6 +54,16 @@ async def get_periodic(visit: Visit) -> Reply:
     return Reply(200, _view(visit) | {"upcoming": ticks})
 
 
+def _check_readable(visit: Visit, queue: Any) -> None:
+    """
+    The answer shows the periodic task: so its queue must be readable.
+
+    @raises Forbidden: it is not.
+    """
+    if type(queue) is str:
+        require(visit.visitor, Action.READ, queue)
+
+
 async def put_periodic(visit: Visit) -> Reply:
     """Make or replace a periodic task."""
     name = visit.places["name"]
@@ -55,6 +71,7 @@ async def put_periodic(visit: Visit) -> Reply:
         raise BadRequest("the name stands in the path, and nowhere else", field="name")
     known = name in visit.service.broker.ledger.periodics
     item = with_payload({**visit.body, "name": name})
+    _check_readable(visit, visit.body.get("queue", "default"))
     answer = await visit.ask(MessageType.PUT_PERIODIC, {"periodics": [item]})
     for error in answer.get("errors", ()):
         raise problem_of_view(error)
@@ -79,8 +96,11 @@ async def resume_periodic(visit: Visit) -> Reply:
 
 
 async def _pause(visit: Visit, paused: bool) -> Reply:
-    header = {"name": visit.places["name"], "paused": paused}
-    await visit.ask(MessageType.PAUSE_PERIODIC, header)
+    name = visit.places["name"]
+    row = operations.check_periodic(visit.visitor, MessageType.PAUSE_PERIODIC, name)
+    if row is not None:
+        _check_readable(visit, row.definition.queue)
+    await visit.ask(MessageType.PAUSE_PERIODIC, {"name": name, "paused": paused})
     return Reply(200, _view(visit))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from taskqueue.errors import InternalError, StoreError, StoreUnavailable, TaskQueueError, by_code
 from taskqueue.operations.views import view_error
+from taskqueue.web.credentials import CHALLENGE
 
 #: The media type of every error.
 MEDIA = "application/problem+json"
@@ -22,6 +23,8 @@ STATUSES: Mapping[str, int] = {
     "BATCH_TOO_LARGE": 413,
     "PAYLOAD_TOO_LARGE": 413,
     "FRAME_TOO_LARGE": 413,
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
     "UNKNOWN_TASK": 404,
     "UNKNOWN_QUEUE": 404,
     "UNKNOWN_WORKER": 404,
@@ -29,6 +32,7 @@ STATUSES: Mapping[str, int] = {
     "CONFLICT": 409,
     "QUEUE_FULL": 429,
     "TOO_MANY_REQUESTS": 429,
+    "RATE_LIMITED": 429,
     "STORE_UNAVAILABLE": 503,
     "SHUTTING_DOWN": 503,
     "INTERNAL_ERROR": 500,
@@ -71,6 +75,8 @@ class Problem(Exception):
             **more,
         }
         self.headers = dict(headers)
+        if status == 401:
+            self.headers["www-authenticate"] = CHALLENGE
         retry_after_s = more.get("retry_after_s")
         if retry_after_s is not None:
             self.headers["retry-after"] = str(max(1, ceil(retry_after_s)))

@@ -7,11 +7,13 @@ from __future__ import annotations
 from heapq import nlargest
 from typing import Any
 
+from taskqueue.access.permissions import Action
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.overview import describe_queue
 from taskqueue.core.task import STATE_WORDS
 from taskqueue.errors import UnknownQueue
 from taskqueue.operations import administration
+from taskqueue.operations.authorization import require
 from taskqueue.operations.fields import Form, boolean
 from taskqueue.service import TaskQueueService
 from taskqueue.service.history import distribution
@@ -52,9 +54,22 @@ def known_queue(service: TaskQueueService, name: str) -> Queue:
     return queue
 
 
+def _seen(visit: Visit) -> Queue:
+    """
+    The queue of the path.
+
+    @raises Forbidden: it may not be read.
+    @raises UnknownQueue: there is none.
+    """
+    name = visit.places["queue"]
+    require(visit.visitor, Action.READ, name)
+    return known_queue(visit.service, name)
+
+
 async def get_queue(visit: Visit) -> Reply:
     """One queue, with what its types do."""
-    queue = known_queue(visit.service, visit.places["queue"])
+    visit.admit(MessageType.LIST_QUEUES)
+    queue = _seen(visit)
     lanes = nlargest(MOST_TYPES, queue.lanes.values(), key=lambda lane: lane.size)
     return Reply(200, _view(visit, queue) | {"types": [_view_lane(lane) for lane in lanes]})
 
@@ -75,8 +90,9 @@ def _view_lane(lane: Lane) -> Header:
 
 
 async def _change(visit: Visit, kind: MessageType, **fields: Any) -> Reply:
-    """Carry out an operation on the queue, and show what it is then."""
+    """Carry out an operation on the queue, and show what it is then: so it must be readable."""
     name = visit.places["queue"]
+    require(visit.visitor, Action.READ, name)
     await visit.ask(kind, {"queue": name, **fields})
     return Reply(200, _view(visit, known_queue(visit.service, name)))
 
@@ -106,6 +122,7 @@ async def purge_queue(visit: Visit) -> Reply:
     fields = dict(visit.body)
     name = visit.places["queue"]
     if fields.pop("dry_run", False):
+        visit.admit(MessageType.PURGE_QUEUE, queue=name)
         return Reply(200, {"would_cancel": known_queue(visit.service, name).depth})
     return Reply(200, await visit.ask(MessageType.PURGE_QUEUE, {"queue": name, **fields}))
 

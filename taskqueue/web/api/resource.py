@@ -24,6 +24,8 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 
+from taskqueue.access.identities import Identity
+from taskqueue.access.permissions import Permissions
 from taskqueue.errors import InternalError, TaskQueueError
 from taskqueue.service import TaskQueueService
 from taskqueue.web.api.answers import Reply, send, send_problem
@@ -32,6 +34,7 @@ from taskqueue.web.api.origins import Origins
 from taskqueue.web.api.problems import Problem, problem_of
 from taskqueue.web.api.reading import check_accept, read_body, read_places, read_query
 from taskqueue.web.api.visits import Visit
+from taskqueue.web.credentials import identify
 
 #: What changes nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -90,6 +93,11 @@ class Router:
         return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
+def nobody() -> Identity:
+    """Whoever asks for what is open: may do nothing else."""
+    return Identity("nobody", "everyone", Permissions({}))
+
+
 class ApiResource(Resource):
     """
     All endpoints.
@@ -105,11 +113,17 @@ class ApiResource(Resource):
         self._origins = Origins(service)
         self._visits: set[Visit] = set()
         service.at_close(self.stop)
+        service.gate.when_changed(self.check_identities)
 
     def stop(self) -> None:
         """The broker stops: nobody need wait any longer."""
         for visit in list(self._visits):
             visit.wait_no_longer()
+
+    def check_identities(self) -> None:
+        """Permissions have changed: of whom, the visits look themselves."""
+        for visit in list(self._visits):
+            visit.check_identity()
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
@@ -131,31 +145,39 @@ class ApiResource(Resource):
             return
         endpoint, parts = self._router.find(method, path)
         if method not in _SAFE:
-            self._check_change(request)
-        visit = self._visit(endpoint, request, path, parts)
-        request.notifyFinish().addErrback(lambda _: visit.hung_up())
+            self._check_change(request, endpoint)
+        identity = nobody() if endpoint.open else identify(self._service, request)
+        visit = self._visit(endpoint, request, path, parts, identity)
         self._visits.add(visit)
+        finished = request.notifyFinish().addErrback(lambda _: visit.hung_up())
+        finished.addBoth(lambda _: self._visits.discard(visit))
         running = Deferred.fromCoroutine(endpoint.run(visit))
         running.addCallback(self._answer, visit)
         running.addErrback(self._failed, request, visit)
-        running.addBoth(lambda _: self._visits.discard(visit))
 
-    def _check_change(self, request: Any) -> None:
+    def _check_change(self, request: Any, endpoint: Endpoint) -> None:
         """
         @raises Problem: this request may change nothing.
         """
-        if self._service.config.http.api == "read":
+        if self._service.config.http.api == "read" and not endpoint.open:
             raise Problem(403, "READ_ONLY", "nothing can be changed here: http.api is read")
         self._origins.check(request)
 
-    def _visit(self, endpoint: Endpoint, request: Any, path: str, parts: dict[str, str]) -> Visit:
+    def _visit(
+        self,
+        endpoint: Endpoint,
+        request: Any,
+        path: str,
+        parts: dict[str, str],
+        identity: Identity,
+    ) -> Visit:
         first = min(endpoint.answers)
         check_accept(request.getHeader("accept"), endpoint.answers[first].media)
         places = read_places(parts)
         query = read_query(endpoint.query, request.args)
         data = request.content.read()
         body = read_body(endpoint.body, request.getHeader("content-type"), data)
-        return Visit(self._service, request, path, places, query, body)
+        return Visit(self._service, request, path, places, query, body, identity)
 
     def _answer(self, reply: Reply | None, visit: Visit) -> None:
         if reply is not None and visit.open:

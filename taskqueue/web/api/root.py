@@ -13,6 +13,7 @@ from taskqueue.web.api import (
     openapi,
     periodics,
     queues,
+    session,
     stats,
     submitting,
     tasks,
@@ -33,6 +34,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *stats.ENDPOINTS,
     *broker.ENDPOINTS,
     *events.ENDPOINTS,
+    *session.ENDPOINTS,
 )
 
 

@@ -9,11 +9,11 @@ from heapq import nlargest
 from typing import NamedTuple
 
 from taskqueue.core.counters import Counters
-from taskqueue.core.lanes import Lane
-from taskqueue.core.ledger import Ledger
+from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.overview import total_counters
 from taskqueue.core.task import STATE_WORDS, TIERS, WAITING
 from taskqueue.operations.fields import Form, integer, number, one_of
+from taskqueue.operations.visibility import readable
 from taskqueue.service.history import distribution
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply
@@ -31,7 +31,7 @@ async def get_stats(visit: Visit) -> Reply:
     now, ledger, history = service.moments(), service.broker.ledger, service.samples.history
     counters = total_counters(ledger)
     more = {
-        "tiers": _tiers(ledger),
+        "tiers": _tiers(ledger.queues.values()),
         "last_hour": history.since(_HOUR_S, now),
         "wait_s": distribution(counters.wait),
         "run_s": distribution(counters.processing),
@@ -40,10 +40,10 @@ async def get_stats(visit: Visit) -> Reply:
     return Reply(200, answer["stats"] | more)
 
 
-def _tiers(ledger: Ledger) -> dict[str, int]:
+def _tiers(queues: Iterable[Queue]) -> dict[str, int]:
+    every = list(queues)
     return {
-        tier[0]: sum([queue.tiers[place] for queue in ledger.queues.values()])
-        for place, tier in enumerate(TIERS)
+        tier[0]: sum([queue.tiers[place] for queue in every]) for place, tier in enumerate(TIERS)
     }
 
 
@@ -83,20 +83,20 @@ class _Group(NamedTuple):
         }
 
 
-def _by_queue(ledger: Ledger) -> Iterator[_Group]:
-    for queue in ledger.queues.values():
+def _by_queue(queues: Iterable[Queue]) -> Iterator[_Group]:
+    for queue in queues:
         yield _Group(queue.name, list(queue.lanes.values()), queue.retired)
 
 
-def _by_type(ledger: Ledger) -> Iterable[_Group]:
+def _by_type(queues: Iterable[Queue]) -> Iterable[_Group]:
     found: dict[str, _Group] = {}
-    for queue in ledger.queues.values():
+    for queue in queues:
         for lane in queue.lanes.values():
             found.setdefault(lane.type, _Group(lane.type, [])).lanes.append(lane)
     return found.values()
 
 
-_GROUPINGS: dict[str, Callable[[Ledger], Iterable[_Group]]] = {
+_GROUPINGS: dict[str, Callable[[Iterable[Queue]], Iterable[_Group]]] = {
     "queue": _by_queue,
     "type": _by_type,
 }
@@ -107,11 +107,13 @@ BREAKDOWN = Form({"by": one_of(*_GROUPINGS, "tier"), "limit": integer(1, 1000)},
 async def break_down(visit: Visit) -> Reply:
     """The numbers by queue, type or tier, the deepest first."""
     by, limit = visit.query["by"], visit.query.get("limit", 100)
-    ledger = visit.service.broker.ledger
+    visit.admit(MessageType.LIST_QUEUES)
+    every = visit.service.broker.ledger.queues.values()
+    queues = [queue for queue in every if readable(visit.visitor, queue.name)]
     if by == "tier":
-        rows = [{"name": name, "depth": depth} for name, depth in _tiers(ledger).items()]
+        rows = [{"name": name, "depth": depth} for name, depth in _tiers(queues).items()]
         return Reply(200, {"by": by, "rows": rows, "more": False})
-    groups = list(_GROUPINGS[by](ledger))
+    groups = list(_GROUPINGS[by](queues))
     deepest = nlargest(limit, groups, key=lambda group: group.depth)
     rows = [group.view() for group in deepest]
     return Reply(200, {"by": by, "rows": rows, "more": len(groups) > limit})
@@ -123,6 +125,7 @@ HISTORY = Form({"span_s": number(10.0, 86_400.0)})
 async def get_history(visit: Visit) -> Reply:
     """Samples of the last hours."""
     service = visit.service
+    visit.admit(MessageType.GET_STATS)
     span_s = visit.query.get("span_s", _HOUR_S)
     return Reply(200, service.samples.history.describe(span_s, service.moments()))
 

@@ -10,9 +10,11 @@ from taskqueue.core.changes import TaskRow
 from taskqueue.core.control import unknown_task
 from taskqueue.core.task import FIRST_ENDED, STATES_BY_WORD
 from taskqueue.errors import BatchTooLarge, Conflict
-from taskqueue.operations import tasks as operations
+from taskqueue.operations import fates, lookups
 from taskqueue.operations.fields import Form, list_of, moment, number, one_of
 from taskqueue.operations.views import view_task
+from taskqueue.operations.visibility import narrowed, watched
+from taskqueue.operations.visibility import readable as readable_queue
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
 from taskqueue.web.api.answers import Header, Reply, page_of, readable
@@ -40,7 +42,7 @@ def _queried(name: str) -> str:
 SEARCH = Form(
     {
         _queried(name): moment_text if check is moment else check
-        for name, check in operations.LIST.fields.items()
+        for name, check in lookups.LIST.fields.items()
     }
 )
 
@@ -61,7 +63,9 @@ async def found(visit: Visit, query: Header) -> Reply:
     words = values.pop("state", None)
     states = None if words is None else [STATES_BY_WORD[word] for word in words]
     visit.count(MessageType.LIST_TASKS)
-    rows, following = await search(visit.service, Filter(states=states, **values), page)
+    visit.admit(MessageType.LIST_TASKS)
+    wanted = narrowed(visit.visitor, Filter(states=states, **values))
+    rows, following = await search(visit.service, wanted, page)
     views = [view_task(row) for row in rows]
     _check_size(views, visit.service.config.limits.max_frame_bytes)
     return page_of("tasks", views, following, visit.next_page(following))
@@ -95,7 +99,8 @@ async def get_task(visit: Visit) -> Reply:
         view["payload"] = await _payload(visit, task)
     if "dependents" in include:
         waiting = visit.service.broker.ledger.dependencies.dependents(view["id"])
-        view["dependents"] = [one.id for one in waiting[:MOST_DEPENDENTS]]
+        seen = [one.id for one in waiting if readable_queue(visit.visitor, one.queue)]
+        view["dependents"] = seen[:MOST_DEPENDENTS]
     return Reply(200, readable(view, "payload", "result"), kept=True)
 
 
@@ -144,19 +149,20 @@ WAIT = Form({"wait_s": number(0.0, LONGEST_WAIT_S)})
 async def wait_for_task(visit: Visit) -> Reply:
     """Wait until a task has ended."""
     task = visit.places["id"]
+    visit.admit(MessageType.WATCH)
     ended: Deferred[TaskRow | None] = Deferred()
 
     def over(row: TaskRow | None) -> None:
         if not ended.called:
             ended.callback(row)
 
-    visit.visitor.when_ended(lambda rows: over(rows[0]))
+    visit.visitor.when_ended(lambda rows: over(rows[0] if rows else None))
     visit.wait(lambda: over(None))
     service = visit.service
     wait_s = visit.query.get("wait_s", WAIT_S)
     time_out = service.reactor.callLater(wait_s, over, None)
     try:
-        row = (await service.watch(visit.visitor, [task]))[0]
+        row = (await watched(visit.visitor, [task]))[0]
         if row is None:
             raise unknown_task(task)
         if row.state < FIRST_ENDED:
@@ -274,7 +280,7 @@ ENDPOINTS = (
             200: Content("It is cancelled.", "TaskState"),
             202: Content("Its worker is told.", "TaskState"),
         },
-        body=Body(_without(operations.CANCEL, "tasks")),
+        body=Body(_without(fates.CANCEL, "tasks")),
         refusals=(404, 409),
     ),
     Endpoint(
@@ -284,7 +290,7 @@ ENDPOINTS = (
         retry_task,
         "Let a dead letter run again",
         {200: Content("It runs again.", "TaskState")},
-        body=Body(_without(operations.RETRY, "tasks")),
+        body=Body(_without(fates.RETRY, "tasks")),
         refusals=(404, 409),
     ),
     Endpoint(

@@ -10,14 +10,21 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred, succeed
 
+from taskqueue.access.identities import Identity
+from taskqueue.access.permissions import Permissions
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Notice
 from taskqueue.core.workers import Worker
+from taskqueue.errors import Unauthenticated
 from taskqueue.operations.answers import Header, Pending, WhenStored
-from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.authorization import admit, permissions_of
+from taskqueue.operations.needs import NEEDS
+from taskqueue.operations.table import OPERATIONS, perform
+from taskqueue.operations.visibility import readable
 from taskqueue.service import TaskQueueService
 from taskqueue.web.api.endpoints import ROOT
+from taskqueue.web.credentials import DOOR, host_of
 from taskqueue.wire import MessageType
 
 
@@ -29,11 +36,18 @@ class Visitor:
     @ivar open: whether the connection is still there.
     """
 
-    def __init__(self, service: TaskQueueService, peer: str) -> None:
+    door = DOOR
+
+    def __init__(self, service: TaskQueueService, host: str, identity: Identity) -> None:
+        """
+        @param host: the address that it came from.
+        """
         self.service = service
+        self.host = host
+        self.be(identity)
         self.claims_waiting = 0
         self.open = True
-        self._holder = Holder(peer)
+        self._holder = Holder(f"HTTP from {host}")
         self._ended: Callable[[Sequence[TaskRow]], None] | None = None
 
     @property
@@ -45,6 +59,20 @@ class Visitor:
     def holder(self) -> Holder:
         """In whose name it would claim."""
         return self._holder
+
+    def be(self, identity: Identity) -> None:
+        """It is C{identity}, and may do what that may, from now on."""
+        self._identity = identity
+        self.restricted: Permissions | None = permissions_of(identity)
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+        return self._identity
+
+    def authenticate(self, key: str | None) -> Identity:
+        """Who it is: known from the request's headers."""
+        return self._identity
 
     def introduce(self, client: str) -> None:
         """Its name is of no use to anybody."""
@@ -59,7 +87,7 @@ class Visitor:
     def outcomes(self, rows: Sequence[TaskRow]) -> None:
         """Tasks that it watches have ended."""
         if self._ended is not None:
-            self._ended(rows)
+            self._ended([row for row in rows if readable(self, row.queue)])
 
     def notice(self, notice: Notice) -> None:
         """It holds no delivery that there could be something to say about."""
@@ -85,6 +113,7 @@ class Visit:
         places: Mapping[str, str],
         query: Header,
         body: Header,
+        identity: Identity,
     ) -> None:
         self.service = service
         self.request = request
@@ -92,8 +121,9 @@ class Visit:
         self.places = places
         self.query = query
         self.body = body
-        self.visitor = Visitor(service, f"HTTP from {_host_of(request)}")
+        self.visitor = Visitor(service, host_of(request), identity)
         self._waiting: list[Callable[[], None]] = []
+        self._dismissed: Callable[[], None] | None = None
 
     @property
     def open(self) -> bool:
@@ -110,6 +140,23 @@ class Visit:
         for call in calls:
             call()
 
+    def when_dismissed(self, call: Callable[[], None]) -> None:
+        """Call this where the visitor may stay no longer."""
+        self._dismissed = call
+
+    def check_identity(self) -> None:
+        """Somebody's permissions have changed: are they the visitor's?"""
+        visitor = self.visitor
+        current = self.service.gate.refresh(visitor.identity)
+        if current is visitor.identity:
+            return
+        if current is not None:
+            visitor.be(current)
+        if self._dismissed is not None:
+            self._dismissed()
+        else:
+            self.wait_no_longer()
+
     def hung_up(self) -> None:
         """The connection is gone."""
         self.visitor.open = False
@@ -125,15 +172,33 @@ class Visit:
         @raises BadRequest: a field cannot be what it is.
         """
         self.count(kind)
-        operation = OPERATIONS[kind]
+        self.check_valid()
         # What was not read into typed values is answered with plain ones.
-        answer: Any = operation.run(self.visitor, operation.form.parse(header))
+        answer: Any = perform(self.visitor, kind, OPERATIONS[kind], header)
         if isinstance(answer, WhenStored):
             return self.service.journal.barrier(cast(Header, answer.header))
         if isinstance(answer, Deferred):
             return answer
         assert not isinstance(answer, Pending), "claims are not for HTTP"
         return succeed(answer)
+
+    def check_valid(self) -> None:
+        """
+        @raises Unauthenticated: the visitor was let in, but may stay no longer.
+        """
+        if self.service.gate.refresh(self.visitor.identity) is None:
+            raise Unauthenticated("the key or session is not valid any more: sign in again")
+
+    def admit(self, kind: MessageType, **values: Any) -> None:
+        """
+        Let the visitor ask for something that is looked at here, as it may ask for an operation.
+
+        @param values: of the operation's fields, those that say in which queue.
+        @raises Forbidden: it may not.
+        @raises Unauthenticated: it may stay no longer.
+        """
+        self.check_valid()
+        admit(self.visitor, NEEDS[kind], values)
 
     def count(self, kind: MessageType) -> None:
         """An operation is asked for."""
@@ -152,7 +217,3 @@ class Visit:
     def next_page(self, following: Any) -> str:
         """The address of the page after this one, where there is one."""
         return "" if following is None else self.address(self.path, after=following)
-
-
-def _host_of(request: Any) -> str:
-    return str(getattr(request.getClientAddress(), "host", "a socket"))

@@ -10,6 +10,7 @@ from taskqueue.core.leases import Lease
 from taskqueue.operations import administration
 from taskqueue.operations.fields import Form
 from taskqueue.operations.views import view_worker
+from taskqueue.operations.visibility import seen_worker
 from taskqueue.web.api.answers import Header, Reply, page_of
 from taskqueue.web.api.endpoints import Body, Content, Endpoint
 from taskqueue.web.api.visits import Visit
@@ -29,7 +30,8 @@ async def list_workers(visit: Visit) -> Reply:
 async def get_worker(visit: Visit) -> Reply:
     """One worker, with the tasks that it has in hand."""
     service = visit.service
-    worker = service.broker.ledger.workers.get(visit.places["worker"])
+    visit.admit(MessageType.LIST_WORKERS)
+    worker = seen_worker(visit.visitor, visit.places["worker"])
     mono = service.moments().mono
     leases = islice(worker.leases.values(), MOST_DELIVERIES)
     return Reply(200, view_worker(worker) | {"tasks": [_view(lease, mono) for lease in leases]})

@@ -1,0 +1,89 @@
+"""
+Who asks over HTTP: by a key, by the cookie of somebody who has signed in, by a certificate, or
+because anybody may come in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskqueue.access.identities import Identity
+from taskqueue.access.permissions import Action
+from taskqueue.errors import ClientError, Forbidden, TaskQueueError, Unauthenticated
+from taskqueue.operations.authorization import forbidden, permissions_of
+from taskqueue.service import TaskQueueService
+from taskqueue.transport.naming import certificate_of
+
+#: The name of the cookie.
+COOKIE = b"taskqueue_session"
+
+#: Where it came in, for the audit log.
+DOOR = "http"
+
+#: What to try where nobody may come in without: as browsers know no password prompt for it, none
+#: appears.
+CHALLENGE = 'Bearer realm="taskqueue"'
+
+_WHO_ASKS = (
+    "this broker wants to know who asks: give a key (authorization: Bearer tq_...), or sign in "
+    "(POST /api/v1/session)"
+)
+
+
+def identify(service: TaskQueueService, request: Any) -> Identity:
+    """
+    Who sends a request.
+
+    @raises Unauthenticated: nobody knows, and not everybody may come in.
+    @raises RateLimited: too many attempts from there failed.
+    """
+    gate = service.gate
+    given = request.getHeader("authorization")
+    if given is not None:
+        scheme, _, secret = given.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated(
+                f"authorization is of the kind {scheme[:30]!r}, and Bearer is taken only: a key "
+                f"stands there, no password"
+            )
+        return gate.by_key(secret.strip(), host_of(request), DOOR)
+    token = request.getCookie(COOKIE)
+    found = None if token is None else gate.by_session(token.decode("latin-1"))
+    if found is None:
+        shown = certificate_of(request.channel.transport)
+        found = None if shown is None else gate.by_certificate(*shown)
+    if found is None and gate.open:
+        found = gate.everyone
+    if found is None:
+        raise Unauthenticated(_WHO_ASKS)
+    return found
+
+
+def host_of(request: Any) -> str:
+    """The address that a request came from."""
+    return str(getattr(request.getClientAddress(), "host", "local"))
+
+
+class Somebody:
+    """Who sends a request, for who asks what may be done."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.restricted = permissions_of(identity)
+
+
+def check(service: TaskQueueService, request: Any, action: Action) -> TaskQueueError | None:
+    """
+    Whether whoever sends a request may do something everywhere.
+
+    @return: why not; C{None}: it may.
+    """
+    try:
+        somebody = Somebody(identify(service, request))
+    except (ClientError, Unauthenticated) as error:
+        return error
+    permissions = somebody.restricted
+    if permissions is None or permissions.everywhere(action):
+        return None
+    refused: Forbidden = forbidden(somebody, action, "*")
+    return refused
