@@ -13,6 +13,9 @@ from playwright.sync_api import Page
 #: Rules of WCAG 2.2 AA, and what axe-core holds for good practice.
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
+#: Rules about colours: all that can differ between themes.
+COLOURS = ("color-contrast", "link-in-text-block")
+
 #: What must not be there.
 SERIOUS = frozenset({"serious", "critical"})
 
@@ -30,14 +33,17 @@ def _told(violation: dict[str, Any]) -> str:
     return f"{violation['impact']} {violation['id']} at {len(nodes)} places: {shown}"
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, *rules: str) -> list[str]:
     """
     The rules that the page breaks seriously, each with where and how.
 
     axe-core is evaluated in the page as a debugger would, which no policy of
     the page's forbids and no request is made for.
+
+    @param rules: look at these only.
     """
     page.evaluate(_axe())
-    run = "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})"
-    found = page.evaluate(run, _TAGS)
+    only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": _TAGS}
+    run = "only => axe.run(document, {runOnly: only, resultTypes: ['violations']})"
+    found = page.evaluate(run, only)
     return [_told(v) for v in found["violations"] if v["impact"] in SERIOUS]

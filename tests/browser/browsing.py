@@ -143,6 +143,8 @@ class BrowserCase(SynchronousTestCase):
         self.untoward: list[str] = []
         self._pages: list[Page] = []
         self._expected: list[re.Pattern[str]] = []
+        # A broker that knows no sessions says so to who asks for one.
+        self.expect(r"status of 404 .*/api/v1/session\)")
         inside = browsing()
         self.browser = inside.__enter__()
         self.addCleanup(inside.__exit__, None, None, None)

@@ -28,7 +28,7 @@ export function DeadLetterGroup({ name, found }) {
   useEffect(() => page.reload(), [group?.count, group?.last_at]);
   const renew = () => (change(new Set()), page.reload(), found.reload());
   return html`
-    <p><a href=${`/dead-letters${queryOf({ queue, type })}`}>All dead letters</a></p>
+    <p class="crumbs"><a href=${`/dead-letters${queryOf({ queue, type })}`}>Dead letters</a> / one group</p>
     <div class="title-row">
       <h1 tabindex="-1" class="group-title">${name}</h1>
       <${Actions} ...${{ name, queue, type, chosen, renew, group }} />
