@@ -142,13 +142,18 @@ class AsyncClient(ClientFace):
         that the broker does not know, L{UnknownTask} in its place.  What
         L{submit_many} answered can be given: refusals come first.
         """
-        ended: asyncio.Queue[Outcome | TaskQueueError] = asyncio.Queue()
+        ended: asyncio.Queue[Outcome | TaskQueueError | None] = asyncio.Queue()
         wanted = set(tasks)
         self.calls.must_be_open()
         watching = asyncio.ensure_future(self.calls.as_completed(wanted, ended.put_nowait))
+        watching.add_done_callback(lambda _: ended.put_nowait(None))
         try:
             for _ in range(len(wanted)):
-                yield await ended.get()
+                told = await ended.get()
+                if told is None:
+                    await watching  # it could not begin, and raises why
+                else:
+                    yield told
         finally:
             watching.cancel()
 

@@ -278,10 +278,10 @@ class BlockingClient:
         under_way: deque[Future[list[Answer]]] = deque()
         for chunk in client.calls.chunks(tasks):
             if len(under_way) == WINDOW:
-                yield under_way.popleft().result()
+                yield thread.wait(under_way.popleft())
             under_way.append(thread.begin(client.calls.submit_chunk(chunk, tell, patience)))
         while under_way:
-            yield under_way.popleft().result()
+            yield thread.wait(under_way.popleft())
 
     def as_completed(
         self, tasks: Iterable[str | TaskQueueError], timeout_s: float | None = None
@@ -294,20 +294,25 @@ class BlockingClient:
         @param timeout_s: how long all of them may take; C{None}: for ever.
         @raises AnswerTimedOut: some have not ended by then.
         """
-        ended: SimpleQueue[Outcome | TaskQueueError] = SimpleQueue()
+        ended: SimpleQueue[Outcome | TaskQueueError | None] = SimpleQueue()
         wanted = set(tasks)
         until = None if timeout_s is None else monotonic() + timeout_s
         thread, client = self._running()
         client.calls.must_be_open()
         watching = thread.begin(client.calls.as_completed(wanted, ended.put))
+        watching.add_done_callback(lambda _: ended.put(None))
         try:
             for left in range(len(wanted), 0, -1):
                 try:
-                    yield ended.get(timeout=None if until is None else max(0, until - monotonic()))
+                    told = ended.get(timeout=None if until is None else max(0, until - monotonic()))
                 except Empty:
                     raise AnswerTimedOut(
                         f"{left} of {len(wanted)} tasks did not end in {timeout_s:g} s"
                     ) from None
+                if told is None:
+                    thread.wait(watching)  # it could not begin, and raises why
+                else:
+                    yield told
         finally:
             watching.cancel()
 

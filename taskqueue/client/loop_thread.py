@@ -7,13 +7,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from taskqueue.errors import ConnectionLost
+
 _T = TypeVar("_T")
+
+#: What is said of a client that somebody has closed.
+CLOSED = "this client is closed"
 
 
 class LoopThread:
@@ -27,6 +32,8 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._stopped = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -34,8 +41,16 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
+            self._loop.run_until_complete(self._give_up())
         finally:
             self._loop.close()
+
+    async def _give_up(self) -> None:
+        """Let whoever still waits for a coroutine know that it will not end."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     @property
     def inside(self) -> bool:
@@ -43,23 +58,42 @@ class LoopThread:
         return threading.current_thread() is self._thread
 
     def begin(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Run a coroutine; what is returned can be waited for in another thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """
+        Run a coroutine; what is returned can be given to L{wait} in another thread.
+
+        @raises ConnectionLost: the thread has been stopped.
+        """
+        with self._lock:
+            if not self._stopped:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        raise ConnectionLost(CLOSED)
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine and wait for it; see L{wait}."""
+        return self.wait(self.begin(coroutine))
+
+    def wait(self, future: Future[_T]) -> _T:
         """
-        Run a coroutine and wait for it.  Whatever interrupts the waiting,
-        C{KeyboardInterrupt} for one, cancels it.
+        Wait for a coroutine.  Whatever interrupts the waiting, C{KeyboardInterrupt} for
+        one, cancels it.
+
+        @raises ConnectionLost: the thread was stopped meanwhile.
         """
-        future = self.begin(coroutine)
         try:
             return future.result()
+        except CancelledError:
+            if self._stopped:
+                raise ConnectionLost(CLOSED) from None
+            raise
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
         """End the loop and its thread."""
+        with self._lock:
+            self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 

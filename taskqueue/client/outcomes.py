@@ -4,6 +4,7 @@ Who waits for which task to end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from twisted.logger import Logger
@@ -40,12 +41,13 @@ class Outcomes:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._waiters: dict[str, list[Waiter]] = {}
-        self._submitting: set[str] = set()
+        self._submitting: Counter[str] = Counter()
         self._unasked: list[str] = []
         self._refused: list[str] = []
         self._timer: Delayed | None = None
         self._not_watched: list[str] = []
         self._queues: dict[str, list[Callable[[Outcome], None]]] = {}
+        self._closed: TaskQueueError | None = None
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -55,26 +57,50 @@ class Outcomes:
     def wait(self, task_ids: Iterable[str], waiter: Waiter) -> None:
         """Tell C{waiter} about each of these tasks, once."""
         for task_id in task_ids:
+            if self._closed is not None:
+                self._session.framework.call_later(0, waiter, self._closed)
+                continue
             waiters = self._waiters.setdefault(task_id, [])
             waiters.append(waiter)
             if len(waiters) == 1:
-                if not self._unasked:
-                    self._session.framework.call_later(0, self._ask)
-                self._unasked.append(task_id)
+                self._ask_soon(task_id)
+
+    def _ask_soon(self, task_id: str) -> None:
+        if not self._unasked:
+            self._session.framework.call_later(0, self._ask)
+        self._unasked.append(task_id)
 
     def wait_with_submission(self, task_ids: Iterable[str], waiter: Waiter) -> None:
-        """Tell C{waiter}; the submission that is about to be sent asks the broker."""
+        """
+        Tell C{waiter}; the submission that is about to be sent asks the broker.  What
+        comes of it is to be told with L{submitted} or L{refused}.
+        """
         for task_id in task_ids:
             self._waiters.setdefault(task_id, []).append(waiter)
-            self._submitting.add(task_id)
+            self._submitting[task_id] += 1
 
     def submitted(self, task_id: str) -> None:
         """The submission was accepted: from now on the broker knows the task."""
-        self._submitting.discard(task_id)
+        self._answered_for(task_id)
+
+    def refused(self, task_id: str, waiter: Waiter) -> None:
+        """It was not, or gave another task, so C{waiter} has nothing to wait for here."""
+        last = self._answered_for(task_id)
+        self.leave(task_id, waiter)
+        if last and task_id in self._waiters:
+            self._ask_soon(task_id)  # others wait, for whom that submission was to ask
+
+    def _answered_for(self, task_id: str) -> bool:
+        """Note the answer to a submission; whether it was the last one under way."""
+        under_way = self._submitting[task_id] - 1
+        if under_way > 0:
+            self._submitting[task_id] = under_way
+        else:
+            del self._submitting[task_id]
+        return under_way == 0
 
     def leave(self, task_id: str, waiter: Waiter) -> None:
         """C{waiter} does not want to know any more."""
-        self._submitting.discard(task_id)
         waiters = self._waiters.get(task_id, [])
         if waiter in waiters:
             waiters.remove(waiter)
@@ -89,7 +115,8 @@ class Outcomes:
         self._queues.setdefault(queue, []).append(listener)
 
     def close(self, error: TaskQueueError) -> None:
-        """Tell everybody that waits that there is nothing more to come."""
+        """Tell everybody that waits, and will, that there is nothing more to come."""
+        self._closed = error
         for task_id in list(self._waiters):
             self._tell(task_id, error)
         self._queues.clear()
@@ -103,7 +130,7 @@ class Outcomes:
         asked, self._unasked = self._unasked, []
         if not self._session.greeted:
             return  # the next connection begins with asking for all
-        wanted = [task_id for task_id in asked if task_id in self._waiters]
+        wanted = [i for i in asked if i in self._waiters and i not in self._submitting]
         for header, ids in self._watches(wanted):
             self._session.send_now(MessageType.WATCH, header, self._answered(ids))
 
@@ -142,6 +169,8 @@ class Outcomes:
                     self._tell(task_id, answer)
             elif not isinstance(answer, Exception):
                 for task_id in answer.get("unknown") or ():
+                    if task_id in self._submitting:
+                        continue  # this was asked before
                     self._tell(task_id, UnknownTask(f"there is no task {task_id}", task=task_id))
 
         return answered
@@ -165,7 +194,7 @@ class Outcomes:
                 self._log.failure("A listener to queue {queue} failed", queue=outcome.queue)
 
     def _tell(self, task_id: str, outcome: Outcome | TaskQueueError) -> None:
-        self._submitting.discard(task_id)
+        del self._submitting[task_id]
         for waiter in self._waiters.pop(task_id, ()):
             try:
                 waiter(outcome)

@@ -70,6 +70,7 @@ class Session:
     @ivar fruitless: connections in a row that ended before HELLO was answered.
     @ivar opening: each gives the requests to send first on a new connection.
     @ivar on_events: given the list of every EVENT.
+    @ivar on_closed: given why nothing can be asked any more, once that is so.
     @ivar on_failed: called when the broker has refused for good.
     @ivar on_refused: called when a connection ended without an answer to HELLO.
     """
@@ -102,6 +103,7 @@ class Session:
         self.fruitless = 0
         self.opening: list[Callable[[], Iterable[Request]]] = []
         self.on_events: Callable[[list[Header | Outcome]], None] = lambda events: None
+        self.on_closed: Callable[[TaskQueueError], None] = lambda why: None
         self.on_failed: Callable[[], None] = lambda: None
         self.on_refused: Callable[[], None] = lambda: None
         self._bound = MAX_QUEUED if max_in_flight is None else max(1, max_in_flight)
@@ -389,6 +391,7 @@ class Session:
         for request in left:
             request.settle(self.failure)
         self._refuse_ready(self.failure)
+        self.on_closed(self.failure)
 
 
 def _as_ours(error: Exception) -> TaskQueueError:

@@ -244,13 +244,13 @@ class SubmitCalls(Calls):
             answers = await self._submitted(items, {"watch": True})
         except BaseException:
             for task_id in ids:
-                self._outcomes.leave(task_id, on_outcome)
+                self._outcomes.refused(task_id, on_outcome)
             raise
         for task_id, answer in zip(ids, answers, strict=True):
             if answer == task_id:
                 self._outcomes.submitted(task_id)
                 continue
-            self._outcomes.leave(task_id, on_outcome)
+            self._outcomes.refused(task_id, on_outcome)
             if isinstance(answer, TaskHandle):
                 self._outcomes.wait([str(answer)], on_outcome)
         return answers

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from taskqueue.client.answers import only, per_item, state_from
+from taskqueue.client.answers import PASSING, error_from, only, per_item, state_from
 from taskqueue.client.calls import Calls, given
 from taskqueue.client.codecs import JSON, Codec
 from taskqueue.client.messages import Delivery, Orders, Report
@@ -21,6 +21,9 @@ from taskqueue.wire import Header, MessageType
 
 #: How long a claim waits unless it says otherwise, seconds.
 CLAIM_WAIT_S = 30.0
+
+#: The pause before giving back again, where the broker names none, seconds.
+_PAUSE_S = 1.0
 
 
 class WorkCalls(Calls):
@@ -70,11 +73,23 @@ class WorkCalls(Calls):
         return Delivery.all_of(answer)
 
     def _give_back(self, answer: Header) -> None:
-        leases = _leases(delivery.holding for delivery in Delivery.all_of(answer))
-        if leases:
-            self._session.send_now(
-                MessageType.RELEASE_TASK, {"leases": leases}, lambda answer: None
-            )
+        self._return(_leases(delivery.holding for delivery in Delivery.all_of(answer)))
+
+    def _return(self, leases: list[Header]) -> None:
+        """Let others have these, until the broker takes them, or the connection ends."""
+
+        def answered(answer: Header | Exception) -> None:
+            again, pause_s = [], None
+            if isinstance(answer, PASSING):
+                again, pause_s = leases, answer.retry_after_s
+            elif not isinstance(answer, Exception):
+                errors = answer.get("errors") or ()
+                again = [leases[e["item"]] for e in errors if isinstance(error_from(e), PASSING)]
+            if again:
+                self._session.framework.call_later(pause_s or _PAUSE_S, self._return, again)
+
+        if leases and self._session.greeted:
+            self._session.send_now(MessageType.RELEASE_TASK, {"leases": leases}, answered)
 
     # --- results ------------------------------------------------------------------------
 

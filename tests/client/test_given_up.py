@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue.client import work
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.futures import AsyncioFramework
 from taskqueue.client.session import Session
@@ -37,6 +38,10 @@ class Claimer:
         claim = asyncio.ensure_future(self.calls.claim(["q"]))
         await asyncio.sleep(0)
         return claim, self.peer.expect(MessageType.CLAIM_TASK)
+
+    async def until_said(self) -> None:
+        while not self.peer.got:
+            await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
         for _ in range(5):
@@ -82,6 +87,25 @@ class GivenUpTests(SynchronousTestCase):
             await claimer.settle()
             claimer.peer.ack(request, tasks=[TASK])
 
+        self.assertGivenBack(self.run_in_loop(scene))
+
+    def test_the_broker_cannot_take_them_back_for_now(self) -> None:
+        """Then they are given back again: nobody would get them before the lease is over."""
+
+        async def scene(claimer: Claimer) -> None:
+            claim, request = await claimer.claim()
+            claim.cancel()
+            claimer.peer.ack(request, tasks=[TASK, TASK | {"lease": 8}])
+            nack = claimer.peer.expect(MessageType.RELEASE_TASK)
+            claimer.peer.nack(nack, "STORE_UNAVAILABLE", retry_after_s=0.001)
+            await claimer.until_said()
+            error = {"item": 0, "code": "TOO_MANY_REQUESTS", "retry_after_s": 0.001}
+            again = claimer.peer.expect(MessageType.RELEASE_TASK)
+            self.assertEqual(len(again["leases"]), 2)
+            claimer.peer.ack(again, states=[None, "pending"], errors=[error])
+            await claimer.until_said()
+
+        self.patch(work, "_PAUSE_S", 0.001)
         self.assertGivenBack(self.run_in_loop(scene))
 
     def test_answered_with_nothing(self) -> None:
