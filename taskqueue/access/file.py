@@ -113,13 +113,15 @@ class KeyringFile:
             return None
         except OSError as problem:
             raise self._unusable(f"cannot be read: {problem.strerror}") from problem
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(descriptor)
             warnings = tuple(self._judge(found))
-            try:
+            with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(_LONGEST + 1)
-            except OSError as problem:
-                raise self._unusable(f"cannot be read: {problem.strerror}") from problem
+        except OSError as problem:
+            raise self._unusable(f"cannot be read: {problem.strerror}") from problem
+        finally:
+            os.close(descriptor)
         return Reading(self._keyring(data), _signature(found), warnings)
 
     def _judge(self, found: os.stat_result) -> Iterator[str]:
