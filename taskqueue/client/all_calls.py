@@ -19,4 +19,3 @@ class AllCalls(TaskCalls, WorkCalls, PeriodicCalls):
     def close(self, error: TaskQueueError) -> None:
         """Ask nothing any more; what is unanswered fails with C{error}."""
         self._session.close(error)
-        self._outcomes.close(error)

@@ -40,6 +40,7 @@ class Calls:
         self._outcomes = Outcomes(session)
         self._listeners: dict[str, list[Callable[[Lost], None]]] = {"cancel": [], "lease_lost": []}
         session.on_events = self._events
+        session.on_closed = self._outcomes.close
         session.opening.append(self._outcomes.again)
 
     def perform(self, name: str, *args: Any, **how: Any) -> Any:
