@@ -7,6 +7,11 @@ import { useCallback, useEffect, useRef, useState } from "./view.js";
 // When something is asked for again that was refused, milliseconds.
 const REFUSED_MS = 60_000;
 
+// How seldom something dear is still asked for, milliseconds; and the quickest answer so
+// far, which is as long as the way takes.
+const LONGEST_MS = 30_000;
+let fastest = Infinity;
+
 // A resource, asked for every so many milliseconds while the page can be seen (never
 // again by itself where `every` is 0).  Gives { data, problem, loading, reload }; what
 // was there stays until there is something newer.
@@ -33,9 +38,10 @@ async function follow(path, every, signal, again, tell) {
   while (!signal.aborted) {
     await visible(signal);
     if (signal.aborted) return;
+    const began = performance.now();
     const wait = await once(path, every, signal, tell);
     if (signal.aborted) return;
-    const ms = wait ?? every;
+    const ms = wait ?? unhurried(every, performance.now() - began);
     const next = new AbortController();
     const wake = () => next.abort();
     again.current = wake;
@@ -43,6 +49,13 @@ async function follow(path, every, signal, again, tell) {
     await (ms > 0 ? pause(ms, next.signal) : aborted(next.signal));
     signal.removeEventListener("abort", wake);
   }
+}
+
+// As long as nobody waits for it, an answer that is dear is asked for less often: what it
+// takes beyond the way there and back is to be 1 % of the time at most.
+function unhurried(every, took) {
+  fastest = Math.min(fastest, took);
+  return every > 0 ? Math.max(every, Math.min(100 * (took - fastest), LONGEST_MS)) : 0;
 }
 
 // Ask once; how long to wait before the next time, milliseconds, where it is special.
