@@ -264,13 +264,15 @@ class Books:
         self.depth -= count
         queue = lane.queue
         queue.depth -= count
-        tiers, touch = queue.tiers, self.changes.touch
+        priority, tier, tiers = tasks[0].priority, tier_of(tasks[0].priority), queue.tiers
         for task in tasks:
-            tiers[tier_of(task.priority)] -= 1
+            if task.priority != priority:
+                priority, tier = task.priority, tier_of(task.priority)
+            tiers[tier] -= 1
             task.state = State.IN_PROGRESS
-            touch(task)
             if task.extras.unique is not None:
                 self.keys.task_claimed(task)
+        self.changes.touch_all(tasks)
 
     def _count_depth(self, task: Task, change: int) -> None:
         queue = task.lane.queue

@@ -325,6 +325,10 @@ class Changes:
         if task.stored:
             self._tasks[task.seq] = task
 
+    def touch_all(self, tasks: Iterable[Task]) -> None:
+        """These tasks have changed."""
+        self._tasks.update({task.seq: task for task in tasks if task.stored})
+
     def record(self, row: HistoryRow) -> None:
         """Something happened that a task's row alone does not tell."""
         self._history.append(row)
@@ -364,13 +368,6 @@ class Changes:
         stored, self._stored = self._stored, []
         return stored
 
-    def _drained_periodics(self) -> tuple[Sequence[PeriodicRow], Sequence[str]]:
-        periodics = self._periodics
-        if not periodics:
-            return (), ()
-        rows = [row for row in periodics.values() if row is not None]
-        return rows, [name for name, row in periodics.items() if row is None]
-
     def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
         """
         Everything marked since the last drain.
@@ -383,6 +380,7 @@ class Changes:
             task.stored = True
         drained = self._stored + self._new if self._stored else self._new
         updates = list(map(_update_of, self._tasks.values()))
+        periodics = self._periodics
         batch = Batch(
             inserts,
             updates,
@@ -391,7 +389,8 @@ class Changes:
             self._removed,
             self._token_ceiling,
             next_seq,
-            *self._drained_periodics(),
+            [row for row in periodics.values() if row is not None] if periodics else (),
+            [name for name, row in periodics.items() if row is None] if periodics else (),
         )
         ended = self.ended
         self.__init__()  # type: ignore[misc]

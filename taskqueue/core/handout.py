@@ -20,6 +20,9 @@ from taskqueue.errors import BadRequest, Conflict, StoreUnavailable
 
 _LANE = attrgetter("lane")
 
+#: About what a delivery takes in a message beside its payload and headers.
+_TASK_BYTES = 512
+
 _new = tuple.__new__  # makes a named tuple without a call of a Python function
 
 
@@ -84,8 +87,9 @@ class HandOut:
     ) -> tuple[list[Task], float]:
         """
         Of tasks that were taken out of their lanes, those that fit into C{room}
-        bytes: one at least, where none was found before (C{first}).  Those that
-        have expired end, the rest goes back to its place.
+        bytes of a message (headers count twice, as they stand in the message's header,
+        which has a bound of its own): one at least, where none was found before
+        (C{first}).  Those that have expired end, the rest goes back to its place.
 
         @return: the tasks, and the room that is left: below 0 where that was all.
         """
@@ -95,7 +99,10 @@ class HandOut:
             if expires_at is not None and expires_at <= now.wall:
                 self._ledger.finish(task, State.EXPIRED, now, taken=True)
                 continue
-            room -= _weight_bytes(task)
+            body, headers = task.body, task.extras.headers
+            room -= _TASK_BYTES + (body if isinstance(body, int) else len(body or b""))
+            if headers is not None:
+                room -= 2 * len(headers)
             if room < 0 and not (first and not chosen):
                 for left in taken[position:]:
                     left.lane.push(left)
@@ -195,13 +202,3 @@ def _count(lane: Lane, tasks: list[Task], wall: float) -> None:
         since = ready_at
         alike += 1
     counters.wait.observe(wall - since, alike)
-
-
-def _weight_bytes(task: Task) -> int:
-    """
-    About as many bytes as a delivery takes in a message; headers count twice, as
-    they stand in the message's header, which has a bound of its own.
-    """
-    body, headers = task.body, task.extras.headers
-    size = body if isinstance(body, int) else len(body or b"")
-    return 512 + size + (0 if headers is None else 2 * len(headers))

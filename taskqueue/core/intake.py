@@ -161,15 +161,16 @@ class Intake:
         """
         if not items:
             return None
-        ids = self._plain_ids(items, stored)
-        if ids is None:
+        plain = self._plain_ids(items, stored)
+        if plain is None:
             return None
+        ids, size = plain
         ledger, first = self._ledger, items[0]
         queue = ledger.queue(first.queue)
         try:
             if first.options is not DEFAULT_OPTIONS:
                 check_options(first.options, ledger.policy)
-            self._check_room(queue, sum([len(item.payload) for item in items]), len(items))
+            self._check_room(queue, size, len(items))
         except TaskQueueError:
             return None
         lane, seq, options, wall = queue.lane(first.type), ledger.next_seq, first.options, now.wall
@@ -187,25 +188,27 @@ class Intake:
 
     def _plain_ids(
         self, items: Sequence[Submission], stored: Mapping[str, State]
-    ) -> Sequence[str] | None:
-        """The ids of the tasks, or C{None} where L{_submit_plain} is not for these items."""
-        ledger, ids = self._ledger, [item.id for item in items]
-        tasks, ended, none_given = ledger.tasks, ledger.ended, True
+    ) -> tuple[Sequence[str], int] | None:
+        """
+        The ids of the tasks, and how long their payloads are together; or C{None} where
+        L{_submit_plain} is not for these items.
+        """
+        ledger, size, ids = self._ledger, 0, []
+        tasks, ended = ledger.tasks, ledger.ended
         lane = items[0].type, items[0].queue, items[0].options
-        for task_type, _, queue, _, own_id, run_at, expires_at, options, _, on, key, _, _ in items:
+        for kind, body, queue, _, own_id, run_at, expires_at, options, _, on, key, _, _ in items:
             if own_id is not None:
-                none_given = False
                 if own_id in tasks or own_id in ended or own_id in stored:
                     return None
+                ids.append(own_id)
             if not (run_at is None and expires_at is None and key is None) or on:
                 return None
-            if (task_type, queue, options) != lane:
+            if (kind, queue, options) != lane:
                 return None
-        if none_given:
-            return ledger.new_ids(len(ids))
-        if None in ids or len(set(ids)) < len(ids):
-            return None
-        return ids  # type: ignore[return-value]  # none is None
+            size += len(body)
+        if not ids:
+            return ledger.new_ids(len(items)), size
+        return (ids, size) if len(set(ids)) == len(items) else None
 
     def _submit(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted:
         known = self._known(item, now, stored)
@@ -311,9 +314,10 @@ class Intake:
         @raises QueueFull: a bound would be passed.
         """
         ledger, policy = self._ledger, self._ledger.policy
-        if queue.bound is not None and queue.depth + count > queue.bound:
+        bound = queue.bound
+        if bound is not None and queue.depth + count > bound:
             raise QueueFull(
-                f"queue {queue.name!r} has {queue.depth} waiting tasks, its bound is {queue.bound}",
+                f"queue {queue.name!r} has {queue.depth} waiting tasks, its bound is {bound}",
                 retry_after_s=RETRY_AFTER_S,
                 queue=queue.name,
             )

@@ -154,7 +154,7 @@ class Lane:
             else:
                 taken = self._take_run(limit - len(found))
             self.size -= len(taken)
-            found += taken
+            found = found + taken if found else taken
         self._find_head()
         return found
 

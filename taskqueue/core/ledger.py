@@ -54,12 +54,11 @@ class Ledger(Books):
         count, wall = len(tasks), now.wall
         lane.counts[State.IN_PROGRESS] -= count
         lane.counts[State.COMPLETED] += count
-        live, ended, touch = self.tasks, self.ended, self.changes.touch
+        live, ended = self.tasks, self.ended
         held_bytes = 0
         for task in tasks:
             task.state = State.COMPLETED
             task.past.ended_at = wall
-            touch(task)
             del live[task.id]
             ended[task.id] = task
             if task.extras is NO_EXTRAS and type(task.body) is bytes:
@@ -69,6 +68,7 @@ class Ledger(Books):
             if task.extras is not NO_EXTRAS:
                 self._forget_extras(task)
         self.held_bytes -= held_bytes
+        self.changes.touch_all(tasks)
         self.changes.ended += tasks
         if len(self.dependencies):
             for task in tasks:

@@ -21,6 +21,8 @@ from taskqueue.errors import Conflict, TaskQueueError
 
 _LANE = attrgetter("lane")
 
+_COMPLETED = State.COMPLETED
+
 
 class Results:
     """The desk at which results are handed in, and leases extended and given back."""
@@ -69,23 +71,21 @@ class Results:
         completed: list[Task] = []
         for outcome in outcomes:
             lease = leases.by_token.get(outcome.lease)
-            if (
-                outcome.status is State.COMPLETED
-                and lease is not None
-                and lease.task.id == outcome.task
-            ):
+            if outcome.status is _COMPLETED and lease is not None and lease.task.id == outcome.task:
                 leases.end(lease)
                 self._note(lease, outcome)
                 completed.append(lease.task)
-                answers.append(State.COMPLETED)
+                answers.append(_COMPLETED)
                 continue
-            self._complete(completed, now)
-            completed = []
+            if completed:
+                self._complete(completed, now)
+                completed = []
             try:
                 answers.append(self.report(outcome, now))
             except TaskQueueError as error:
                 answers.append(error)
-        self._complete(completed, now)
+        if completed:
+            self._complete(completed, now)
         return answers
 
     def _note(self, lease: Lease, outcome: Outcome) -> None:

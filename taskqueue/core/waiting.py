@@ -80,22 +80,26 @@ class Claim:
 
 
 class WaitingClaims:
-    """Every waiting claim, in fair order."""
+    """
+    Every waiting claim, in fair order.
 
-    __slots__ = ("_by_queue", "_deadlines", "_lines", "_next_serial", "_waiting")
+    @ivar waiting: all of them by serial; only to be looked at.
+    """
+
+    __slots__ = ("_by_queue", "_deadlines", "_lines", "_next_serial", "waiting")
 
     def __init__(self) -> None:
         self._next_serial = 1
-        self._waiting: dict[int, Claim] = {}
+        self.waiting: dict[int, Claim] = {}
         self._lines: dict[Wish, Line] = {}
         self._by_queue: dict[str, dict[Wish, Line]] = {}
         self._deadlines: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def __iter__(self) -> Iterator[Claim]:
-        return iter(list(self._waiting.values()))
+        return iter(list(self.waiting.values()))
 
     def add(self, claim: Claim) -> None:
         """Let C{claim} wait, behind those that wait already."""
@@ -107,11 +111,11 @@ class WaitingClaims:
             line = self._lines[wish] = OrderedDict()
             for queue in claim.queues:
                 self._by_queue.setdefault(queue, {})[wish] = line
-        line[claim.serial] = self._waiting[claim.serial] = claim
+        line[claim.serial] = self.waiting[claim.serial] = claim
         claim.holder.claims[claim.serial] = claim
         heappush(self._deadlines, (claim.deadline, claim.serial))
-        if len(self._deadlines) > 2 * len(self._waiting) + _SMALL:
-            self._deadlines = [(c.deadline, serial) for serial, c in self._waiting.items()]
+        if len(self._deadlines) > 2 * len(self.waiting) + _SMALL:
+            self._deadlines = [(c.deadline, serial) for serial, c in self.waiting.items()]
             heapify(self._deadlines)
 
     def remove(self, claim: Claim) -> bool:
@@ -120,7 +124,7 @@ class WaitingClaims:
 
         @return: whether it was waiting.
         """
-        if self._waiting.pop(claim.serial, None) is None:
+        if self.waiting.pop(claim.serial, None) is None:
             return False
         del claim.holder.claims[claim.serial]
         wish = (claim.queues, claim.types)
@@ -160,7 +164,7 @@ class WaitingClaims:
         found: list[Claim] = []
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= mono:
-            claim = self._waiting.get(heappop(deadlines)[1])
+            claim = self.waiting.get(heappop(deadlines)[1])
             if claim is not None:
                 self.remove(claim)
                 found.append(claim)

@@ -165,7 +165,11 @@ class Receiver(Protocol):
             if only is None:
                 self._deliver_waiting()
             else:
-                self._deliver_only(only)
+                self.message_received(only)
+        except FatalClientError as error:
+            if not self.closing:
+                self._end()
+                self.fatal(error)
         except Exception:
             self._log.failure("A connection failed and is aborted")
             self.abort()
@@ -174,16 +178,6 @@ class Receiver(Protocol):
         self.delivered()
         if self.paused is not self._transport_paused:
             self._adjust_transport()
-
-    def _deliver_only(self, message: bytes) -> None:
-        try:
-            self.message_received(message)
-        except FatalClientError as error:
-            if not self.closing:
-                self._end()
-                self.fatal(error)
-        if self._ended or self.transport.disconnecting:
-            self._end()
 
     def _deliver_waiting(self) -> None:
         failure: FatalClientError | None = None

@@ -20,9 +20,10 @@ from taskqueue.core.ledger import Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
+from taskqueue.service.answers import Answer
 from taskqueue.service.clock import Moments
 from taskqueue.service.fetching import fetch, fetch_ahead, give_back
-from taskqueue.service.journal import Answer, Journal
+from taskqueue.service.journal import Journal
 from taskqueue.service.reader import Reader
 from taskqueue.service.sampling import Samples
 from taskqueue.service.traffic import Traffic
@@ -88,7 +89,10 @@ class Commands:
         """What follows every command."""
         ledger = self.broker.ledger
         if ledger.touched:
-            self._serve(now)
+            if ledger.claims.waiting:
+                self._serve(now)
+            else:
+                ledger.touched.clear()
         if ledger.withdrawn:
             withdrawn, ledger.withdrawn = ledger.withdrawn, []
             for claim in withdrawn:

@@ -13,7 +13,7 @@ the outcome is not known, which is the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,13 +25,13 @@ from taskqueue.core.counters import BUCKETS_S, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.task import Task
 from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
+from taskqueue.service.answers import Answer
 from taskqueue.service.committing import Committer
 from taskqueue.service.outbox import Outbox
 from taskqueue.service.runner import Runner
 from taskqueue.store.interface import IStore
 
 _T = TypeVar("_T")
-_U = TypeVar("_U", contravariant=True)
 
 #: Upper bounds of the buckets for the number of rows in a group.
 BUCKETS_ROWS: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -60,16 +60,6 @@ HANGING_S = 15.0
 
 #: How long an answer is held while the store fails, seconds.
 ANSWER_WITHIN_S = 5.0
-
-
-class Answer(Protocol[_U]):
-    """Whatever waits until something is stored: a Deferred, or what costs less."""
-
-    def callback(self, result: _U, /) -> None:
-        """It is stored."""
-
-    def errback(self, fail: Exception, /) -> None:
-        """Nobody knows whether it is."""
 
 
 class Journal:
@@ -324,9 +314,7 @@ class Journal:
         batch, ended = self._writing
         held, self._held = self._held, []
         self._writing = None
-        self.commits += 1
-        self.rows.observe(batch.facts)
-        self.seconds.observe(self._reactor.seconds() - self._began)
+        took_s = self._reactor.seconds() - self._began
         if batch.token_ceiling is not None:
             self._ledger.tokens_reserved(batch.token_ceiling)
         if self.error is not None:
@@ -340,6 +328,10 @@ class Journal:
                 answer.callback(value)
         finally:
             self._outbox.flush()
+        # Nobody waits for what follows.
+        self.commits += 1
+        self.rows.observe(batch.facts)
+        self.seconds.observe(took_s)
         if self._noted is not None:
             self._noted()
         self._committed()

@@ -16,9 +16,9 @@ from taskqueue.core.task import State
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
 from taskqueue.errors import LeaseLost, TaskQueueError
+from taskqueue.service.answers import Answer
 from taskqueue.service.commands import Commands, answered
 from taskqueue.service.fetching import fetch_ahead
-from taskqueue.service.journal import Answer
 
 
 class WorkCommands(Commands):

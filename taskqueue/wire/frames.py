@@ -17,7 +17,8 @@ from taskqueue.wire.messages import Header, MessageType, Part
 #: what is parsed is bounded more tightly than what is carried.
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 
-_PREFIX = Struct(">IB")
+#: What a frame begins with: its length without these four bytes, and its type.
+PREFIX = Struct(">IB")
 _MAX_LENGTH = 2**32 - 1
 _TYPES: dict[int, MessageType] = {int(kind): kind for kind in MessageType}
 
@@ -67,7 +68,7 @@ def frame(
             length=length,
             limit=_MAX_LENGTH,
         )
-    prefix = _PREFIX.pack(length, message_type)
+    prefix = PREFIX.pack(length, message_type)
     return b"".join((prefix, text, b"\n", *attachments) if attached else (prefix, text))
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Generic, TypeVar
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
-from taskqueue.wire.frames import MAX_HEADER_BYTES, frame
+from taskqueue.wire.frames import MAX_HEADER_BYTES, PREFIX, frame
 from taskqueue.wire.messages import Header, MessageType
 
 #: The largest integer that every JSON reader keeps exactly.
@@ -110,4 +110,7 @@ def encode_reply(
     @raises BadRequest: the header is too long.
     @raises FrameTooLarge: the message is longer than any frame can be.
     """
-    return frame(message_type, _encode(reply.header), reply.attachments, max_header_bytes)
+    text, attachments = _encode(reply.header), reply.attachments
+    if not attachments and max_header_bytes is not None and len(text) <= max_header_bytes:
+        return PREFIX.pack(1 + len(text), message_type) + text
+    return frame(message_type, text, attachments, max_header_bytes)
