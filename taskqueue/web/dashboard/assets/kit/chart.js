@@ -2,7 +2,7 @@
 import uPlot from "../vendor/uplot.js";
 import { theme } from "./theme.js";
 import { useValue } from "./value.js";
-import { html, useEffect, useRef, useState } from "./view.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
 import { timeOfDay } from "./words.js";
 
 // A colour of the style sheet as a canvas takes it.
@@ -27,17 +27,16 @@ export function Chart({ label, at, series, format, durations = false, height = 1
   const [hovered, setHovered] = useState(null);
   const now = useValue(theme);
   const shape = series.map((one) => one.label).join();
-  useEffect(() => {
-    const draw = () => ({
-      ...options(series, format, height, durations, setHovered),
-      width: Math.max(120, frame.current.clientWidth),
-    });
-    plot.current = new uPlot(draw(), [at, ...series.map((one) => one.values)], frame.current);
-    const watch = new ResizeObserver(() =>
-      plot.current.setSize({ width: Math.max(120, frame.current.clientWidth), height }),
-    );
-    watch.observe(frame.current);
-    return () => (watch.disconnect(), plot.current.destroy());
+  // At once: an effect that is run after the next paint may find the chart gone again.
+  useLayoutEffect(() => {
+    const node = frame.current;
+    const width = () => Math.max(120, node.clientWidth);
+    const drawn = { ...options(series, format, height, durations, setHovered), width: width() };
+    const made = new uPlot(drawn, [at, ...series.map((one) => one.values)], node);
+    const watch = new ResizeObserver(() => made.setSize({ width: width(), height }));
+    watch.observe(node);
+    plot.current = made;
+    return () => (watch.disconnect(), made.destroy());
   }, [shape, now, height]);
   useEffect(() => plot.current?.setData([at, ...series.map((one) => one.values)]), [at]);
   const place = hovered !== null && hovered < at.length ? hovered : at.length - 1;

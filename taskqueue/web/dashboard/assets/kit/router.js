@@ -14,9 +14,23 @@ export function go(href, { replace = false } = {}) {
   place.set(here());
   if (location.pathname !== before) {
     scrollTo(0, 0);
-    // Who cannot see that the page is another one hears its title.
-    requestAnimationFrame(() => document.querySelector("main h1")?.focus());
+    announce(location.pathname, document.activeElement, Date.now() + TITLE_MS);
   }
+}
+
+// How long a page may take until it has a title, milliseconds.
+const TITLE_MS = 3000;
+
+// Who cannot see that the page is another one hears its title: once it has one, and
+// unless somebody has gone elsewhere meanwhile.
+function announce(path, from, until) {
+  requestAnimationFrame(() => {
+    const now = document.activeElement;
+    if (location.pathname !== path || (now !== from && now !== document.body)) return;
+    const title = document.querySelector("main h1");
+    if (title) title.focus();
+    else if (Date.now() < until) setTimeout(() => announce(path, from, until), 50);
+  });
 }
 
 // A link within the dashboard needs no new document.

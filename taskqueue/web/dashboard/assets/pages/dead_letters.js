@@ -20,7 +20,8 @@ function useNewDeadLetters(changed) {
   const soon = useThrottle(changed, AGAIN_MS);
   useEvents(HEARS, (name, event) => {
     const mark = name === "stats" ? `${event.states.dead_letter} ${event.totals.dead}` : "reset";
-    if (before.current !== null && mark !== before.current) soon();
+    // The first one may tell of what happened since the page asked.
+    if (mark !== before.current) soon();
     before.current = mark;
   });
 }

@@ -1,0 +1,135 @@
+"""
+Pages stay true while tasks run: without a reload, and through the loss of the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from taskqueue.wire import MessageType
+from tests.browser.broker import new_broker, new_folder
+from tests.browser.browsing import BrowserCase, free_port
+from tests.browser.staged import SceneCase, changes, figure, row
+
+#: Says whether the document is still the one that was loaded.
+MARK = "window.loadedOnce = true"
+
+
+class LiveTests(SceneCase):
+    def watch(self, path: str) -> Page:
+        """Visit a page that must not be loaded again."""
+        page = self.visit(path)
+        page.evaluate(MARK)
+        self.addCleanup(lambda: self.assertTrue(page.evaluate("window.loadedOnce === true")))
+        return page
+
+    def test_overview(self) -> None:
+        page = self.watch("/")
+        completed = page.locator(".figure", has_text="Completed").locator(".note")
+        before = int(changes(page, completed).split()[0].replace(",", ""))
+        after = int(changes(page, completed).split()[0].replace(",", ""))
+        self.assertGreater(after, before)
+
+    def test_queues(self) -> None:
+        page = self.watch("/queues")
+        self.peer().submit({"type": "t", "queue": "came-up-just-now"})
+        expect(row(page, "came-up-just-now")).to_be_visible()
+
+    def test_tasks(self) -> None:
+        page = self.watch("/tasks?queue=live-tasks")
+        expect(page.get_by_text("No task matches")).to_be_visible()
+        peer = self.peer()
+        peer.submit({"type": "t", "queue": "live-tasks"})
+        expect(row(page, "live-tasks")).to_contain_text("pending")
+        (task,) = peer.claim(queues=["live-tasks"])
+        expect(row(page, "live-tasks")).to_contain_text("in progress")
+        peer.complete(task)
+        expect(row(page, "live-tasks")).to_contain_text("completed")
+
+    def test_a_task(self) -> None:
+        peer = self.peer()
+        (task,) = peer.submit({"type": "t", "queue": "live-task"})
+        page = self.watch(f"/tasks/{task}")
+        state = page.locator(".title-row .state")
+        expect(state).to_contain_text("pending")
+        (delivery,) = peer.claim(queues=["live-task"])
+        expect(state).to_contain_text("in progress")
+        peer.complete(delivery, b'{"made": "by hand"}')
+        expect(state).to_contain_text("completed")
+        expect(page.locator("#main")).to_contain_text('"by hand"')
+
+    def test_workers(self) -> None:
+        page = self.watch("/workers")
+        worker = self.worker("short-lived")
+        expect(row(page, "short-lived")).to_contain_text("idle")
+        worker.submit({"type": "t", "queue": "of-short-lived"})
+        (task,) = worker.claim(queues=["of-short-lived"])
+        expect(row(page, "short-lived")).to_contain_text("1 of 3")
+        worker.complete(task)
+        worker.ask(MessageType.DEREGISTER_WORKER, worker="short-lived")
+        expect(row(page, "short-lived")).to_have_count(0)
+
+    def test_a_worker(self) -> None:
+        page = self.watch("/workers/media-1")
+        changes(page, figure(page, "Completed"))
+        progress = row(page, "media.transcode_video").locator(".progress")
+        expect(progress).to_contain_text("%")
+        changes(page, progress)
+
+    def test_dead_letters(self) -> None:
+        page = self.watch("/dead-letters?queue=live-dead")
+        expect(page.get_by_text("No dead letter is like that")).to_be_visible()
+        self.dead_letters("live-dead", "LiveError: out of ink", 2)
+        expect(row(page, "LiveError: out of ink")).to_contain_text("2")
+
+    def test_periodic(self) -> None:
+        page = self.watch("/periodic")
+        report = row(page, "nightly-report")
+        self.scene.ask("POST", "/periodics/nightly-report/pause")
+        expect(report).to_contain_text("paused")
+        self.scene.ask("POST", "/periodics/nightly-report/resume")
+        expect(report).not_to_contain_text("paused")
+        changes(
+            page,
+            report.locator("a.mono"),
+            lambda: self.scene.ask("POST", "/periodics/nightly-report/trigger"),
+        )
+        expect(report).to_contain_text("completed")
+
+    def test_broker(self) -> None:
+        page = self.watch("/broker")
+        changes(page, figure(page, "Requests"))
+
+
+class LossTests(BrowserCase):
+    """A broker that goes away and comes back, at the same address."""
+
+    def test_the_connection_is_lost_and_back(self) -> None:
+        self.expect("Failed to load resource: net::ERR_|net::ERR_CONNECTION_REFUSED")
+        start = self.broker()
+        stop = start()
+        for path in ("/?stay=1", "/workers"):
+            page = self.visit(path)
+            line = page.get_by_text("Connection to the broker lost")
+            expect(page.locator("h1")).to_be_visible()
+            expect(line).to_have_count(0)
+            stop()
+            expect(line).to_be_visible()
+            expect(page.locator("h1")).to_be_visible()
+            stop = start()
+            expect(line).to_have_count(0)
+            page.context.close()
+
+    def broker(self) -> Callable[[], Callable[[], object]]:
+        """What starts it; that returns what stops it."""
+        folder, port = new_folder(), free_port()
+        self.site = f"http://127.0.0.1:{port}"
+
+        def start() -> Callable[[], object]:
+            broker = new_broker(folder, f"--http=tcp:{port}:interface=127.0.0.1")
+            broker.port("HTTP")
+            return broker.end
+
+        return start
