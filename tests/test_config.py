@@ -268,6 +268,8 @@ class Sources(ConfigCase):
         config = self.read(
             environ={
                 "TASKQUEUE_BROKER": "tcp:example.com:7780",
+                "TASKQUEUE_API_KEY_FILE": "/run/secrets/key",
+                "TASKQUEUE_TLS_CERTIFICATE": "/etc/own.pem",
                 "TASKQUEUE_CONFIG": "/etc/x",
                 "TASKQUEUE_HTTP_SERVICE_HOST": "10.0.0.1",
                 "TASKQUEUE_HTTP_SERVICE_PORT": "1",

@@ -22,11 +22,13 @@ from taskqueue.client.messages import (
     TaskList,
 )
 from taskqueue.client.submitting import Progress
+from taskqueue.client.tls import TLS
 
 if TYPE_CHECKING:
     from taskqueue.client.client import Client, connect
 
 __all__ = [
+    "TLS",
     "Client",
     "Codec",
     "Delivery",

@@ -28,24 +28,27 @@ class Place(NamedTuple):
     Where one broker is.
 
     @ivar host: C{None} where it is at a C{path}, of a Unix socket.
+    @ivar secure: whether it speaks TLS.
     """
 
     host: str | None
     port: int = DEFAULT_PORT
     path: str = ""
+    secure: bool = False
 
     def __str__(self) -> str:
         if self.host is None:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tq://{host}:{self.port}"
+        return f"{'tqs' if self.secure else 'tq'}://{host}:{self.port}"
 
 
 def no_address(address: str, error: Exception | str) -> BadRequest:
     """What is wrong with an address."""
     return BadRequest(
-        f"{address!r} is no address of a broker ({error}): write tq://host:port (several with"
-        " commas between), or a client endpoint such as tcp:host:port or unix:/run/taskqueue.sock"
+        f"{address!r} is no address of a broker ({error}): write tq://host:port, or tqs:// with"
+        " TLS (several with commas between), or a client endpoint such as tcp:host:port or"
+        " unix:/run/taskqueue.sock"
     )
 
 
@@ -53,8 +56,8 @@ def places_of(address: str) -> list[Place]:
     """
     Where brokers are.
 
-    @param address: C{tq://host}, C{tq://host:port}, C{tcp:host:port} or
-        C{unix:/path}; several hosts have commas between them, as in
+    @param address: C{tq://host}, C{tq://host:port}, with TLS C{tqs://host:port},
+        C{tcp:host:port} or C{unix:/path}; several hosts have commas between them, as in
         C{tq://a:7780,b:7780} or C{tq://a,tq://b}.
     @raises BadRequest: it is none of these.
     """
@@ -66,26 +69,30 @@ def places_of(address: str) -> list[Place]:
             return [Place(None, path=rest)]
         if kind == "tcp" and rest.count(":") == 1:
             return [_place(f"tq://{rest}")]
-        raise ValueError("it does not begin with tq://, tcp: or unix:")
+        raise ValueError("it does not begin with tq://, tqs://, tcp: or unix:")
     except ValueError as error:
         raise no_address(address, error) from None
 
 
 def _parts(address: str) -> Iterator[str]:
+    scheme = "tq"
     for part in address.split(","):
         part = part.strip()
-        yield part if "://" in part else f"tq://{part}"
+        if "://" in part:
+            scheme = part.partition("://")[0]
+        yield part if "://" in part else f"{scheme}://{part}"
 
 
 def _place(part: str) -> Place:
     url = urlsplit(part)
-    if url.scheme != "tq":
-        raise ValueError(f"its scheme must be tq, not {url.scheme}")
+    if url.scheme not in ("tq", "tqs"):
+        raise ValueError(f"its scheme must be tq or tqs, not {url.scheme}")
     if url.hostname is None:
         raise ValueError("it names no host")
     if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
         raise ValueError("nothing but host and port may stand in it")
-    return Place(url.hostname, DEFAULT_PORT if url.port is None else url.port)
+    port = DEFAULT_PORT if url.port is None else url.port
+    return Place(url.hostname, port, secure=url.scheme == "tqs")
 
 
 class Turns:

@@ -66,18 +66,19 @@ class AsyncClient(ClientFace):
         **how: Unpack[ClientOptions],
     ) -> None:
         """
-        @param address: C{tq://host:port}, several of these with commas between, or
-            C{unix:/path}.
+        @param address: C{tq://host:port}, with TLS C{tqs://host:port}, several of these
+            with commas between, or C{unix:/path}.
         @param patient: to go on trying where the first connection fails.
         @param face: what handles of tasks call, instead of this client.
-        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
-            L{ClientSettings}.
-        @raises BadRequest: the address is none, or there is no such codec.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}, C{tls}, C{api_key};
+            see L{ClientSettings}.
+        @raises BadRequest: the address is none, there is no such codec, or a file of TLS or
+            of the key cannot be used.
         """
         loop = asyncio.get_running_loop()
         settings = ClientSettings(**how)
         super().__init__(AsyncioFramework(loop), address, settings, patient=patient, face=face)
-        self._link = Link(self._session, address, loop)
+        self._link = Link(self._session, address, loop, settings.tls)
 
     # --- the connection -------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
-from taskqueue.client.addresses import DEFAULT_ADDRESS, places_of
+from taskqueue.client.addresses import DEFAULT_ADDRESS
 from taskqueue.client.aio import AsyncClient, reached
+from taskqueue.client.aio_link import check_settings
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.codecs import Codec, codec_of
 from taskqueue.client.handles import TaskHandle
@@ -74,15 +75,16 @@ class BlockingClient:
         **how: Unpack[ClientOptions],
     ) -> None:
         """
-        @param address: C{tq://host:port}, several of these with commas between, or
-            C{unix:/path}.
-        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
-            L{ClientSettings}.
-        @raises BadRequest: the address is none, or there is no such codec.
+        @param address: C{tq://host:port}, with TLS C{tqs://host:port}, several of these
+            with commas between, or C{unix:/path}.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}, C{tls}, C{api_key};
+            see L{ClientSettings}.
+        @raises BadRequest: the address is none, there is no such codec, or a file of TLS or
+            of the key cannot be used.
         """
-        places_of(address)
-        self.address = address
         self._settings = ClientSettings(**how)
+        check_settings(address, self._settings)
+        self.address = address
         self._how: ClientOptions = how
         self._codec = codec_of(self._settings.codec)
         self._lock = threading.Lock()

@@ -57,18 +57,19 @@ class Client(ClientFace):
         **how: Unpack[ClientOptions],
     ) -> None:
         """
-        @param address: C{tq://host:port}, several of these with commas between, or
-            a Twisted client endpoint's string.
+        @param address: C{tq://host:port}, with TLS C{tqs://host:port}, several of these
+            with commas between, or a Twisted client endpoint's string.
         @param reactor: the global one unless given.
         @param patient: to go on trying where the first connection fails.
-        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see
-            L{ClientSettings}.
-        @raises BadRequest: the address is none, or there is no such codec.
+        @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}, C{tls}, C{api_key};
+            see L{ClientSettings}.
+        @raises BadRequest: the address is none, there is no such codec, or a file of TLS or
+            of the key cannot be used.
         """
         reactor = _global_reactor() if reactor is None else reactor
         settings = ClientSettings(**how)
         super().__init__(TwistedFramework(reactor), address, settings, patient=patient)
-        self._link = Link(self._session, address, reactor)
+        self._link = Link(self._session, address, reactor, settings.tls)
 
     # --- the connection -------------------------------------------------------------------
 

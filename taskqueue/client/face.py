@@ -10,6 +10,7 @@ from typing import Any
 
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.credentials import api_key_for
 from taskqueue.client.framework import Framework
 from taskqueue.client.handles import TaskHandle
 from taskqueue.client.limits import Limits
@@ -38,7 +39,7 @@ class ClientFace:
         """
         @param patient: to go on trying where the first connection fails.
         @param face: what handles of tasks call, instead of this client.
-        @raises BadRequest: there is no such codec.
+        @raises BadRequest: there is no such codec, or the key cannot be read.
         """
         self.address = address
         self._session = Session(
@@ -47,6 +48,7 @@ class ClientFace:
             settings.timeout_s,
             patient=patient,
             max_in_flight=settings.max_in_flight,
+            key=api_key_for(settings.api_key),
         )
         codec = codec_of(settings.codec)
         self.calls = AllCalls(self._session, codec, self if face is None else face)

@@ -52,3 +52,13 @@ def pause(framework: Framework, delay_s: float) -> Any:
     future = framework.create_future(lambda _: delayed.cancel())
     delayed = framework.call_later(delay_s, framework.resolve, future, None)
     return future
+
+
+class Carrier(Protocol):
+    """What carries the bytes of one connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def abort(self) -> None:
+        """End the connection without waiting for anything."""

@@ -11,7 +11,9 @@ from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.interfaces import (
+    IHandshakeListener,
     IPushProducer,
+    ISSLTransport,
     IStreamClientEndpoint,
     ITCPTransport,
 )
@@ -21,6 +23,7 @@ from zope.interface import implementer
 
 from taskqueue.client.addresses import (
     DEFAULT_ADDRESS,
+    Place,
     Turns,
     no_address,
     pause_s,
@@ -28,30 +31,47 @@ from taskqueue.client.addresses import (
 )
 from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.session import Session
-from taskqueue.errors import CannotConnect, FatalClientError
+from taskqueue.client.tls import IT_SPEAKS_TLS, TLS, speaks_tls, tls_for, warn_where_insecure
+from taskqueue.errors import BadFrame, CannotConnect, FatalClientError
 from taskqueue.framing import FrameDecoder
 
 __all__ = ["DEFAULT_ADDRESS", "Connection", "Link", "endpoints_of"]
 
 
-def endpoints_of(address: str, reactor: Any, timeout_s: float) -> list[IStreamClientEndpoint]:
+def endpoints_of(
+    address: str, reactor: Any, timeout_s: float, tls: TLS | bool | None = None
+) -> list[IStreamClientEndpoint]:
     """
     Where C{address} is.
 
-    @param address: C{tq://host:port}, several of these with commas between, or the
-        string of a Twisted client endpoint such as C{unix:/run/taskqueue.sock}.
-    @raises BadRequest: it is neither.
+    @param address: C{tq://host:port}, with TLS C{tqs://host:port}, several of these with
+        commas between, or the string of a Twisted client endpoint such as
+        C{unix:/run/taskqueue.sock}.
+    @raises BadRequest: it is neither, or TLS cannot be spoken there so.
     """
-    if "://" in address:
-        return [
-            HostnameEndpoint(reactor, place.host, place.port, timeout=timeout_s)
-            for place in places_of(address)
+    if "://" in address or tls:
+        places = places_of(address)
+        settings = tls_for(places, tls)
+        plain = [
+            (HostnameEndpoint(reactor, place.host, place.port, timeout=timeout_s), place)
+            for place in places
             if place.host is not None
         ]
+        return [one for one, _ in plain] if settings is None else _secured(plain, settings)
     try:
         return [clientFromString(reactor, address)]
     except (ValueError, TypeError, LookupError) as error:
         raise no_address(address, error) from None
+
+
+def _secured(
+    plain: Sequence[tuple[IStreamClientEndpoint, Place]], settings: TLS
+) -> list[IStreamClientEndpoint]:
+    from taskqueue.client.tls_link import make_context, secured  # not needed without TLS
+
+    context = make_context(settings)
+    warn_where_insecure(settings)
+    return [secured(endpoint, place, settings, context) for endpoint, place in plain]
 
 
 @implementer(IStreamClientEndpoint)
@@ -89,7 +109,7 @@ class InTurn:
         return protocol
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class Connection(Protocol):
     """
     Carries a session's bytes.  As a producer to its own transport it has the
@@ -103,6 +123,7 @@ class Connection(Protocol):
         self._decoder = FrameDecoder(MAX_ANSWER_BYTES)
 
     def connectionMade(self) -> None:
+        self._shaken = not ISSLTransport.providedBy(self.transport)
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
@@ -113,12 +134,20 @@ class Connection(Protocol):
         try:
             frames = self._decoder.feed(data)
         except FatalClientError as error:
-            self._session.broken(error)
+            self._session.broken(error if not speaks_tls(data) else BadFrame(IT_SPEAKS_TLS))
             return
         for frame in frames:
             self._session.received(frame)
 
+    def handshakeCompleted(self) -> None:
+        """The broker is the one that was meant."""
+        self._shaken = True
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._shaken:
+            from taskqueue.client.tls_link import refusal
+
+            self._session.refuse_broker(refusal(reason))
         self._session.disconnected(reason.getErrorMessage().rstrip("."))
 
     def write(self, data: bytes) -> None:
@@ -165,12 +194,14 @@ class Link:
     @raises BadRequest: the address is none.
     """
 
-    def __init__(self, session: Session, address: str, reactor: Any) -> None:
+    def __init__(
+        self, session: Session, address: str, reactor: Any, tls: TLS | bool | None = None
+    ) -> None:
         self._session = session
         self._address = address
         self._reactor = reactor
         self._factory = _Connections(session)
-        self._endpoint = InTurn(endpoints_of(address, reactor, session.timeout_s))
+        self._endpoint = InTurn(endpoints_of(address, reactor, session.timeout_s, tls))
         self._service = ClientService(
             self._endpoint, self._factory, retryPolicy=self._pause_s, clock=reactor
         )

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.logger import Logger
 
-from taskqueue import __version__
 from taskqueue.client.answers import error_from
-from taskqueue.client.framework import Delayed, Framework
+from taskqueue.client.credentials import ApiKey
+from taskqueue.client.framework import Carrier, Delayed, Framework
+from taskqueue.client.greeting import ends_for_good, hello
 from taskqueue.client.limits import Limits
 from taskqueue.client.messages import Outcome
 from taskqueue.client.requests import Frame, Request, fits, into_future
@@ -28,38 +29,22 @@ from taskqueue.client.typed import read_message
 from taskqueue.errors import (
     AnswerTimedOut,
     BadFrame,
+    BadRequest,
     CannotConnect,
     ClientError,
     ConnectionLost,
     FatalClientError,
     FrameTooLarge,
-    HelloRequired,
     TaskQueueError,
     TooManyRequests,
-    UnsupportedVersion,
 )
 from taskqueue.wire import Header, MessageType
-
-VERSIONS = (1,)
 
 #: Requests that may wait for a connection, or for room in the window.
 MAX_QUEUED = 10_000
 
 #: How often one request is sent before a lost connection is reported.
 MAX_SENDS = 10
-
-#: What no repetition can mend.
-_FOR_GOOD = (UnsupportedVersion, HelloRequired)
-
-
-class Carrier(Protocol):
-    """What carries the bytes of one connection."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-
-    def abort(self) -> None:
-        """End the connection without waiting for anything."""
 
 
 class Session:
@@ -85,6 +70,7 @@ class Session:
         *,
         patient: bool = True,
         max_in_flight: int | None = None,
+        key: ApiKey | None = None,
     ) -> None:
         """
         @param name: what this client calls itself.
@@ -92,6 +78,7 @@ class Session:
         @param patient: to go on trying where the first connection fails.
         @param max_in_flight: most requests under way at a time; the broker's
             own bound holds all the same.
+        @param key: by which the broker knows this client.
         """
         self.framework = framework
         self.timeout_s = timeout_s
@@ -109,6 +96,7 @@ class Session:
         self._bound = MAX_QUEUED if max_in_flight is None else max(1, max_in_flight)
         self._window = self._bound
         self._name = name
+        self._key = key
         self._carrier: Carrier | None = None
         self._ids = count(1)
         self._queue: deque[Request] = deque()
@@ -234,8 +222,12 @@ class Session:
         self._carrier = carrier
         self._complaint = None
         self._timer = self.framework.call_later(self.timeout_s, self._silent)
-        hello = {"versions": list(VERSIONS), "client": f"{self._name}/{__version__}"}
-        self._send(self.make(MessageType.HELLO, hello, self._hello_answered))
+        try:
+            header = hello(self._name, self._key)
+        except BadRequest as error:
+            self._give_up_connection(CannotConnect(str(error)))
+        else:
+            self._send(self.make(MessageType.HELLO, header, self._hello_answered))
 
     def _silent(self) -> None:
         self._timer = None
@@ -306,6 +298,10 @@ class Session:
             # The last word before the broker closes the connection.
             self._complaint = _as_ours(answer)
 
+    def refuse_broker(self, error: CannotConnect) -> None:
+        """The broker is not spoken to; L{disconnected} follows."""
+        self._complaint = self._complaint or error
+
     def broken(self, error: FatalClientError) -> None:
         """What came in is no stream of frames."""
         if self.greeted:
@@ -319,7 +315,8 @@ class Session:
             f"the connection to the broker was lost ({reason}); it may or may not have"
             " done what was asked"
         )
-        if not self.greeted:
+        greeted = self.greeted
+        if not greeted:
             self.fruitless += 1
             self.on_refused()
         elif self.failure is None:
@@ -329,7 +326,7 @@ class Session:
         self._pinging = False
         sent, self._sent = self._sent, {}
         self._requeue(sent.values(), error)
-        if isinstance(error, _FOR_GOOD):
+        if ends_for_good(error, greeted):
             self.close(error)
             self.on_failed()
         elif self.fruitless and self.failure is None:

@@ -34,7 +34,7 @@ from taskqueue.config import ListenConfig
 from taskqueue.config.endpoints import parse_endpoint, unwrapped
 from taskqueue.frontends.securing import ServerIdentity, below_tls, tls_files
 from taskqueue.service import TaskQueueService
-from taskqueue.transport.contexts import words_of
+from taskqueue.transport.contexts import is_no_tls, words_of
 
 #: What connections that come to nothing are counted as, beside the codes of errors.
 HANDSHAKE_FAILED = "TLS_HANDSHAKE_FAILED"
@@ -43,6 +43,10 @@ NOT_A_PROXY = "NOT_A_PROXY"
 
 #: How often the log tells of peers that come to nothing, seconds.
 TELL_EVERY_S = 10.0
+
+
+#: An alert of TLS: what came in is not what it should be.
+_UNEXPECTED = b"\x15\x03\x03\x00\x02\x02\x0a"
 
 
 class Refusals:
@@ -100,6 +104,13 @@ class SecureTransport(BufferingTLSTransport):
         super()._checkHandshakeStatus()
         if self._handshakeDone:
             self._stop_waiting()
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        # OpenSSL says nothing to a peer that speaks no TLS; ours knows an alert when it sees one.
+        if reason is not None and not self._handshakeDone and is_no_tls(reason.value):
+            assert self.transport is not None
+            self.transport.write(_UNEXPECTED)
+        super()._tlsShutdownFinished(reason)
 
     def _stop_waiting(self) -> None:
         deadline, self._deadline = self._deadline, None

@@ -151,6 +151,12 @@ _WORDS = (
 )
 
 
+def is_no_tls(error: BaseException | None) -> bool:
+    """Whether OpenSSL says that what the other side sent is no TLS at all."""
+    said = str(error).lower()
+    return "wrong version number" in said or "http request" in said
+
+
 def words_of(error: BaseException) -> str:
     """What OpenSSL, or Python about it, says went wrong, for people."""
     arguments = error.args[0] if error.args and isinstance(error.args[0], list) else None

@@ -65,7 +65,7 @@ def wrong_host(certificate: x509.Certificate, host: str) -> str | None:
     @param host: a name or an address.
     @return: what was expected and what the certificate has; C{None} where it fits.
     """
-    verify = verify_certificate_ip_address if _is_address(host) else verify_certificate_hostname
+    verify = verify_certificate_ip_address if is_address(host) else verify_certificate_hostname
     try:
         verify(certificate, host)
     except (VerificationError, CertificateError):
@@ -79,7 +79,8 @@ def wrong_host(certificate: x509.Certificate, host: str) -> str | None:
     return f"the broker's certificate is not for {host}: it has {has}"
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is named by its address."""
     try:
         ip_address(host)
     except ValueError:
