@@ -123,10 +123,12 @@ class Events(Service):
         known = epoch == self.epoch and self._dropped <= number <= self._number
         if not known or not wanted.kinds <= self._kinds:
             return None
-        missed = [event for event in self._kept if event.number > number and wanted.matches(event)]
+        since = [event for event in self._kept if event.number > number]
         # Those that it asked for may be among those that were only counted.
-        counted = wanted.is_special and any(event.kind == "many" for event in missed)
-        return None if counted else missed
+        counted = any(event.kind == "many" for event in since) and "task" in wanted.kinds
+        if counted and wanted.is_special:
+            return None
+        return [event for event in since if wanted.matches(event)]
 
     def _begin(self) -> None:
         ledger = self._service.broker.ledger

@@ -77,10 +77,13 @@ async def search(
 
 def _can_match(ledger: Ledger, filter: Filter) -> bool:
     """Whether there is a task of this queue, type and state at all, as the books say."""
-    if filter.queue is None and filter.type is None and filter.states is None:
+    named = (filter.queue, filter.queues, filter.type, filter.states)
+    if all(one is None for one in named):
         return True
     queue = ledger.queues.get(filter.queue or "")
     queues = ledger.queues.values() if filter.queue is None else [] if queue is None else [queue]
+    if filter.queues is not None:
+        queues = [each for each in queues if each.name in filter.queues]
     states = State if filter.states is None else filter.states
     for each in queues:
         lane = each.lanes.get(filter.type or "")

@@ -136,6 +136,60 @@ class TaskTests(EventTestCase):
         self.assertEqual(everyone.take("many"), [])
 
 
+class RestrictedTests(EventTestCase):
+    """Who may not read all queues."""
+
+    def listen_own(self, *kinds: str, last: tuple[str, int] | None = None) -> Ear:
+        wanted = Wanted(frozenset(kinds), may_read=lambda queue: queue.startswith("own"))
+        return self.listen(wanted, last)
+
+    def test_tasks_and_queues(self) -> None:
+        ear = self.listen_own("task", "queue", "worker", "periodic", "stats")
+        for queue in ("own-a", "other"):
+            self.submit(queue=queue)
+            self.result_of(self.service.pause(queue))
+            self.result_of(
+                self.service.put_periodics([Periodic(f"at {queue}", "t", queue=queue, every_s=60)])
+            )
+        self.register("w")
+        self.result_of(self.service.delete_periodic("at other"))
+        self.pass_time(2)
+        self.assertTrue(ear.heard)
+        self.assertNotIn("other", repr(ear.heard))
+        self.assertEqual({kind for kind, _ in ear.heard}, {"task", "queue", "periodic"})
+
+    def test_what_is_only_counted(self) -> None:
+        self.patch(events_module, "TOLD_EACH_S", 0)
+        self.patch(events_module, "ASKED_FOR_EACH_S", 1)
+        own, everyone = self.listen_own("task"), self.listen(only("task"))
+        for queue in ("other", "own-a", "own-a", "own-b", "other"):
+            self.submit(queue=queue)
+        self.assertEqual([task["queue"] for task in own.take("task")], ["own-a"])
+        self.pass_time(1)
+        [counted] = own.take("many")
+        self.assertEqual(counted["queues"], {"own-a": 1, "own-b": 1})
+        self.assertEqual((counted["count"], counted["states"]), (2, {"pending": 2}))
+        [counted] = everyone.take("many")
+        self.assertEqual((counted["count"], counted["queues"]["other"]), (4, 2))
+        self.submit(queue="other")
+        self.pass_time(1)
+        self.assertEqual(own.heard, [])
+
+    def test_coming_back(self) -> None:
+        everyone = self.listen(only("task"))
+        epoch = self.service.events.epoch
+        task = self.submit(queue="own-a")
+        self.submit(queue="other")
+        ear = self.listen_own("task", last=(epoch, 0))
+        self.assertEqual([told["id"] for told in ear.take("task")], [task])
+        self.patch(events_module, "TOLD_EACH_S", 0)
+        self.patch(events_module, "ASKED_FOR_EACH_S", 0)
+        self.submit(queue="own-a")
+        self.pass_time(1)
+        wanted = Wanted(frozenset(["task"]), may_read=lambda queue: queue == "own-a")
+        self.assertIsNone(self.service.events.listen(Ear(), wanted, (epoch, everyone.numbers[0])))
+
+
 class OtherTests(EventTestCase):
     def test_queues(self) -> None:
         ear = self.listen(only("queue"))

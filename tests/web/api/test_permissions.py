@@ -247,6 +247,42 @@ class MatrixTests(RoomsTestCase):
         self.assertEqual((queue["paused"], queue["max_depth"]), (False, None))
 
 
+class EventTests(RoomsTestCase):
+    def test_kinds(self) -> None:
+        """Numbers, and workers, are of everything."""
+        name = self.key("read:own")
+        for query, status in (
+            ("", 200),
+            ("?kind=task,queue,periodic", 200),
+            ("?kind=task,stats", 403),
+            ("?kind=worker", 403),
+            ("?queue=own", 200),
+            ("?queue=own,other", 403),
+            ("?task=" + task_id(OTHER, 1), 200),
+        ):
+            answer = self.asked(name, "GET", f"/events{query}")
+            self.assertEqual(answer.status, status, query)
+            head = self.asked(name, "HEAD", f"/events{query}")
+            self.assertEqual(head.status, status, query)
+        self.assertEqual(self.asked(self.key("read:*"), "GET", "/events?kind=stats").status, 200)
+
+    def test_only_what_may_be_read(self) -> None:
+        headers = {"authorization": f"Bearer {self.keys[self.key('read:own')]}"}
+        visit = self.desk.begin("GET", "/events", **headers)
+        self.desk.turns(TURNS)
+        for queue in (OWN, OTHER):
+            for number in (1, 5):
+                what = "cancel" if number == 1 else "retry"
+                self.by("admin", "POST", f"/tasks/{task_id(queue, number)}/{what}")
+            self.by("admin", "POST", f"/queues/{queue}/pause")
+        self.pass_time(2)
+        told = visit.received()
+        self.assertIn(task_id(OWN, 1).encode(), told)
+        self.assertNotIn(b"other", told)
+        self.assertNotIn(b"event: stats", told)
+        visit.hang_up()
+
+
 class UnknownTests(RoomsTestCase):
     def test_ids(self) -> None:
         """Whole answers: what may not be known is what there is not."""
