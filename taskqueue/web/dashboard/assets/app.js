@@ -29,7 +29,7 @@ function App() {
   if (found?.route.bare) return html`<main id="main" class="bare-page">${page}</main><${Toasts} />`;
   return html`
     <a class="skip" href="#main">Skip to the page</a>
-    <${Numbers} path=${path} />
+    ${who && html`<${Numbers} path=${path} />`}
     <div class="frame">
       <${Sidebar} path=${path} />
       <div class="column">

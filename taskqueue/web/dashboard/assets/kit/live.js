@@ -89,8 +89,9 @@ function aborted(signal) {
 
 const RETRY_MS = 5000;
 
-// How long a page that nobody looks at goes on listening, milliseconds.
-const LINGER_MS = 20_000;
+// How long a page that nobody looks at goes on listening, milliseconds.  Browsers have few
+// connections to one host, which all their tabs share.
+const LINGER_MS = 5000;
 
 const NAMES = ["task", "many", "queue", "worker", "periodic", "stats", "reset"];
 
@@ -120,6 +121,7 @@ const stream = {
   adjust() {
     const address = this.wants.size ? addressOf([...this.wants.values()]) : null;
     const open = this.source && this.source.readyState !== EventSource.CLOSED;
+    if (document.hidden && !open) return; // it is opened when somebody looks
     if (address === this.address && (open || address === null)) return;
     this.source?.close();
     this.address = address;
@@ -188,8 +190,8 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) stream.adjust();
   else if (stream.source) {
     stream.timer = setTimeout(() => {
-      stream.source.close();
-      stream.address = null;
+      stream.source?.close();
+      stream.source = stream.address = null;
       stream.missed = true;
     }, LINGER_MS);
   }

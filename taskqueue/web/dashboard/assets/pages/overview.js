@@ -22,7 +22,7 @@ export function Overview() {
   useEffect(() => {
     if (first) go("/welcome", { replace: true });
   }, [first]);
-  if (!data || first) return problem ? html`<${Trouble} problem=${problem} />` : html`<${Loading} />`;
+  if (!data || first) return html`<h1 tabindex="-1">Overview</h1><${Without} problem=${problem} />`;
   return html`
     <div class="title-row">
       <h1 tabindex="-1">Overview</h1>
@@ -36,6 +36,14 @@ export function Overview() {
       <${Workers} number=${data.workers} />
     </div>
   `;
+}
+
+// Numbers of the whole broker are for those who may read every queue.
+function Without({ problem }) {
+  if (!problem) return html`<${Loading} />`;
+  if (problem.status !== 403) return html`<${Trouble} problem=${problem} />`;
+  return html`<${Notice}><strong>The overview is for those who may read every queue.</strong>
+    <p>You see what you may read in <a href="/queues">queues</a> and <a href="/tasks">tasks</a>.</p><//>`;
 }
 
 function Health({ data }) {

@@ -23,15 +23,17 @@ export function SignIn() {
   }, []);
   const submit = async (event) => {
     event.preventDefault();
+    const form = event.target;
     setBusy(true);
     setTrouble("");
     try {
-      await post("/session", Object.fromEntries(new FormData(event.target)), { stay: true });
+      await post("/session", Object.fromEntries(new FormData(form)), { stay: true });
       await recognise({ stay: true });
       go(destination(), { replace: true });
     } catch (error) {
       setTrouble(said(error, byKey));
-      first.current?.select();
+      const { password, key } = form.elements;
+      (password ?? key).select();
     } finally {
       setBusy(false);
     }
