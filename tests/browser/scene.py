@@ -27,7 +27,7 @@ import ujson
 from taskqueue.client.blocking import BlockingClient, connect
 from taskqueue.errors import TaskQueueError
 from tests.browser.broker import new_broker, new_folder, site_of
-from tests.browser.seeds import Task, dead_letters, orders_of, seeds
+from tests.browser.seeds import Task, backlog, dead_letters, orders_of, seeds
 from tests.process.children import ROOT, Child, environment, until
 
 #: Workers by name: the queues of each, and how many tasks it runs at a time.
@@ -55,10 +55,11 @@ PULSE_S = 0.5
 
 
 class Requests:
-    """The REST API of a broker."""
+    """The REST API of a broker, and the key that opens it where it needs one."""
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, key: str | None = None) -> None:
         self.site = site
+        self._headers = {} if key is None else {"authorization": f"Bearer {key}"}
 
     def __call__(self, method: str, path: str, body: Any = None) -> Any:
         """What the API answers, as Python values."""
@@ -66,7 +67,7 @@ class Requests:
             f"{self.site}/api/v1{path}",
             method=method,
             data=None if body is None else ujson.dumps(body).encode(),
-            headers={} if body is None else {"content-type": "application/json"},
+            headers=self._headers | ({} if body is None else {"content-type": "application/json"}),
         )
         with urlopen(request, timeout=30) as answer:
             data = answer.read()
@@ -80,17 +81,26 @@ class Scene:
     @ivar client: submits to it.
     """
 
-    def __init__(self, *arguments: str, script: str | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        key: str | None = None,
+        script: str | None = None,
+    ) -> None:
         """
         @param arguments: of the broker, beside those that every scene has.
+        @param folder: where it is.
+        @param key: what the broker wants of its clients.
         @param script: runs the broker instead of C{twistd}.
         """
-        self.folder = new_folder()
+        self.folder = folder or new_folder()
+        self._key = key
         self.broker: Child = new_broker(self.folder, *SETTINGS, *arguments, script=script)
         self.address = f"tq://127.0.0.1:{self.broker.port()}"
         self.site = site_of(self.broker)
-        self.ask = Requests(self.site)
-        self.client: BlockingClient = connect(self.address, name="shop-web")
+        self.ask = Requests(self.site, key)
+        self.client: BlockingClient = connect(self.address, name="shop-web", api_key=key)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._over = threading.Event()
         self._traffic = threading.Thread(target=self._trade, name="traffic", daemon=True)
@@ -98,9 +108,9 @@ class Scene:
 
     def begin(self) -> Scene:
         """Have everything happen; returns when it is there to be seen."""
-        for name, (queues, slots) in WORKERS.items():
-            self.hire(name, queues, slots)
-        self.submit(seeds())
+        for name in WORKERS.keys() - self.workers.keys():
+            self.hire(name)
+        self.submit(seeds() if self.dead() == 0 else backlog())
         until("the workers are there", lambda: self.staff().keys() == WORKERS.keys())
         self.ask("POST", "/queues/imports/pause", {})
         self.ask("POST", "/workers/shop-2/quiet")
@@ -130,8 +140,11 @@ class Scene:
             raise refused[0]
         return [str(answer) for answer in answers]
 
-    def hire(self, name: str, queues: str, slots: int) -> None:
-        """Start a worker."""
+    def hire(self, name: str) -> None:
+        """Start one of L{WORKERS}."""
+        queues, slots = WORKERS[name]
+        key = {} if self._key is None else {"TASKQUEUE_API_KEY": self._key}
+        paths = f"{ROOT}:{Path(__file__).parent}"
         with open(self.folder / f"{name}.log", "wb") as log:
             worker = subprocess.Popen(
                 [
@@ -140,7 +153,7 @@ class Scene:
                     *("--concurrency", str(slots), "--executor", "threads"),
                 ],
                 cwd=self.folder,
-                env=environment(PYTHONPATH=f"{ROOT}:{Path(__file__).parent}"),
+                env=environment(PYTHONPATH=paths, **key),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -76,7 +76,8 @@ def chains() -> list[Task]:
 
 
 def backlog() -> Iterator[Task]:
-    """What waits: for a worker, for its hour, for its retry, and for its queue to be resumed."""
+    """What waits: for a worker, for others, its hour, its retry, and its queue to be resumed."""
+    yield from chains()
     for number in range(3):
         video = {"video": f"clip-{17 + number}.mov", "parts": 900, "done": 300 * number}
         yield task("media.transcode_video", "media", **video)
@@ -95,7 +96,7 @@ def backlog() -> Iterator[Task]:
 
 def seeds() -> list[Task]:
     """All that is there when the day begins."""
-    return [*dead_letters(), *chains(), *backlog()]
+    return [*dead_letters(), *backlog()]
 
 
 def orders_of(pulse: int) -> list[Task]:

@@ -98,10 +98,10 @@ function columns(reload) {
     return { filter: { error_group: group.error_group, ...(queue && { queue }), ...(type && { type }) } };
   };
   return [
-    { key: "error", title: "Error", sort: (g) => g.error_group, cell: (g) => html`<a class="group-name" href=${opened(g)}>${g.error_group}</a>` },
+    { key: "error", title: "Error", className: "wrap", sort: (g) => g.error_group, cell: (g) => html`<a class="group-name" href=${opened(g)}>${g.error_group}</a>` },
     { key: "count", title: "Tasks", align: "right", sort: (g) => g.count, cell: (g) => html`<strong>${count(g.count)}</strong>` },
-    { key: "types", title: "Types", cell: (g) => html`<${Some} counts=${g.types} draw=${(name) => name} />` },
-    { key: "queues", title: "Queues", cell: (g) => html`<${Some} counts=${g.queues} draw=${(name) => html`<${QueueLink} name=${name} />`} />` },
+    { key: "types", title: "Types", className: "wrap", cell: (g) => html`<${Some} counts=${g.types} draw=${(name) => name} />` },
+    { key: "queues", title: "Queues", className: "wrap", cell: (g) => html`<${Some} counts=${g.queues} draw=${(name) => html`<${QueueLink} name=${name} />`} />` },
     { key: "first", title: "First", sort: (g) => g.first_at, className: "nowrap", cell: (g) => html`<${Ago} at=${g.first_at} />` },
     { key: "last", title: "Last", sort: (g) => g.last_at, className: "nowrap", cell: (g) => html`<${Ago} at=${g.last_at} />` },
     {

@@ -73,7 +73,7 @@ const COLUMNS = [
   { key: "priority", title: "Priority", align: "right", sort: (task) => task.priority, cell: (task) => task.priority },
   { key: "attempt", title: "Try", align: "right", sort: (task) => task.attempt, cell: (task) => task.attempt },
   { key: "running", title: "For", align: "right", sort: (task) => -task.claimed_at, cell: (task) => html`<${Since} at=${task.claimed_at} />` },
-  { key: "progress", title: "Progress", cell: (task) => html`<${Progress} value=${task.progress} label=${`Progress of ${task.type}`} />` },
+  { key: "progress", title: "Progress", className: "wrap", cell: (task) => html`<${Progress} value=${task.progress} label=${`Progress of ${task.type}`} />` },
   { key: "lease", title: "Lease left", align: "right", sort: (task) => task.lease_left_s, cell: (task) => html`<${Lease} task=${task} />` },
 ];
 

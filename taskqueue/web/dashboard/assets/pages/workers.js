@@ -79,7 +79,7 @@ const COLUMNS = [
   { key: "name", title: "Worker", sort: (w) => w.id, cell: (w) => html`<strong><${WorkerLink} name=${w.id} /></strong>` },
   { key: "health", title: "Health", sort: (w) => Object.keys(STANDINGS).indexOf(standingOf(w)), cell: (w) => html`<${StandingBadge} worker=${w} />` },
   { key: "load", title: "In hand", sort: (w) => w.leases / w.capacity, cell: (w) => html`<${Load} worker=${w} />` },
-  { key: "queues", title: "Queues", cell: (w) => html`<span>${w.queues.map((name, i) => html`${i > 0 && ", "}<${QueueLink} name=${name} />`)}</span>` },
+  { key: "queues", title: "Queues", className: "wrap", cell: (w) => html`<span>${w.queues.map((name, i) => html`${i > 0 && ", "}<${QueueLink} name=${name} />`)}</span>` },
   { key: "beat", title: "Heartbeat", sort: (w) => w.beat_at, cell: (w) => html`<${Ago} at=${w.beat_at} />` },
   { key: "cpu", title: "CPU", ...right, sort: (w) => w.cpu_percent, cell: (w) => (w.cpu_percent === null ? "–" : `${Math.round(w.cpu_percent)} %`) },
   { key: "rss", title: "Memory", ...right, sort: (w) => w.rss_bytes, cell: (w) => bytes(w.rss_bytes) },

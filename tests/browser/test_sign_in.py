@@ -1,0 +1,70 @@
+"""
+A broker that wants to know who looks on.
+"""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.accessibility import violations
+from tests.browser.broker import new_broker, new_folder, site_of
+from tests.browser.browsing import BrowserCase
+from tests.browser.guard import PASSWORD, Guard
+from tests.browser.scene import Requests
+
+
+class SignInTests(BrowserCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = new_folder()
+        guard = Guard(folder)
+        self.key = guard.key("deployment")
+        guard.user("grace", "admin")
+        guard.user("emmy", "viewer")
+        self.broker = new_broker(folder, *guard.arguments)
+        self.addCleanup(self.broker.reap)
+        self.site = site_of(self.broker)
+        # The browser tells its console of every refusal, also of those that are expected.
+        self.expect(r"status of 401 ")
+
+    def sign_in(self, page: Page, name: str, password: str = PASSWORD) -> None:
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+
+    def test_one_comes_back_to_where_one_was_going(self) -> None:
+        page = self.visit("/queues?sort=-depth")
+        expect(page).to_have_url(re.compile(r"/sign-in\?next=%2Fqueues"))
+        self.assertEqual(violations(page), [])
+        self.sign_in(page, "grace", "wrong")
+        expect(page.get_by_role("alert")).to_contain_text("Name or password is wrong")
+        self.sign_in(page, "grace")
+        expect(page).to_have_url(f"{self.site}/queues?sort=-depth")
+        expect(page.locator(".corner")).to_contain_text("grace")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page).to_have_url(re.compile("/sign-in"))
+        page.goto("/workers")
+        expect(page).to_have_url(re.compile("/sign-in"))
+
+    def test_by_a_key(self) -> None:
+        page = self.visit("/sign-in")
+        page.get_by_role("button", name="Sign in with a key").click()
+        page.get_by_label("Key").fill(self.key)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.locator(".corner")).to_contain_text("deployment")
+
+    def test_what_one_may_not_do_is_grey_and_says_why(self) -> None:
+        ask = Requests(self.site, self.key)
+        ask("PUT", "/periodics/hourly", {"type": "t", "every_s": 3600})
+        page = self.visit("/sign-in?next=/periodic")
+        self.sign_in(page, "emmy")
+        expect(page.locator("h1")).to_have_text("Periodic tasks")
+        for name in ("New", "Run now", "Pause"):
+            button = page.get_by_role("button", name=name)
+            expect(button).to_have_attribute("aria-disabled", "true")
+            expect(button).to_have_attribute("title", re.compile("emmy may not do this"))
+            button.click(force=True)
+        self.assertFalse(ask("GET", "/periodics/hourly")["paused"])
+        self.assertEqual(violations(page), [])
