@@ -121,6 +121,7 @@ class ChildProcess(ProcessProtocol):
         self._told = told
         self._opening = {"tasks": tasks, "watch_memory": watch_memory, "path": sys.path}
         self._ready = False
+        self._open = set(_PIPES)
         self._began = began
         self._answered = answered
         self._most = most
@@ -159,7 +160,7 @@ class ChildProcess(ProcessProtocol):
     @property
     def serves(self) -> bool:
         """Whether it can be given tasks."""
-        return self._ready and not self.leaving and not self._dead
+        return self._ready and not self.leaving and TASKS_FD in self._open
 
     @property
     def idle(self) -> bool:
@@ -239,7 +240,7 @@ class ChildProcess(ProcessProtocol):
             self._looked_at = self._sent[0].number
 
     def _write(self, fd: int, message: bytes) -> None:
-        if self.transport is not None and not self._dead:
+        if self.transport is not None and fd in self._open:
             self.transport.writeToChild(fd, message)
 
     def tell(self, token: int, reason: Reason, *, strike: bool) -> None:
@@ -346,9 +347,14 @@ class ChildProcess(ProcessProtocol):
 
     # --- its end --------------------------------------------------------------------------
 
+    def childConnectionLost(self, childFD: int) -> None:
+        """A pipe has ended, which of one that was killed may be heard before its end is."""
+        self._open.discard(childFD)
+
     def processExited(self, reason: Failure) -> None:
         """It has ended; something may still be in its pipes."""
         self._status = reason
+        self._open.clear()
         self._last_words = self._reactor.callLater(LAST_WORDS_S, self._buried)
 
     def processEnded(self, reason: Failure) -> None:

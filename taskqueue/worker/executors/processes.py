@@ -119,7 +119,9 @@ class Processes:
         """See L{Executor}."""
         started: Deferred[None] = Deferred()
         all_ready = DeferredList(
-            [self._spawn().ready for _ in range(self._concurrency)], fireOnOneErrback=True
+            [self._spawn().ready for _ in range(self._concurrency)],
+            fireOnOneErrback=True,
+            consumeErrors=True,
         )
         all_ready.addCallbacks(
             lambda _: started.callback(None),
