@@ -27,6 +27,7 @@ export function visible(signal) {
 
 // Resolves after so many milliseconds; sooner, with false, when the signal says so.
 export function pause(ms, signal) {
+  if (signal?.aborted) return Promise.resolve(false);
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(true), ms);
     signal?.addEventListener("abort", () => (clearTimeout(timer), resolve(false)), { once: true });

@@ -38,13 +38,14 @@ async function follow(path, every, signal, again, tell) {
   while (!signal.aborted) {
     await visible(signal);
     if (signal.aborted) return;
+    // Who asks for it anew while it is on its way means what comes after.
+    const next = new AbortController();
+    const wake = () => next.abort();
+    again.current = wake;
     const began = performance.now();
     const wait = await once(path, every, signal, tell);
     if (signal.aborted) return;
     const ms = wait ?? unhurried(every, performance.now() - began);
-    const next = new AbortController();
-    const wake = () => next.abort();
-    again.current = wake;
     signal.addEventListener("abort", wake, { once: true });
     await (ms > 0 ? pause(ms, next.signal) : aborted(next.signal));
     signal.removeEventListener("abort", wake);
