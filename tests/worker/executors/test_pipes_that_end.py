@@ -116,6 +116,6 @@ class PipesThatEnd(SynchronousTestCase):
         for pipes in (self.one, self.other):
             pipes.child.processEnded(Failure(ProcessDone(0)))
         self.failureResultOf(self.started, BadRequest)
-        self.pool = self.clock = self.one = self.other = None  # type: ignore[assignment]
+        del pipes, self.pool, self.clock, self.one, self.other
         gc.collect()  # whatever nobody took would be logged now
         self.assertEqual(self.flushLoggedErrors(BadRequest), [])
