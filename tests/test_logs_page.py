@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
 
 #: The rooms of the broker, whose log this is.
-ROOMS = ("application", "config", "frontends", "operations", "process", "service", "store")
-ROOMS += ("tap", "web")
+ROOMS = ("access", "application", "config", "frontends", "operations", "process", "service")
+ROOMS += ("store", "tap", "web")
 
 LEVELS = frozenset({"debug", "info", "warn", "error", "critical", "failure"})
 

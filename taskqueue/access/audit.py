@@ -24,6 +24,13 @@ LONGEST_TEXT = 500
 _log = Logger(namespace="taskqueue.audit")
 
 
+class _Entry(dict[str, Any]):
+    """An object for logs of objects, and a line of JSON for logs of lines."""
+
+    def __str__(self) -> str:
+        return json.dumps(self)
+
+
 class AuditLog:
     """
     Writes down administrative actions, and attempts to authenticate that failed.
@@ -66,7 +73,8 @@ class AuditLog:
         @param count: how many tasks it concerned, where that is known.
         @param outcome: C{"ok"}, or the code of the error.
         """
-        entry: dict[str, Any] = {
+        entry = _Entry()
+        entry |= {
             "at": moment_text(self._wall()),
             "who": None if who is None else who.name,
             "kind": None if who is None else who.kind,
@@ -80,7 +88,7 @@ class AuditLog:
         if who is not None and who.key_id is not None:
             entry["key_id"] = who.key_id
         if not (self.path and self._written(entry)):
-            _log.info("{who} ({kind}) {operation} {what}: {outcome}", **entry, audit=entry)
+            _log.info("{audit}", audit=entry)
 
     def reopen(self) -> None:
         """Open the file anew with the next entry: something may have moved it."""
@@ -89,8 +97,8 @@ class AuditLog:
             self._file = None
         self._failing = False
 
-    def _written(self, entry: dict[str, Any]) -> bool:
-        line = (json.dumps(entry) + "\n").encode("ascii")
+    def _written(self, entry: _Entry) -> bool:
+        line = f"{entry}\n".encode("ascii")
         try:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -39,10 +39,10 @@ class Action(StrEnum):
 
 #: What is allowed with an action, for people.
 MEANINGS: Mapping[Action, str] = {
-    Action.SUBMIT: "submit tasks to the queue",
+    Action.SUBMIT: "submit tasks to the queue, put and trigger periodic tasks that do",
     Action.CLAIM: "claim tasks of the queue, and finish, extend or release what one has claimed",
     Action.READ: "see the queue, its tasks, their payloads, results and events",
-    Action.CANCEL: "cancel, retry, delete and purge tasks of the queue, pause and resume it",
+    Action.CANCEL: "cancel, retry, delete and purge tasks of the queue, pause, resume and bound it",
     Action.ADMIN: "everything, in every queue, and what concerns the broker as a whole",
     Action.METRICS: "read the metrics of the whole broker",
 }

@@ -72,9 +72,9 @@ class KeyringWatch:
         self._gate.adopt(reading.keyring)
         self._seen = reading.signature
         for warning in reading.warnings:
-            self._log.warn("{advice}", advice=warning)
+            self._log.warn("{problem}", problem=warning)
 
     def _complain(self, why: str) -> None:
         if why != self._complaint:
             self._complaint = why
-            self._log.error("{why} What it said before stays in force.", why=why)
+            self._log.error("{problem} What it said before stays in force.", problem=why)

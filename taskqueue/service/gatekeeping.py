@@ -81,7 +81,7 @@ class GateKeeping(Timer):
     def startService(self) -> None:
         super().startService()
         if self.gate.warning is not None:
-            self._log.warn("{advice}", advice=self.gate.warning)
+            self._log.warn("{problem}", problem=self.gate.warning)
 
     def stopService(self) -> Deferred[None]:
         pool, self._pool = self._pool, None

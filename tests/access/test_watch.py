@@ -130,6 +130,21 @@ class WatchTests(SynchronousTestCase):
         self.watch.look()
         self.assertIsNone(self.gate.refresh(identity))
 
+    def test_moved_away_and_back(self) -> None:
+        self.add("a")
+        self.watch.start()
+        os.rename(self.path, self.path + ".away")
+        self.watch.look()
+        os.rename(self.path + ".away", self.path)
+        self.watch.look()
+        self.watch.look()
+        self.assertEqual([level for level, _ in self.said()], ["error", "info"])
+
+    def test_hung_up_where_there_is_none(self) -> None:
+        self.watch.start()
+        self.watch.look(anew=True)
+        self.assertEqual(self.said(), [])
+
     def test_started_again_without_it(self) -> None:
         self.add("a")
         self.watch.start()
