@@ -111,6 +111,8 @@ function Corner() {
     ${who?.name && !who.open && html`<p class="who" title=${who.permissions.join(", ")}>
       ${who.name}${who.role && html` <small>${who.role}</small>`}
     </p>`}
+    ${who?.open && who.warning && html`<a class="open-badge" href="/" title=${who.warning}>
+      <${Badge} kind="warn">open to everyone<//></a>`}
     <div class="corner-buttons">
       <${ThemeSwitch} />
       <button type="button" class="bare" title="Keys (?)" onClick=${() => showKeys(ROUTES)}>
@@ -128,14 +130,12 @@ function Corner() {
 // What matters wherever one is.
 function Lines() {
   const { lost } = useValue(connection);
-  const who = useValue(session);
   return html`<div class="lines">
     <div role="status">${lost !== null && html`<p class="line line-bad">
       <span class="spinner"></span>Connection to the broker lost: trying again. What is shown is from
       ${" "}${new Date(lost).toLocaleTimeString("en-GB")}.
     </p>`}</div>
     ${broker.readOnly && html`<p class="line">For reading only: <code>[http] api</code> is <code>read</code>.</p>`}
-    ${who?.warning && html`<p class="line line-warn"><${Icon} name="dead" />${who.warning}</p>`}
   </div>`;
 }
 

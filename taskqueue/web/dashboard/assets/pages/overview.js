@@ -6,6 +6,7 @@ import { useResource, useThrottle } from "../kit/live.js";
 import { Ago, Badge, Empty, Figure, Loading, Meter, Notice, Panel, QueueLink } from "../kit/parts.js";
 import { State, TaskLink, Trouble, WorkerLink } from "../kit/parts.js";
 import { go, useQuery } from "../kit/router.js";
+import { session } from "../kit/session.js";
 import { isUntouched, stats } from "../kit/stats.js";
 import { useValue } from "../kit/value.js";
 import { html, useEffect, useMemo, useState } from "../kit/view.js";
@@ -56,10 +57,12 @@ function Health({ data }) {
 // --- what somebody should look at ------------------------------------------------------
 
 function Warnings({ data }) {
+  const who = useValue(session);
   const reason = useReason(data.healthy);
   const lines = data.unserved.slice(0, 5);
   const idle = data.workers === 0 && data.depth > 0 && data.waiting_claims === 0;
   return html`
+    ${who.warning && html`<${Notice} kind="warn">${withCode(who.warning)}<//>`}
     ${reason && html`<${Notice} kind="bad"><strong>Degraded:</strong> ${reason}<//>`}
     ${idle && html`<${Notice} kind="warn">
       ${counted(data.depth, "task")} ${data.depth === 1 ? "waits" : "wait"}, and there is no worker.
@@ -72,6 +75,11 @@ function Warnings({ data }) {
       )}${data.unserved.length > lines.length && ` and ${data.unserved.length - lines.length} more`}.
     <//>`}
   `;
+}
+
+// A text with commands between backticks.
+function withCode(text) {
+  return text.split("`").map((part, place) => (place % 2 ? html`<code>${part}</code>` : part));
 }
 
 // Why the broker is degraded; asked for when it says that it is.
@@ -94,7 +102,7 @@ function Figures({ data }) {
   const failing = rates.dead > 0 ? "bad" : rates.failed > 0 ? "warn" : "";
   return html`<div class="figures">
     <${Figure} title="Waiting" value=${count(data.depth)} href="/tasks?state=pending,scheduled,blocked,failed&order=oldest"
-      note=${waiting ? `${count(states.pending)} ready, ${count(waiting)} not yet` : "all ready"} />
+      note=${waiting ? `${count(states.pending)} ready, ${count(waiting)} later` : "all ready"} />
     <${Figure} title="In progress" value=${count(data.in_progress)} href="/tasks?state=in_progress"
       note=${`on ${counted(data.workers, "worker")}`} />
     <${Figure} title="Completed" value=${`${decimal(rates.completed * 60)}/min`} href="/tasks?state=completed"
