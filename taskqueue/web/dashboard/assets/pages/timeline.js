@@ -34,6 +34,8 @@ export function eventsOf(task) {
   if (task.claimed_at !== undefined && !told) {
     events.push({ at: task.claimed_at, event: "began", worker: task.worker, attempt: task.attempt });
   }
+  // A delivery is told of when it has ended, behind what happened meanwhile.
+  events.sort((a, b) => a.at - b.at);
   const last = events.at(-1).event;
   const ended = task.ended_at !== undefined && last !== task.state;
   if (ended) events.push({ at: task.ended_at, event: task.state, worker: task.worker });
