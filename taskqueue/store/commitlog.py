@@ -223,7 +223,7 @@ class CommitLog:
     def _write_all(self, data: bytes | bytearray, offset: int) -> None:
         assert self._descriptor is not None
         with memoryview(data) as view:
-            written = 0
+            written = self._files.write(self._descriptor, view, offset)
             while written < len(view):
                 with view[written:] as rest:
                     written += self._files.write(self._descriptor, rest, offset + written)

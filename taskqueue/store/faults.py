@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from taskqueue.errors import StoreCorrupt, StoreError, StoreFailed
 
@@ -104,14 +102,29 @@ def translated(problem: Exception, path: str, doing: str) -> StoreError:
     return StoreFailed(message, path=path)
 
 
-@contextmanager
-def translating(path: str, doing: str) -> Iterator[None]:
+#: The last three: a value that SQLite has no type or no room for.
+_TRANSLATED = (sqlite3.Error, OSError, OverflowError, UnicodeError, TypeError)
+
+
+class translating:
     """
     Turn what SQLite, its binding or the operating system raise within into
     the project's errors.
     """
-    try:
-        yield
-    # The last three: a value that SQLite has no type or no room for.
-    except (sqlite3.Error, OSError, OverflowError, UnicodeError, TypeError) as problem:
-        raise translated(problem, path, doing) from problem
+
+    # Every commit goes through one: made of a generator it would cost three times as much.
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: str, doing: str) -> None:
+        """
+        @param doing: what is tried, to stand after "could not".
+        """
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        if isinstance(problem, _TRANSLATED):
+            raise translated(problem, self._path, self._doing) from problem

@@ -101,18 +101,21 @@ class Pending:
         """
         if batch.inserts:
             self._insert(batch.inserts)
-        self.updates.update({update.seq: update for update in batch.updates})
+        if batch.updates:
+            self.updates.update({update.seq: update for update in batch.updates})
         for event in batch.history:
             self.history.setdefault(event.seq, []).append(event)
-        self.queues.update({queue.name: queue for queue in batch.queues})
-        self.periodics.update({row.definition.name: row for row in batch.periodics})
-        self.periodics.update(dict.fromkeys(batch.dropped))
+        if batch.queues:
+            self.queues.update({queue.name: queue for queue in batch.queues})
+        if batch.periodics:
+            self.periodics.update({row.definition.name: row for row in batch.periodics})
+        if batch.dropped:
+            self.periodics.update(dict.fromkeys(batch.dropped))
         if batch.removed:
             self._remove(batch.removed)
         if batch.token_ceiling is not None:
             self.token_ceiling = max(self.token_ceiling or 0, batch.token_ceiling)
-        newest = max((row.seq for row in batch.inserts), default=0)
-        self.next_seq = max(self.next_seq, batch.next_seq, newest + 1)
+        self.next_seq = max(self.next_seq, batch.next_seq)
         if not self.lsn:
             self.since = now
         self.lsn = lsn
@@ -125,6 +128,7 @@ class Pending:
 
     def _insert(self, rows: Sequence[TaskRow]) -> None:
         new = {row.seq: row for row in rows}
+        self.next_seq = max(self.next_seq, max(new) + 1)
         repeated = self.inserts.keys() & new.keys()
         for seq in repeated:
             new[seq] = rewritten(self.inserts[seq], new[seq])
