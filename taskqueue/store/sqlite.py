@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import chain, islice
 
 from zope.interface import implementer
 
@@ -100,7 +101,7 @@ class SQLiteStore(Database):
         """
         self._store(batch, partial(statements.settling, lsn=lsn))
 
-    def _store(self, batch: Batch, make: Callable[[Batch, int], list[statements.Call]]) -> None:
+    def _store(self, batch: Batch, make: Callable[[Batch, int], Iterable[statements.Call]]) -> None:
         writer = self._writer
         with translating(self._path, "store a batch"):
             self._execute(writer, make(batch, self._next_seq))
@@ -108,15 +109,17 @@ class SQLiteStore(Database):
         # A commit of one row writes about six pages, one of 1,000 about 250.
         self._log_pages += 6 + batch.facts // 4
 
-    def _execute(self, writer: sqlite3.Connection, calls: Sequence[statements.Call]) -> None:
-        if len(calls) == 1:
+    def _execute(self, writer: sqlite3.Connection, calls: Iterable[statements.Call]) -> None:
+        left = iter(calls)
+        first = list(islice(left, 2))
+        if len(first) == 1:
             # A transaction by itself: each statement saved is a wait for the
             # interpreter lock saved.
-            writer.execute(*calls[0])
-        elif calls:
+            writer.execute(*first[0])
+        elif first:
             writer.execute("BEGIN IMMEDIATE")
             try:
-                for text, values in calls:
+                for text, values in chain(first, left):
                     writer.execute(text, values)
                 writer.execute("COMMIT")
             except BaseException:

@@ -152,10 +152,11 @@ def writing(batch: Batch, next_seq: int) -> list[Call]:
     ]
 
 
-def settling(batch: Batch, next_seq: int, lsn: int) -> list[Call]:
+def settling(batch: Batch, next_seq: int, lsn: int) -> Iterator[Call]:
     """
     The statements that store what many commits come to; what is to be removed
-    is removed first.
+    is removed first.  They are made one by one: all at once would take as much memory again
+    as the rows.
 
     @param next_seq: what the store would recover as such without this batch.
     @param lsn: the number of the newest of these commits.
@@ -163,39 +164,49 @@ def settling(batch: Batch, next_seq: int, lsn: int) -> list[Call]:
     meta = ["lsn", lsn, "next_seq", next_seq_after(batch, next_seq)]
     if batch.token_ceiling is not None:
         meta += ("token_ceiling", batch.token_ceiling)
-    return [
-        *_REMOVE_TASKS.calls(batch.removed, LONGEST_ASIDE),
-        *_rows(batch, LONGEST_ASIDE),
-        *_RAISE_META.calls(meta),
-    ]
+    yield from _REMOVE_TASKS.calls(batch.removed, LONGEST_ASIDE)
+    yield from _rows(batch, LONGEST_ASIDE)
+    yield from _RAISE_META.calls(meta)
 
 
-def _rows(batch: Batch, longest: int) -> list[Call]:
+def _rows(batch: Batch, longest: int) -> Iterator[Call]:
     """The statements that store everything but removals and numbers."""
+    for start in range(0, len(batch.inserts), longest):
+        yield from _inserts(batch.inserts[start : start + longest], longest)
+    for start in range(0, len(batch.updates), longest):
+        yield from _updates(batch.updates[start : start + longest], longest)
+    for start in range(0, len(batch.history), longest):
+        events = batch.history[start : start + longest]
+        yield from _ADD_HISTORY.calls([value for event in events for value in event], longest)
+    yield from _STORE_QUEUES.calls([value for queue in batch.queues for value in queue])
+    yield from _STORE_PERIODICS.calls(periodics.bound(batch.periodics))
+    yield from _DROP_PERIODICS.calls(batch.dropped)
+
+
+def _inserts(rows: Sequence[TaskRow], longest: int) -> Iterator[Call]:
     tasks: list[Any] = []
     keyed: list[Any] = []
-    updates: list[Any] = []
     blobs: list[Any] = []
-    for row in batch.inserts:
+    for row in rows:
         if row.unique is None:
             tasks += _bound(row, blobs)
         else:
             keyed += (*_bound(row, blobs), *row.unique)
-    for update in batch.updates:
+    yield from _INSERT_TASKS.calls(tasks, longest)
+    yield from _INSERT_KEYED_TASKS.calls(keyed, longest)
+    yield from _STORE_BLOBS.calls(blobs, longest)
+
+
+def _updates(updates: Sequence[TaskUpdate], longest: int) -> Iterator[Call]:
+    values: list[Any] = []
+    blobs: list[Any] = []
+    for update in updates:
         if update.result is not None and len(update.result) > INLINE_BYTES:
             blobs += (update.seq * 2 + 1, update.result)
             update = update._replace(result=len(update.result))  # type: ignore[arg-type]  # size
-        updates += update
-    return [
-        *_INSERT_TASKS.calls(tasks, longest),
-        *_INSERT_KEYED_TASKS.calls(keyed, longest),
-        *_UPDATE_TASKS.calls(updates, longest),
-        *_STORE_BLOBS.calls(blobs, longest),
-        *_ADD_HISTORY.calls([value for event in batch.history for value in event], longest),
-        *_STORE_QUEUES.calls([value for queue in batch.queues for value in queue]),
-        *_STORE_PERIODICS.calls(periodics.bound(batch.periodics)),
-        *_DROP_PERIODICS.calls(batch.dropped),
-    ]
+        values += update
+    yield from _UPDATE_TASKS.calls(values, longest)
+    yield from _STORE_BLOBS.calls(blobs, longest)
 
 
 def removing(seqs: Sequence[int], next_seq: int) -> list[Call]:
