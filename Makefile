@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 COVERAGE_AT_LEAST ?= 90
+MINUTES ?= 1
 
 BIN := $(VENV)/bin
 CODE := taskqueue tests tools twisted setup.py $(wildcard examples benchmarks docs)
@@ -50,6 +51,9 @@ bench-budget: $(VENV)/.dev ## the broker alone, beside its performance budget
 bench-quick: $(VENV)/.dev ## a short look, and whether a task costs more calls, writes or bytes than it did
 	$(BIN)/python -m benchmarks.quick $(QUICK)
 
+fuzz: $(VENV)/.fuzz ## throw mutated bytes at all that reads strangers' bytes; TARGET=rest MINUTES=5
+	$(BIN)/python -m fuzz --minutes $(MINUTES) $(TARGET)
+
 vendor: ## renew the JavaScript libraries that the dashboard ships, by npm
 	$(PYTHON) -m tools.vendor
 
@@ -89,4 +93,8 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 $(VENV)/.browser: tools/chromium.py | $(BIN)/python
 	@if $(BIN)/python -m tools.chromium; then touch $@; fi
 
-.PHONY: help demo test unit cover lint types docs format bench bench-budget bench-quick vendor lock news clean
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt
+	@touch $@
+
+.PHONY: fuzz help demo test unit cover lint types docs format bench bench-budget bench-quick vendor lock news clean

@@ -1,0 +1,13 @@
+"""
+A connection that speaks lines.
+"""
+
+from __future__ import annotations
+
+from fuzz.place import Place
+
+
+def run(data: bytes) -> None:
+    """Send C{data}, and the end of a line."""
+    with Place("lines") as place:
+        place.send(data + b"\n")
