@@ -101,7 +101,8 @@ class AuditLog:
         line = f"{entry}\n".encode("ascii")
         try:
             if self._file is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                # Of a pipe that nobody reads, the broker must not wait for a reader.
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
                 self._file = os.open(self.path, flags, 0o600)
             if os.write(self._file, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

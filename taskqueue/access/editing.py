@@ -18,6 +18,7 @@ from taskqueue.access.keyring import (
     Secret,
     UserEntry,
     check_name,
+    check_text,
     digest_of,
     new_secret,
 )
@@ -63,7 +64,7 @@ def add_key(
         role=role,
         created_at=now,
         expires_at=expires_at,
-        note=note,
+        note=check_text(note),
     )
     return replace(keyring, keys=(*_kept(keyring.keys, now), entry)), secret
 
@@ -161,7 +162,7 @@ def add_user(
         role=role,
         password=hash_password(check_password(password)),
         created_at=now,
-        note=note,
+        note=check_text(note),
     )
     return replace(keyring, users=(*keyring.users, entry))
 
@@ -233,13 +234,13 @@ def allow_certificate(
     entry = CertificateEntry(
         id=new_secret().id,
         name=name,
-        subject=subject or None,
-        san=san or None,
+        subject=check_text(subject or None),
+        san=check_text(san or None),
         allow=_allowed(allow, role),
         role=role,
         created_at=now,
         expires_at=expires_at,
-        note=note,
+        note=check_text(note),
     )
     return replace(keyring, certificates=(*keyring.certificates, entry))
 
@@ -263,7 +264,7 @@ def _allowed(allow: Sequence[str], role: str | None) -> tuple[str, ...]:
     @raises BadRequest: something is wrong with them.
     """
     if role is not None:
-        Permissions.of_role(role)
+        Permissions.of_role(role, allow)
     elif not allow:
         raise BadRequest(
             "Say what is allowed: permissions such as submit:mail,claim:mail, or a role."

@@ -19,7 +19,7 @@ import msgspec
 from taskqueue.access.keyring import CertificateEntry, KeyEntry, Keyring, UserEntry
 from taskqueue.access.soundness import problems_of
 from taskqueue.config import Config
-from taskqueue.errors import TaskQueueError
+from taskqueue.errors import BadRequest, TaskQueueError
 
 #: What the file is called in a data directory.
 NAME = "access.json"
@@ -183,12 +183,15 @@ class KeyringFile:
         Nobody else changes it meanwhile.
 
         @return: the new keyring.
+        @raises BadRequest: no broker could use what C{function} made; the file is as it was.
         @raises KeyringUnusable: the file cannot be read or written; it is as it was.
         """
         try:
             with self._locked():
                 reading = self.read()
                 keyring = function(reading.keyring if reading else Keyring())
+                if problems := list(problems_of(keyring)):
+                    raise BadRequest(f"No broker could use that: {'; '.join(problems)}.")
                 self._replace(keyring)
         except OSError as problem:
             raise self._unusable(f"cannot be written: {problem.strerror}") from problem
@@ -220,9 +223,12 @@ class KeyringFile:
         data = msgspec.json.format(msgspec.json.encode(document)) + b"\n"
         # Where the path is a link, what it leads to is replaced, not the link.
         target = os.path.realpath(self.path)
-        temporary = f"{target}.{os.getpid()}.new"
+        # One name: whoever has the lock writes it, and removes what one that was killed left.
+        temporary = f"{target}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
                 self._give_away(file.fileno())
                 file.write(data)

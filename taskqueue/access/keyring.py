@@ -33,6 +33,8 @@ _KEY = re.compile(rf"{PREFIX}_([0-9A-Za-z]{{{_ID_LENGTH}}})_[0-9A-Za-z]{{{_SECRE
 _NAME = re.compile(r"[A-Za-z0-9_.@/+-]{1,128}")
 NAME_RULE = "1 to 128 letters, digits and _ - . @ / +"
 
+LONGEST_TEXT = 500
+
 #: With a time zone: without one nobody knows when it is.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 KeyId = Annotated[str, msgspec.Meta(pattern=rf"^[0-9A-Za-z]{{{_ID_LENGTH}}}$")]
@@ -193,6 +195,20 @@ def check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise BadRequest(f"{name[:80]!r} cannot be a name; allowed: {NAME_RULE}.")
     return name
+
+
+def check_text(text: str | None) -> str | None:
+    """
+    What people may say beside the name; C{None} for nothing.
+
+    @raises BadRequest: it is too long, or not for people to read.
+    """
+    if text is not None and not (len(text) <= LONGEST_TEXT and text.isprintable()):
+        raise BadRequest(
+            f"{text[:80]!r}: a text beside the name has at most {LONGEST_TEXT} characters, and none"
+            " that cannot be printed."
+        )
+    return text
 
 
 def identity_of(entry: Entry) -> Identity:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from taskqueue.errors import BadRequest
 
@@ -55,7 +56,7 @@ def is_hash(text: str) -> bool:
 
 def hash_password(password: str) -> str:
     """Hash a password, with a salt of its own; blocks."""
-    return _hasher().hash(password)
+    return _hasher().hash(_normal(password))
 
 
 def verify(hashed: str, password: str) -> bool:
@@ -65,9 +66,17 @@ def verify(hashed: str, password: str) -> bool:
     if len(password) > LONGEST:
         return False
     try:
-        return _hasher().verify(hashed, password)
+        return _hasher().verify(hashed, _normal(password))
     except (VerificationError, InvalidHashError):
         return False
+
+
+def _normal(password: str) -> bytes:
+    """
+    One form of what looks the same: keyboards differ in how they compose letters (RFC 8265,
+    section 4.2.2).
+    """
+    return normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
 @cache

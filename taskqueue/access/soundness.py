@@ -7,7 +7,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from taskqueue.access.keyring import CertificateEntry, Entry, Keyring, UserEntry, check_name
+from taskqueue.access.keyring import (
+    CertificateEntry,
+    Entry,
+    Keyring,
+    UserEntry,
+    check_name,
+    check_text,
+)
 from taskqueue.access.passwords import is_hash
 from taskqueue.errors import BadRequest
 
@@ -31,6 +38,8 @@ def problems_of(keyring: Keyring) -> Iterator[str]:
 def _of_entry(entry: Entry) -> Iterator[str]:
     try:
         check_name(entry.name)
+        for text in (entry.note, getattr(entry, "subject", None), getattr(entry, "san", None)):
+            check_text(text)
         entry.permissions()
     except BadRequest as problem:
         yield str(problem).rstrip(".")

@@ -150,6 +150,8 @@ class Expiry(click.ParamType[datetime]):
         else:
             return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
         try:
+            if str(value).strip().isdigit():  # the year, or seconds? nobody can tell
+                raise click.BadParameter("no unit")
             return now() + timedelta(seconds=SPAN.convert(value, param, ctx))
         except (click.BadParameter, OverflowError):
             self.fail(f"{value!r} is no time: write 90d, 12h, 2027-06-30 or 2027-06-30T12:00:00Z")

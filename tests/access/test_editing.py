@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.access.editing import KEPT, add_key, revoke_keys, rotate_key
+from taskqueue.access.editing import KEPT, add_key, allow_certificate, revoke_keys, rotate_key
 from taskqueue.access.keyring import Keyring, digest_of, id_of, new_secret
+from taskqueue.access.permissions import MAX_WORDS
 from taskqueue.access.soundness import problems_of
 from taskqueue.errors import BadRequest
 from tests.access.entries import MADE_AT, at
@@ -29,6 +30,21 @@ class SecretTests(SynchronousTestCase):
         text = new_secret().text
         for wrong in ("", text[:-1], text + "x", text.replace("tq", "tk"), " " + text, text + "\n"):
             self.assertIsNone(id_of(wrong))
+
+
+class TextTests(SynchronousTestCase):
+    def test_what_is_beside_the_name(self) -> None:
+        for text in ("\ud800", "a\nb", "x" * 501):
+            with self.assertRaises(BadRequest):
+                add_key(Keyring(), "a", now=MADE_AT, role="admin", note=text)
+            with self.assertRaises(BadRequest):
+                allow_certificate(Keyring(), "a", now=MADE_AT, role="admin", subject=text)
+
+    def test_a_role_counts_with_what_is_allowed_beside_it(self) -> None:
+        words = [f"submit:{number}" for number in range(MAX_WORDS)]
+        add_key(Keyring(), "a", now=MADE_AT, allow=words)
+        with self.assertRaises(BadRequest):
+            add_key(Keyring(), "a", now=MADE_AT, allow=words, role="viewer")
 
 
 class KeptTests(SynchronousTestCase):

@@ -16,7 +16,7 @@ from taskqueue.access.audit import AuditLog
 from taskqueue.access.gate import MAX_CHECKS, OPEN_ON_PURPOSE, OPEN_WARNING
 from taskqueue.access.identities import Identity
 from taskqueue.access.keyring import Keyring
-from taskqueue.access.passwords import LONGEST, NOBODY, is_hash, verify
+from taskqueue.access.passwords import LONGEST, NOBODY, hash_password, is_hash, verify
 from taskqueue.access.permissions import Action
 from taskqueue.errors import BadRequest, RateLimited, TaskQueueError, Unauthenticated
 from tests.access.entries import PASSWORD, Keeper, a_certificate, a_key, a_user, at
@@ -293,6 +293,12 @@ class HashTests(SynchronousTestCase):
         self.assertFalse(verify(NOBODY, ""))
         self.assertFalse(verify(NOBODY, PASSWORD))
 
+    def test_what_looks_the_same_is_the_same(self) -> None:
+        hashed = hash_password("caf\u00e9 au lait")
+        self.assertTrue(verify(hashed, "cafe\u0301 au lait"))
+        self.assertFalse(verify(hashed, "cafe au lait"))
+        self.assertFalse(verify(hashed, "\ud800"))
+
     def test_what_nobody_types_is_not_hashed(self) -> None:
         self.assertFalse(verify("no hash", "x" * (LONGEST + 1)))
         self.assertFalse(verify("no hash", "x"))
@@ -456,6 +462,10 @@ class AuditTests(SynchronousTestCase):
         (entry,) = self.entries()
         self.assertEqual(entry["what"], "ü" * 500 + "...")
         self.assertEqual(entry["peer"], "\n\ud800")
+
+    def test_a_pipe_that_nobody_reads(self) -> None:
+        os.mkfifo(self.path)
+        self.audit.record(None, "a")
 
     def test_a_file_that_cannot_be_written(self) -> None:
         events: list[Any] = []
