@@ -109,6 +109,18 @@ class BrokerRequest(Request):
     _received_bytes = 0
     _refused = False
 
+    def getHeader(self, key: Any) -> Any:
+        """
+        A header of the request.
+
+        @param key: its name; as text where its value is wanted as text, in which what is
+            no UTF-8 stands as U+FFFD: Twisted's own would raise.
+        """
+        if isinstance(key, bytes):
+            return super().getHeader(key)
+        value = super().getHeader(key.encode("ascii"))
+        return None if value is None else value.decode("utf-8", "replace")
+
     def gotLength(self, length: int | None) -> None:
         """Refuse a body that says it is too large."""
         super().gotLength(length)
