@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, execute, fail
 from twisted.logger import Logger
 
 from taskqueue.access.audit import AuditLog, moment_text
+from taskqueue.access.differences import differences
 from taskqueue.access.identities import Identity, everyone
 from taskqueue.access.keyring import KeyEntry, Keyring, digest_of, id_of
 from taskqueue.access.passwords import NOBODY, verify
@@ -26,6 +27,9 @@ from taskqueue.errors import RateLimited, Unauthenticated
 
 #: Passwords that are being checked, or wait for it, at a time.
 MAX_CHECKS = 20
+
+#: Of one change of the keyring, so many entries are named in the audit log.
+MAX_NOTED = 100
 
 #: When a session ends where nothing else is said: unused for an hour; after half a day.
 SESSION_IDLE_S = 3600.0
@@ -95,6 +99,7 @@ class Gate:
         self._hashing = hashing
         self.audit = audit or AuditLog("", lambda: moments().wall)
         self._pool = Pool()
+        self._keyring: Keyring | None = None
         self._sessions = Sessions(lambda: moments().mono, session_idle_s, session_max_s)
         #: Apart: a worker with an old key, which tries again and again, keeps nobody from
         #: signing in at the same address.
@@ -232,10 +237,23 @@ class Gate:
         @param keyring: C{None} where there is none.
         @raises BadRequest: something is wrong with an entry; nothing has changed then.
         """
-        changed = self._pool.adopt(keyring or Keyring())
+        new = keyring or Keyring()
+        changed = self._pool.adopt(new)
+        if self._keyring is not None:
+            self._note_changes(self._keyring, new)
+        self._keyring = new
         changed = self._set_open(keyring) or changed
         if changed:
             self._tell()
+
+    def _note_changes(self, old: Keyring, new: Keyring) -> None:
+        """Whoever changed the file is not known to a broker, but what they changed is."""
+        found = list(differences(old, new))
+        noted = found[:MAX_NOTED]
+        if len(found) > MAX_NOTED:
+            noted.append(f"and {len(found) - MAX_NOTED} more")
+        for what in noted:
+            self.audit.record(None, "change_keyring", door="file", what=what)
 
     def limit_sessions(self, idle_s: float, max_s: float) -> None:
         """Let sessions end after other times from now on, those that are open too."""

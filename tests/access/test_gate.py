@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.access.audit import AuditLog
-from taskqueue.access.gate import MAX_CHECKS, OPEN_ON_PURPOSE, OPEN_WARNING
+from taskqueue.access.gate import MAX_CHECKS, MAX_NOTED, OPEN_ON_PURPOSE, OPEN_WARNING
 from taskqueue.access.identities import Identity
 from taskqueue.access.keyring import Keyring
 from taskqueue.access.passwords import LONGEST, NOBODY, hash_password, is_hash, verify
@@ -441,6 +441,42 @@ class AuditTests(SynchronousTestCase):
         written = Path(self.path).read_text()
         for secret in (self.secret[16:-1], "guess"):
             self.assertNotIn(secret, written)
+
+    def test_changes_of_the_keyring(self) -> None:
+        other, _ = a_key("other", "read:a")
+        user, certificate = a_user(role="operator"), a_certificate(subject="CN=a")
+        self.gate.adopt(
+            Keyring(keys=(self.entry, other), users=(user,), certificates=(certificate,))
+        )
+        self.gate.adopt(
+            Keyring(
+                keys=(replace(self.entry, revoked_at=at(1)), replace(other, expires_at=at(9))),
+                users=(replace(user, password=NOBODY),),
+            )
+        )
+        mine, others = f"key {self.entry.id} of mailer", f"key {other.id} of other"
+        self.assertEqual(
+            [one["what"] for one in self.entries()],
+            [
+                f"{others} added, may read:a",
+                "user ann changed, may read:*, cancel:*, metrics",
+                "certificate workers added, may claim:mail",
+                f"{mine} revoked",
+                f"{others} changed, expires 2027-01-15T08:00:09+00:00",
+                "user ann changed",
+                "certificate workers removed",
+            ],
+        )
+        (about,) = {(one["who"], one["operation"], one["door"]) for one in self.entries()}
+        self.assertEqual(about, (None, "change_keyring", "file"))
+        for secret in (NOBODY, self.entry.sha256):
+            self.assertNotIn(secret, Path(self.path).read_text())
+
+    def test_very_many_changes_of_the_keyring(self) -> None:
+        entries = tuple(a_key(str(number))[0] for number in range(MAX_NOTED + 50))
+        self.gate.adopt(Keyring(keys=entries))
+        self.assertEqual(len(self.entries()), MAX_NOTED + 1)
+        self.assertEqual(self.entries()[-1]["what"], "and 52 more")
 
     def test_who_goes_on_and_on_does_not_fill_the_disk(self) -> None:
         self.keeper.passed = 100.0
