@@ -46,6 +46,8 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(HASHING_THREADS, 2)
         self.assertIn("two at a time", PAGE)
         self.assertEqual((failed._free, failed._first_s, failed._longest_s), (5, 1.0, 300.0))
-        self.assertIn("After five failures an address has to wait", PAGE)
+        self.assertIn(
+            "Five failures cost nothing. After each further one an address has to wait", PAGE
+        )
         self.assertIn("a second, then twice as long each time, up to five minutes", PAGE)
         self.assertEqual(failed._forgiven_s, 15 * 60)
