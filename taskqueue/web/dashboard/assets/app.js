@@ -135,7 +135,7 @@ function Lines() {
       <span class="spinner"></span>Connection to the broker lost: trying again. What is shown is from
       ${" "}${new Date(lost).toLocaleTimeString("en-GB")}.
     </p>`}</div>
-    ${broker.readOnly && html`<p class="line">For reading only: <code>[http] api</code> is <code>read</code>.</p>`}
+    ${broker.readOnly && html`<p class="line"><span>For reading only: <code>[http] api</code> is <code>read</code>.</span></p>`}
   </div>`;
 }
 
