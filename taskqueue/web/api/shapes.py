@@ -144,6 +144,16 @@ _TASK = thing(
         "result_b64": TEXT,
         "history": listed(_HISTORY_EVENT),
         "dependents": listed(TEXT),
+        "options": thing(
+            {},
+            {
+                **dict.fromkeys(("max_retries", "max_lost"), COUNT),
+                **dict.fromkeys(
+                    ("lease_s", "retry_delay_s", "retry_max_delay_s", "retry_jitter"), NUMBER
+                ),
+                "on_dependency_failure": TEXT,
+            },
+        ),
     },
 )
 

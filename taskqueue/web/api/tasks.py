@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred
 
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.control import unknown_task
-from taskqueue.core.task import FIRST_ENDED, STATES_BY_WORD
+from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, STATES_BY_WORD
 from taskqueue.errors import BatchTooLarge, Conflict
 from taskqueue.operations import fates, lookups
 from taskqueue.operations.fields import Form, list_of, moment, number, one_of
 from taskqueue.operations.views import view_task
-from taskqueue.operations.visibility import narrowed, watched
+from taskqueue.operations.visibility import narrowed, rows_of, watched
 from taskqueue.operations.visibility import readable as readable_queue
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
@@ -87,12 +87,12 @@ def _check_size(views: list[Header], most_bytes: int) -> None:
 #: How many tasks that wait for a task are told of.
 MOST_DEPENDENTS = 1000
 
-_PARTS = ("payload", "result", "history", "dependents")
+_PARTS = ("payload", "result", "history", "dependents", "options")
 INCLUDE = Form({"include": list_of(one_of(*_PARTS), len(_PARTS))})
 
 
 async def get_task(visit: Visit) -> Reply:
-    """One task, with its payload, result, history and dependents where they are asked for."""
+    """One task, with its payload, result, history, dependents and options if asked for."""
     task, include = visit.places["id"], visit.query.get("include", ())
     view = await _status(visit, result="result" in include, history="history" in include)
     if "payload" in include:
@@ -101,6 +101,8 @@ async def get_task(visit: Visit) -> Reply:
         waiting = visit.service.broker.ledger.dependencies.dependents(view["id"])
         seen = [one.id for one in waiting if readable_queue(visit.visitor, one.queue)]
         view["dependents"] = seen[:MOST_DEPENDENTS]
+    if "options" in include:
+        view["options"] = await _options(visit, task)
     return Reply(200, readable(view, "payload", "result"), kept=True)
 
 
@@ -111,6 +113,16 @@ async def _status(visit: Visit, **wanted: bool) -> Header:
     if view is None:
         raise unknown_task(task)
     return view
+
+
+async def _options(visit: Visit, task: str) -> Header:
+    """How a task is to be treated, where it differs from its queue."""
+    row = (await rows_of(visit.visitor, [task]))[0]
+    if row is None:
+        raise unknown_task(task)
+    given = row.options._asdict()
+    usual = DEFAULT_OPTIONS._asdict()
+    return {name: value for name, value in given.items() if value != usual[name]}
 
 
 async def _payload(visit: Visit, task: str) -> bytes:

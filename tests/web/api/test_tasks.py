@@ -175,6 +175,16 @@ class LookingTests(ApiTestCase):
         self.end()
         self.assertEqual(self.get(f"/tasks/{parent}?include=dependents")["dependents"], [])
 
+    def test_options(self) -> None:
+        plain, own = self.submit(), self.submit(max_retries=0, retry_delay_s=7)
+        self.assertNotIn("options", self.get(f"/tasks/{own}"))
+        self.assertEqual(self.get(f"/tasks/{plain}?include=options")["options"], {})
+        options = {"max_retries": 0, "retry_delay_s": 7.0}
+        self.assertEqual(self.get(f"/tasks/{own}?include=options")["options"], options)
+        child = self.submit(depends_on=[plain], on_dependency_failure="run")
+        options = {"on_dependency_failure": "run"}
+        self.assertEqual(self.get(f"/tasks/{child}?include=options")["options"], options)
+
     def test_unknown(self) -> None:
         for path in ("", "/payload", "/result", "/outcome?wait_s=0"):
             problem = self.refused("GET", f"/tasks/{ID}{path}", status=404, code="UNKNOWN_TASK")
@@ -184,7 +194,7 @@ class LookingTests(ApiTestCase):
 
     def test_wrong_include(self) -> None:
         self.refused("GET", f"/tasks/{ID}?include=everything")
-        self.refused("GET", f"/tasks/{ID}?include=result,result,result,result,result")
+        self.refused("GET", f"/tasks/{ID}?include=result,result,result,result,result,result")
 
     def test_what_has_not_changed(self) -> None:
         task = self.submit()

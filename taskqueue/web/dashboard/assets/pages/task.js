@@ -17,7 +17,7 @@ export function Task({ id }) {
   const live = (task) => task === undefined || LIVE.includes(task.state);
   const [every, setEvery] = useState(5000);
   const path = at("tasks", id);
-  const { data: task, problem, reload } = useResource(`${path}?include=history,dependents`, { every, keep: false });
+  const { data: task, problem, reload } = useResource(`${path}?include=history,dependents,options`, { every, keep: false });
   const soon = useThrottle(reload, 500);
   useEvents(task ? { kind: ["task"], task: [id] } : null, soon);
   // Events tell of states; how far it is, is asked for.
@@ -44,6 +44,7 @@ export function Task({ id }) {
       </div>
       <div class="stack">
         <${Facts} task=${task} />
+        ${Object.keys(task.options ?? {}).length > 0 && html`<${Options} options=${task.options} />`}
         ${task.progress !== undefined && html`<${Progress} progress=${task.progress} />`}
         ${task.headers && html`<${Headers} headers=${task.headers} />`}
       </div>
@@ -78,6 +79,26 @@ function Facts({ task }) {
   ];
   return html`<${Panel} title="Facts"><dl class="facts">
     ${rows.filter(([, value]) => value).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
+  </dl><//>`;
+}
+
+const OPTIONS = {
+  max_retries: ["Retries", count],
+  max_lost: ["Losses allowed", count],
+  lease_s: ["Lease", duration],
+  retry_delay_s: ["Retry after", duration],
+  retry_max_delay_s: ["at most after", duration],
+  retry_jitter: ["Jitter", (share) => `±${Math.round(share * 100)} %`],
+  on_dependency_failure: ["If a dependency ends badly", (word) => (word === "run" ? "it runs anyway" : "it is given up")],
+};
+
+// What it was submitted with that differs from its queue.
+function Options({ options }) {
+  return html`<${Panel} title="Options" aside=${html`<span class="quiet">its own</span>`}><dl class="facts">
+    ${Object.entries(options).map(([name, value]) => {
+      const [title, words] = OPTIONS[name] ?? [name, String];
+      return html`<div key=${name}><dt>${title}</dt><dd>${words(value)}</dd></div>`;
+    })}
   </dl><//>`;
 }
 
