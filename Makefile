@@ -38,6 +38,9 @@ types: $(VENV)/.dev ## types
 docs: $(VENV)/.dev ## the documents as a site, in build/site
 	$(BIN)/python -m tools.build_docs
 
+screenshots: $(VENV)/.dev $(VENV)/.browser ## the pictures of the dashboard, anew; PAGES="overview tasks" for some
+	$(BIN)/python -m tools.screenshots $(PAGES)
+
 format: $(VENV)/.dev ## put the code into the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -97,4 +100,4 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: fuzz help demo test unit cover lint types docs format bench bench-budget bench-quick vendor lock news clean
+.PHONY: fuzz help demo test unit cover lint types docs screenshots format bench bench-budget bench-quick vendor lock news clean

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import shutil
 import subprocess
 import sys
 import threading
@@ -102,6 +103,7 @@ class Scene:
         self.ask = Requests(self.site, key)
         self.client: BlockingClient = connect(self.address, name="shop-web", api_key=key)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._open_the_shop()
         self._over = threading.Event()
         self._traffic = threading.Thread(target=self._trade, name="traffic", daemon=True)
         atexit.register(self.stop)
@@ -110,9 +112,9 @@ class Scene:
         """Have everything happen; returns when it is there to be seen."""
         for name in WORKERS.keys() - self.workers.keys():
             self.hire(name)
+        self.ask("POST", "/queues/imports/pause", {})
         self.submit(seeds() if self.dead() == 0 else backlog())
         until("the workers are there", lambda: self.staff().keys() == WORKERS.keys())
-        self.ask("POST", "/queues/imports/pause", {})
         self.ask("POST", "/workers/shop-2/quiet")
         self.ask("POST", "/periodics/pull-catalogue/trigger")
         self.ask("POST", "/periodics/weekly-report/pause")
@@ -122,6 +124,15 @@ class Scene:
         until("the dead letters are there", lambda: self.dead() >= len(dead_letters()))
         self._traffic.start()
         return self
+
+    def _open_the_shop(self) -> None:
+        """Put its tasks where workers find them; tracebacks say the same on every machine."""
+        shop = self.folder / "shop"
+        shop.mkdir()
+        shutil.copy(Path(__file__).with_name("shop.py"), shop / "tasks.py")
+        (shop / "__init__.py").write_text(
+            'exec(compile(open("shop/tasks.py").read(), "shop/tasks.py", "exec"))\n'
+        )
 
     def staff(self) -> dict[str, Any]:
         """The broker's workers by name."""
@@ -144,7 +155,7 @@ class Scene:
         """Start one of L{WORKERS}."""
         queues, slots = WORKERS[name]
         key = {} if self._key is None else {"TASKQUEUE_API_KEY": self._key}
-        paths = f"{ROOT}:{Path(__file__).parent}"
+        paths = f"{ROOT}:{self.folder}"
         with open(self.folder / f"{name}.log", "wb") as log:
             worker = subprocess.Popen(
                 [

@@ -35,7 +35,7 @@ def task(kind: str, queue: str, how: Mapping[str, Any] | None = None, **argument
     return {
         "type": kind,
         "queue": queue,
-        "payload": ujson.dumps(arguments).encode(),
+        "payload": ujson.dumps(arguments, escape_forward_slashes=False).encode(),
         **_HOW.get(kind, {}),
         **(how or {}),
     }
