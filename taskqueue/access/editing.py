@@ -26,6 +26,9 @@ from taskqueue.access.passwords import check_password, hash_password
 from taskqueue.access.permissions import Permissions
 from taskqueue.errors import BadRequest
 
+#: What an entry of a kind is called in sentences.
+_KINDS = {"keys": "key", "users": "user", "certificates": "entry for certificates"}
+
 #: For how long a key that counts no more is kept, so that whoever holds it is told so.
 KEPT = timedelta(days=90)
 
@@ -86,7 +89,7 @@ def rotate_key(
     """
     current = _current(keyring, name, now)
     if not current:
-        raise _unknown("key", name, keyring.keys)
+        raise _unknown(_KINDS["keys"], name, keyring.keys)
     old = current[-1]
     if expires_at is None and old.expires_at is not None:
         expires_at = now + (old.expires_at - old.created_at)
@@ -115,7 +118,7 @@ def revoke_keys(
     """
     revoked = tuple(_current(keyring, name, now))
     if not revoked:
-        raise _unknown("key", name, keyring.keys)
+        raise _unknown(_KINDS["keys"], name, keyring.keys)
     ids = {one.id for one in revoked}
     keys = tuple(
         replace(one, revoked_at=now) if one.id in ids else one for one in _kept(keyring.keys, now)
@@ -200,7 +203,7 @@ def find_user(keyring: Keyring, name: str) -> UserEntry:
     for user in keyring.users:
         if user.name == name:
             return user
-    raise _unknown("user", name, keyring.users)
+    raise _unknown(_KINDS["users"], name, keyring.users)
 
 
 def allow_certificate(
@@ -253,8 +256,29 @@ def remove_certificate(keyring: Keyring, name: str) -> Keyring:
     """
     kept = tuple(one for one in keyring.certificates if one.name != name)
     if len(kept) == len(keyring.certificates):
-        raise _unknown("entry for certificates", name, keyring.certificates)
+        raise _unknown(_KINDS["certificates"], name, keyring.certificates)
     return replace(keyring, certificates=kept)
+
+
+def permit(
+    keyring: Keyring, kind: str, name: str, *, allow: Sequence[str] = (), role: str | None = None
+) -> Keyring:
+    """
+    Let an entry do something else than before, and nothing beside it.
+
+    @param kind: C{"keys"}, C{"users"} or C{"certificates"}.
+    @param name: of all keys, of the user or of the entry for certificates.
+    @raises BadRequest: there is none of this name, nothing is allowed, or something is wrong with
+        what is.
+    """
+    entries: tuple[Entry, ...] = getattr(keyring, kind)
+    allowed = _allowed(allow, role)
+    if all(one.name != name for one in entries):
+        raise _unknown(_KINDS[kind], name, entries)
+    changed = tuple(
+        replace(one, allow=allowed, role=role) if one.name == name else one for one in entries
+    )
+    return replace(keyring, **{kind: changed})
 
 
 def _allowed(allow: Sequence[str], role: str | None) -> tuple[str, ...]:

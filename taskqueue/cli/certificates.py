@@ -18,8 +18,10 @@ from taskqueue.cli.keyring import (
     may,
     moment,
     note,
+    noted,
     now,
     on_keyring,
+    permit_command,
     show,
     view,
 )
@@ -28,6 +30,9 @@ from taskqueue.cli.keyring import (
 @click.group()
 def certificates() -> None:
     """Say whose client certificates let them in, and what they may do."""
+
+
+certificates.add_command(permit_command("certificates"))
 
 
 @certificates.command()
@@ -39,6 +44,7 @@ def certificates() -> None:
     help="An alternative name with its kind, as in DNS:worker-*.example.org.",
 )
 @allows
+@noted
 @click.option(
     "--expires",
     "expires_at",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from taskqueue.access.editing import permit
 from taskqueue.access.file import KeyringFile, KeyringUnusable, path_of
 from taskqueue.access.keyring import Entry, Keyring
 from taskqueue.access.permissions import ROLES
@@ -44,10 +45,10 @@ class Desk(NamedTuple):
             complain(warning)
         return reading.keyring if reading else Keyring()
 
-    def change(self, function: Callable[[Keyring], Keyring]) -> None:
-        """Put what C{function} makes of the keyring in its place."""
+    def change(self, function: Callable[[Keyring], Keyring]) -> Keyring:
+        """Put what C{function} makes of the keyring in its place, and return it."""
         is_new = self.file.signature() is None
-        self.file.change(function)
+        keyring = self.file.change(function)
         if is_new:
             note(
                 f"{self.file.path} is new: nobody comes in any more who is not in it, unless the"
@@ -55,6 +56,7 @@ class Desk(NamedTuple):
             )
             if os.geteuid() == 0:
                 note("It must be readable for the user that the broker runs as.")
+        return keyring
 
 
 def on_keyring(command: Callable[..., None]) -> Callable[..., None]:
@@ -126,13 +128,39 @@ def allows(command: Callable[..., None]) -> Callable[..., None]:
         " metrics, admin; may be repeated.",
     )
     @click.option("--role", metavar="ROLE", help=f"A role: {', '.join(ROLES)}.")
-    @click.option("--note", metavar="TEXT", help="What you want to remember of it.")
     @wraps(command)
     def run_it(*arguments: Any, allow: Iterable[str], **options: Any) -> None:
         words = [word for text in allow for word in text.split(",") if word.strip()]
         command(*arguments, allow=words, **options)
 
     return run_it
+
+
+#: The option for what people want to remember.
+noted = click.option("--note", metavar="TEXT", help="What you want to remember of it.")
+
+
+def permit_command(kind: str) -> click.Command:
+    """
+    The command that lets an entry do something else.
+
+    @param kind: C{"keys"}, C{"users"} or C{"certificates"}.
+    """
+
+    @click.command("permit")
+    @click.argument("name")
+    @allows
+    @on_keyring
+    def change(desk: Desk, /, name: str, allow: list[str], role: str | None) -> None:
+        """Let NAME do what is given here, and nothing else any more, also where it is in use."""
+        keyring = desk.change(lambda keyring: permit(keyring, kind, name, allow=allow, role=role))
+        entry: Entry = next(one for one in getattr(keyring, kind) if one.name == name)
+        if desk.out.for_people:
+            note(f"{name} may {may(entry)}.")
+        else:
+            desk.out.value(view(entry))
+
+    return change
 
 
 class Expiry(click.ParamType[datetime]):

@@ -18,8 +18,10 @@ from taskqueue.cli.keyring import (
     may,
     moment,
     note,
+    noted,
     now,
     on_keyring,
+    permit_command,
     show,
     view,
 )
@@ -31,9 +33,13 @@ def keys() -> None:
     """Make, list, renew and revoke API keys."""
 
 
+keys.add_command(permit_command("keys"))
+
+
 @keys.command()
 @click.option("--name", required=True, metavar="NAME", help="Whose key it is.")
 @allows
+@noted
 @click.option(
     "--expires",
     "expires_at",

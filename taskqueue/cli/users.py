@@ -17,7 +17,18 @@ from taskqueue.access.editing import (
     set_password,
 )
 from taskqueue.access.passwords import LONGEST, check_password
-from taskqueue.cli.keyring import Desk, allows, may, note, now, on_keyring, show, view
+from taskqueue.cli.keyring import (
+    Desk,
+    allows,
+    may,
+    note,
+    noted,
+    now,
+    on_keyring,
+    permit_command,
+    show,
+    view,
+)
 from taskqueue.errors import BadRequest
 
 _from_stdin = click.option(
@@ -30,9 +41,13 @@ def users() -> None:
     """Add, list and remove people who sign in at the dashboard."""
 
 
+users.add_command(permit_command("users"))
+
+
 @users.command()
 @click.argument("name")
 @allows
+@noted
 @_from_stdin
 @on_keyring
 def add(

@@ -161,6 +161,40 @@ class KeyTests(KeyringCommands):
         self.assertIn("Restore it from a backup", said)
 
 
+class PermitTests(KeyringCommands):
+    def test_something_else_than_before(self) -> None:
+        key = self.done("keys", "create", "--name", "a", "--role", "admin", "--note", "n")
+        self.done("keys", "permit", "a", "--allow", "submit:mail,read:mail")
+        found = self.identity(key)
+        self.assertEqual(found.permissions.words(), ["submit:mail", "read:mail"])
+        self.assertIsNone(found.role)
+        self.assertEqual(self.keyring().keys[0].note, "n")
+        made = json.loads(self.done("keys", "permit", "a", "--role", "viewer", "--format", "json"))
+        self.assertEqual(made["permissions"], ["read:*", "metrics"])
+
+    def test_users_and_certificates(self) -> None:
+        add = ("users", "add", "ann", "--role", "viewer", "--password-stdin")
+        self.done(*add, stdin="correct horse\n")
+        (before,) = self.keyring().users
+        self.done("users", "permit", "ann", "--role", "operator")
+        (after,) = self.keyring().users
+        self.assertEqual((after.role, after.password), ("operator", before.password))
+        self.done("certificates", "allow", "--name", "w", "--subject", "CN=w", "--allow", "claim")
+        self.done("certificates", "permit", "w", "--allow", "claim:mail")
+        (certificate,) = self.keyring().certificates
+        self.assertEqual((certificate.allow, certificate.subject), (("claim:mail",), "CN=w"))
+
+    def test_what_is_wrong_is_said(self) -> None:
+        self.done("keys", "create", "--name", "a", "--role", "admin")
+        for arguments, why in (
+            (("keys", "permit", "b", "--role", "viewer"), "There is no key 'b'. Known: a."),
+            (("users", "permit", "a", "--role", "viewer"), "There is no user 'a'"),
+            (("keys", "permit", "a"), "Say what is allowed"),
+            (("keys", "permit", "a", "--allow", "admin:x"), "takes no queue"),
+        ):
+            self.assertIn(why, self.refused(*arguments))
+
+
 class WhichFileTests(KeyringCommands):
     def locate(self, *arguments: str, **environ: str) -> str:
         """Where a key went."""
