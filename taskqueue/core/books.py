@@ -36,7 +36,14 @@ TOKEN_BLOCK = 1_000_000
 #: what the allocator adds, and rounded up.
 TASK_BYTES = 330
 
-#: The same for each moment, lease, set of dependencies or key that is watched for one.
+#: About what the row of a new task takes on its way to the store, as an object and as it is
+#: written, beside its payload.
+ROW_BYTES = 450
+
+#: So much of that is there as a rule, and is not counted.
+UNSTORED_BYTES = 32 * 2**20
+
+#: About what is taken for each moment, lease, set of dependencies or key that is watched for one.
 WATCHED_BYTES = 500
 
 #: 1 for each state that counts towards a queue's depth.
@@ -88,6 +95,8 @@ class Books:
     @ivar pageable: stored tasks whose payloads may leave memory, the latest last, where
         there is a bound; and some that have ended or were claimed.
     @ivar extra_bytes: see L{extra_bytes}; of all live tasks.
+    @ivar unstored_bytes: about what tasks take beside that until they are stored: a row each,
+        and what is written, which holds their payloads once more.
     """
 
     def __init__(
@@ -125,7 +134,7 @@ class Books:
         self.withdrawn: list[Claim] = []
         self.retired = Counters()
         self.depth = 0
-        self.held_bytes = self.extra_bytes = 0
+        self.held_bytes = self.extra_bytes = self.unstored_bytes = 0
         self.paged = self.paged_bytes = 0
         self.pageable: list[Task] = []
         self.next_seq = 1
@@ -180,6 +189,7 @@ class Books:
         """A new task is in C{state} from now on."""
         self.know(task, state)
         self.changes.enter((task,))
+        self.unstored_bytes += task.held_bytes + ROW_BYTES
 
     def enter_ready(self, tasks: Sequence[Task]) -> None:
         """
@@ -200,6 +210,7 @@ class Books:
             if task.priority != priority:
                 alike = False
         self.held_bytes += held_bytes
+        self.unstored_bytes += held_bytes + count * ROW_BYTES
         for line in (tasks,) if alike else _by_priority(tasks):
             queue.tiers[tier_of(line[0].priority)] += len(line)
             lane.extend(line)
@@ -225,6 +236,11 @@ class Books:
         if task.extras is not NO_EXTRAS:
             self.extra_bytes += extra_bytes(task)
 
+    def count_unstored(self) -> None:
+        """Reckon anew what is on its way to the store."""
+        new = self.changes.unstored
+        self.unstored_bytes = sum([task.held_bytes for task in new]) + len(new) * ROW_BYTES
+
     def _let_go(self, task: Task) -> None:
         """A live task has ended: what it takes counts no longer."""
         body = task.body
@@ -238,11 +254,12 @@ class Books:
 
     @property
     def memory_bytes(self) -> int:
-        """About how many bytes all live tasks take in memory."""
+        """About how many bytes all live tasks take in memory, on their way to the store too."""
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
         counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES
+        counted += max(0, self.unstored_bytes - UNSTORED_BYTES)
         return counted + self.held_bytes + self.extra_bytes
 
     def move(self, task: Task, state: State) -> None:

@@ -355,16 +355,17 @@ class Changes:
         return Marked(tasks, list(self._queues), list(self._periodics.items()))
 
     @property
+    def unstored(self) -> Sequence[Task]:
+        """All new tasks that are not stored yet."""
+        return self._stored + self._new
+
+    @property
     def being_stored(self) -> Sequence[Task]:
-        """The new tasks that were drained, and are not stored yet as far as anybody said."""
+        """Those of them that were drained."""
         return self._stored
 
     def take_stored(self) -> list[Task]:
-        """
-        All that was drained is stored.
-
-        @return: the new tasks that were drained since the last call.
-        """
+        """All that was drained is stored; returns the new tasks in it since the last call."""
         stored, self._stored = self._stored, []
         return stored
 

@@ -12,8 +12,8 @@ from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import State
 
 #: What the process takes of C{memory_limit} for itself: the interpreter, connections, what
-#: is on its way to the store.
-PROCESS_BYTES = 288 * MIB
+#: the store has not brought to its place yet.
+PROCESS_BYTES = 224 * MIB
 
 #: What a queue's section may say; the two have the same names for it.
 _QUEUE_KEYS = tuple(field.name for field in fields(QueuePolicy))

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core import paging
+from taskqueue.core import books, paging
 from taskqueue.core.audit import audit
-from taskqueue.core.books import TASK_BYTES
+from taskqueue.core.books import ROW_BYTES, TASK_BYTES
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Submission
@@ -299,6 +299,23 @@ class EstimateTests(PagingTestCase):
             if self.world.state(task_id) is not State.DEAD_LETTER:
                 self.world.cancel(task_id)
         self.assertEqual(self.world.ledger.memory_bytes, 0)
+
+    def test_what_is_on_its_way_to_the_store_counts(self) -> None:
+        """It is in memory twice; a little of it is no matter."""
+        ledger = self.world.ledger
+        self.world.submit("a", payload=self.payload(1))
+        little = ledger.memory_bytes
+        self.patch(books, "UNSTORED_BYTES", 0)
+        each = ROW_BYTES + len(self.payload(1))
+        self.assertEqual(ledger.memory_bytes, little + each)
+        self.world.drain()
+        self.world.try_submit(*[Submission("job", self.payload(2)) for _ in range(3)])
+        self.assertEqual(ledger.unstored_bytes, 4 * each)
+        self.stored.settle()
+        self.assertEqual(ledger.unstored_bytes, 0)
+        self.world.submit("b", payload=self.payload(1))
+        ledger.forget_stored([], prune=True)  # a group from before it
+        self.assertEqual(ledger.unstored_bytes, each)
 
 
 STEPS = st.lists(
