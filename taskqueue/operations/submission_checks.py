@@ -137,6 +137,22 @@ async def placed(caller: Caller, ids: Sequence[str]) -> dict[str, str | None]:
     return {task_id: row.queue for task_id, row in rows.items()}
 
 
+def are_plain(caller: Caller, items: Sequence[Submission]) -> bool:
+    """
+    Whether nothing can be wrong with these items, as far as the ids that they choose are not in
+    the store only: most are such, so this is quick.
+    """
+    permissions, ledger = caller.restricted, caller.service.broker.ledger
+    assert permissions is not None
+    if not all(permissions.allows(Action.SUBMIT, queue) for queue in {i.queue for i in items}):
+        return False
+    live, ended = ledger.tasks, ledger.ended
+    for item in items:
+        if item.depends_on or item.unique is not None or item.id in live or item.id in ended:
+            return False
+    return True
+
+
 def checked(caller: Caller, items: Sequence[Submission]) -> Checked | Deferred[Checked]:
     """The items of a request, checked; at once, where nothing must be looked up in the store."""
     missing = unplaced(caller, items)
