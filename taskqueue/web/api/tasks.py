@@ -88,7 +88,7 @@ def _check_size(views: list[Header], most_bytes: int) -> None:
 MOST_DEPENDENTS = 1000
 
 _PARTS = ("payload", "result", "history", "dependents", "options")
-INCLUDE = Form({"include": list_of(one_of(*_PARTS), len(_PARTS))})
+INCLUDE = Form({"include": list_of(one_of(*_PARTS), len(_PARTS), least=1)})
 
 
 async def get_task(visit: Visit) -> Reply:

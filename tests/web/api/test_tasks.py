@@ -194,6 +194,7 @@ class LookingTests(ApiTestCase):
 
     def test_wrong_include(self) -> None:
         self.refused("GET", f"/tasks/{ID}?include=everything")
+        self.refused("GET", f"/tasks/{ID}?include=")
         self.refused("GET", f"/tasks/{ID}?include=result,result,result,result,result,result")
 
     def test_what_has_not_changed(self) -> None:
