@@ -56,8 +56,7 @@ def add_key(
             f"There is a key {name!r} already. Give this one another name, or put a new secret in"
             f" the place of the old one: taskqueue keys rotate {name}"
         )
-    if expires_at is not None and expires_at <= now:
-        raise BadRequest("The key would have expired already.")
+    _check_expiry(expires_at, now)
     secret = new_secret()
     entry = KeyEntry(
         id=secret.id,
@@ -85,8 +84,9 @@ def rotate_key(
 
     @param grace: for how long the old one counts yet; none revokes it at once.
     @param expires_at: when the new one expires; C{None}: after as long as the old one was given.
-    @raises BadRequest: there is no such key.
+    @raises BadRequest: there is no such key, or the new one would have expired already.
     """
+    _check_expiry(expires_at, now)
     current = _current(keyring, name, now)
     if not current:
         raise _unknown(_KINDS["keys"], name, keyring.keys)
@@ -232,8 +232,7 @@ def allow_certificate(
             "Say which certificates are meant: by their subject, such as CN=worker-*,O=Example, or"
             " by an alternative name, such as DNS:worker-*.example.org."
         )
-    if expires_at is not None and expires_at <= now:
-        raise BadRequest("The entry would have expired already.")
+    _check_expiry(expires_at, now)
     entry = CertificateEntry(
         id=new_secret().id,
         name=name,
@@ -294,6 +293,11 @@ def _allowed(allow: Sequence[str], role: str | None) -> tuple[str, ...]:
             "Say what is allowed: permissions such as submit:mail,claim:mail, or a role."
         )
     return tuple(Permissions.parse(allow).words())
+
+
+def _check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise BadRequest("It would have expired already: give a time that is to come.")
 
 
 def _current(keyring: Keyring, name: str, now: datetime) -> list[KeyEntry]:

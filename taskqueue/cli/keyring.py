@@ -84,16 +84,10 @@ def on_keyring(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         try:
             command(Desk(_locate(config, data_dir, path), Output(setting.form)), **options)
-        except BadRequest as error:
-            complain(str(error))
-            sys.exit(USAGE)
-        except ConfigError as error:
-            for problem in error.problems:
+        except (BadRequest, ConfigError, KeyringUnusable) as error:
+            for problem in getattr(error, "problems", [str(error)]):
                 complain(problem)
-            sys.exit(REFUSED)
-        except KeyringUnusable as error:
-            complain(str(error))
-            sys.exit(REFUSED)
+            sys.exit(USAGE if isinstance(error, BadRequest) else REFUSED)
 
     return run_it
 

@@ -142,6 +142,7 @@ class KeyTests(KeyringCommands):
             ((*create, "b", "--role", "admin", "--expires", "2020-01-01"), "expired already"),
             ((*create, "b", "--role", "admin", "--expires", "soon"), "write 90d, 12h, 2027-06-30"),
             ((*create, "b", "--role", "admin", "--expires", "2027"), "write 90d, 12h, 2027-06-30"),
+            (("keys", "rotate", "mailer", "--expires", "2020-01-01"), "expired already"),
             (("keys", "rotate", "mailr"), "Did you mean mailer?"),
             (("keys", "revoke", "x"), "There is no key 'x'. Known: mailer."),
             (("users", "passwd", "x"), "There is no user 'x'. Known: none."),
