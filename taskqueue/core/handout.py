@@ -13,7 +13,7 @@ from taskqueue.core.intake import check_lease
 from taskqueue.core.lanes import Lane
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
-from taskqueue.core.task import NO_PAST, Past, State, Task
+from taskqueue.core.task import NO_EXTRAS, NO_PAST, Past, State, Task
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Worker
 from taskqueue.errors import BadRequest, Conflict, StoreUnavailable
@@ -95,14 +95,14 @@ class HandOut:
         """
         chosen: list[Task] = []
         for position, task in enumerate(taken):
-            expires_at = task.extras.expires_at
-            if expires_at is not None and expires_at <= now.wall:
-                self._ledger.finish(task, State.EXPIRED, now, taken=True)
-                continue
-            body, headers = task.body, task.extras.headers
+            extras, body = task.extras, task.body
+            if extras is not NO_EXTRAS:
+                expires_at = extras.expires_at
+                if expires_at is not None and expires_at <= now.wall:
+                    self._ledger.finish(task, State.EXPIRED, now, taken=True)
+                    continue
+                room -= 2 * len(extras.headers or "")
             room -= _TASK_BYTES + (body if isinstance(body, int) else len(body or b""))
-            if headers is not None:
-                room -= 2 * len(headers)
             if room < 0 and not (first and not chosen):
                 for left in taken[position:]:
                     left.lane.push(left)
@@ -113,44 +113,14 @@ class HandOut:
 
     def _deliver(self, lane: Lane, tasks: list[Task], claim: Claim, now: Now) -> list[Delivery]:
         """Grant a lease on each of these tasks, which were taken out of C{lane}."""
-        ledger, holder, wall = self._ledger, claim.holder, now.wall
-        name, queue, task_type = holder.name, lane.queue.name, lane.type
-        grant, customary_s = ledger.leases.grant, lane.queue.policy.lease_s
-        found: list[Delivery] = []
-        token = ledger.next_token
-        for task in tasks:
-            past, extras, body = task.past, task.extras, task.body
-            if past is NO_PAST:
-                past = task.past = Past(1, token, name, wall)
-            else:
-                past.attempt += 1
-                past.token, past.worker, past.claimed_at = token, name, wall
-            lease_s = claim.lease_s or task.options.lease_s or customary_s
-            grant(task, token, holder, lease_s, now.mono + lease_s)
-            found.append(
-                _new(
-                    Delivery,
-                    (
-                        task.id,
-                        task_type,
-                        queue,
-                        task.priority,
-                        b"" if body is None or isinstance(body, int) else body,
-                        past.attempt,
-                        token,
-                        lease_s,
-                        extras.headers,
-                        task.submitted_at,
-                        past.failures,
-                        past.losses,
-                    ),
-                )
-            )
-            if isinstance(body, int):
-                claim.absent[token] = task.seq
-            token += 1
-        ledger.next_token = token
-        _count(lane, tasks, wall)
+        ledger, found = self._ledger, []
+        for lease_s, alike in _by_lease(tasks, claim.lease_s, lane.queue.policy.lease_s):
+            token = ledger.next_token
+            ledger.next_token += len(alike)
+            found += _deliveries(lane, alike, claim, token, lease_s, now.wall)
+            ends_at = now.mono + lease_s
+            ledger.leases.grant_alike(alike, token, claim.holder, lease_s, ends_at)
+        _count(lane, tasks, now.wall)
         ledger.start(lane, tasks)
         return found
 
@@ -184,6 +154,66 @@ class HandOut:
             if deliveries:
                 claims.remove(claim)
                 served.append((claim, deliveries))
+
+
+def _by_lease(
+    tasks: list[Task], wanted_s: float | None, customary_s: float
+) -> list[tuple[float, list[Task]]]:
+    """
+    Tasks in a row that get leases of one length, with that length.
+
+    @param wanted_s: as the claim says, before what their options say.
+    """
+    if wanted_s or len(tasks) == 1:
+        return [(wanted_s or tasks[0].options.lease_s or customary_s, tasks)]
+    runs: list[tuple[float, list[Task]]] = []
+    alike: list[Task] = []
+    options = None
+    for task in tasks:
+        if task.options is not options:
+            options, alike = task.options, []
+            runs.append((options.lease_s or customary_s, alike))
+        alike.append(task)
+    return runs
+
+
+def _deliveries(
+    lane: Lane, tasks: list[Task], claim: Claim, token: int, lease_s: float, wall: float
+) -> list[Delivery]:
+    """
+    Note in these tasks' past that they are delivered.
+
+    @param token: of the first; the others are numbered from there.
+    @return: what the claimer gets.
+    """
+    name, queue, task_type = claim.holder.name, lane.queue.name, lane.type
+    found: list[Delivery] = []
+    for task in tasks:
+        past, extras, body = task.past, task.extras, task.body
+        if past is NO_PAST:
+            past = task.past = Past(1, token, name, wall)
+        else:
+            past.attempt += 1
+            past.token, past.worker, past.claimed_at = token, name, wall
+        values = (
+            task.id,
+            task_type,
+            queue,
+            task.priority,
+            b"" if body is None or isinstance(body, int) else body,
+            past.attempt,
+            token,
+            lease_s,
+            extras.headers,
+            task.submitted_at,
+            past.failures,
+            past.losses,
+        )
+        found.append(_new(Delivery, values))
+        if isinstance(body, int):
+            claim.absent[token] = task.seq
+        token += 1
+    return found
 
 
 def _count(lane: Lane, tasks: list[Task], wall: float) -> None:

@@ -16,6 +16,7 @@ stands in a heap.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -120,23 +121,34 @@ class Leases:
         self, task: Task, token: int, holder: Holder, lease_s: float, deadline: float
     ) -> Lease:
         """Give C{holder} the lease named C{token} on C{task}."""
-        lease = Lease(task, token, holder, lease_s, deadline)
-        task.lease = self.by_token[token] = holder.leases[token] = lease
-        if task.past.cancel_requested:  # before a restart
-            holder.to_cancel[token] = lease
-        line = self._lines.get(lease_s)
-        if line is None:
-            if len(self._lines) >= MOST_LINES:
-                self._watch(lease)
-                return lease
+        self.grant_alike([task], token, holder, lease_s, deadline)
+        return self.by_token[token]
+
+    def grant_alike(
+        self, tasks: Iterable[Task], token: int, holder: Holder, lease_s: float, deadline: float
+    ) -> None:
+        """
+        Give C{holder} leases on these tasks, all until C{deadline}.
+
+        @param token: of the first; the others are numbered from there.
+        """
+        by_token, held, line = self.by_token, holder.leases, self._lines.get(lease_s)
+        if line is None and len(self._lines) < MOST_LINES:
             line = self._lines[lease_s] = deque()
-        elif deadline < line[-1].watched_at:
-            self._watch(lease)
-            return lease
-        line.append(lease)
-        if len(line) > 2 * len(self.by_token) + _SMALL:
-            self._lines[lease_s] = deque(one for one in line if not one.is_over)
-        return lease
+        elif line and deadline < line[-1].watched_at:
+            line = None
+        for task in tasks:
+            lease = Lease(task, token, holder, lease_s, deadline)
+            task.lease = by_token[token] = held[token] = lease
+            if task.past.cancel_requested:  # before a restart
+                holder.to_cancel[token] = lease
+            if line is None:
+                self._watch(lease)
+            else:
+                line.append(lease)
+            token += 1
+        if line is not None and len(line) > 2 * len(by_token) + _SMALL:
+            self._lines[lease_s] = deque([one for one in line if one.task.lease is one])
 
     def extend(self, lease: Lease, lease_s: float, deadline: float) -> None:
         """

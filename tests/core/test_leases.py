@@ -54,6 +54,25 @@ class FencingTests(CoreTestCase):
         [row] = self.world.drain()[0].inserts
         self.assertEqual((row.worker, row.incarnation, row.lease_s), ("w7", 1, 30.0))
 
+    def test_each_task_of_one_claim_has_the_length_and_the_token_it_was_given(self) -> None:
+        lengths = (None, None, 20.0, 40.0, 40.0, None)
+        for position, lease_s in enumerate(lengths):
+            self.world.submit(f"t{position}", options=TaskOptions(lease_s=lease_s))
+        for wanted_s in (None, 50.0):
+            deliveries = self.world.claim(6, lease_s=wanted_s)
+            tokens = [delivery.lease for delivery in deliveries]
+            self.assertEqual(tokens, list(range(tokens[0], tokens[0] + 6)))
+            for position, delivery in enumerate(deliveries):
+                expected_s = wanted_s or lengths[position] or 30.0
+                lease = self.world.ledger.leases.by_token[delivery.lease]
+                told = delivery.id, delivery.lease_s, lease.task.id, lease.lease_s, lease.deadline
+                name = f"t{position}"
+                deadline = self.world.mono + expected_s
+                self.assertEqual(told, (name, expected_s, name, expected_s, deadline))
+                self.assertEqual(lease.task.token, delivery.lease)
+            self.world.tick(41)
+            self.assertEqual(self.world.ledger.depth, 0 if wanted_s else 6)
+
     def test_a_token_of_an_earlier_delivery(self) -> None:
         self.world.submit("t")
         late = self.world.take()
