@@ -4,6 +4,7 @@ A broker that wants to know who looks on.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from playwright.sync_api import Page, expect
@@ -15,17 +16,21 @@ from tests.browser.guard import PASSWORD, Guard
 from tests.browser.scene import Requests
 
 
+@functools.cache
+def guarded_site() -> tuple[str, str]:
+    """The address of a broker that wants to know who asks, and a key to it."""
+    folder = new_folder()
+    guard = Guard(folder)
+    guard.user("grace", "admin")
+    guard.user("emmy", "viewer")
+    key = guard.key("deployment")
+    return site_of(new_broker(folder, *guard.arguments)), key
+
+
 class SignInTests(BrowserCase):
     def setUp(self) -> None:
         super().setUp()
-        folder = new_folder()
-        guard = Guard(folder)
-        self.key = guard.key("deployment")
-        guard.user("grace", "admin")
-        guard.user("emmy", "viewer")
-        self.broker = new_broker(folder, *guard.arguments)
-        self.addCleanup(self.broker.reap)
-        self.site = site_of(self.broker)
+        self.site, self.key = guarded_site()
         # The browser tells its console of every refusal, also of those that are expected.
         self.expect(r"status of 401 ")
 
