@@ -98,7 +98,7 @@ class KeyringFile:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
-            raise self._unusable(f"cannot be read: {problem.strerror}") from problem
+            raise self._unreadable(problem) from problem
 
     def read(self) -> Reading | None:
         """
@@ -112,14 +112,14 @@ class KeyringFile:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as problem:
-            raise self._unusable(f"cannot be read: {problem.strerror}") from problem
+            raise self._unreadable(problem) from problem
         try:
             found = os.fstat(descriptor)
             warnings = tuple(self._judge(found))
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(_LONGEST + 1)
         except OSError as problem:
-            raise self._unusable(f"cannot be read: {problem.strerror}") from problem
+            raise self._unreadable(problem) from problem
         finally:
             os.close(descriptor)
         return Reading(self._keyring(data), _signature(found), warnings)
@@ -171,6 +171,11 @@ class KeyringFile:
         if problems := list(problems_of(keyring)):
             raise self._unusable(f"cannot be used: {'; '.join(problems)}")
         return keyring
+
+    def _unreadable(self, problem: OSError) -> KeyringUnusable:
+        hint = "; it must belong to the user that the broker runs as"
+        denied = isinstance(problem, PermissionError)
+        return self._unusable(f"cannot be read: {problem.strerror}{hint if denied else ''}")
 
     def _unusable(self, why: str) -> KeyringUnusable:
         return KeyringUnusable(f"The file of keys and users, {self.path}, {why}.", path=self.path)

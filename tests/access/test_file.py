@@ -236,6 +236,15 @@ class OwnerTests(FileCase):
         self.file.change(lambda _: Keyring())
         self.assertEqual(given, [(owner.st_uid, owner.st_gid)] * 2)
 
+    def test_it_may_not_be_read(self) -> None:
+        """As by root, into a directory that is root's, for a broker that is not."""
+
+        def denied(*arguments: Any, **more: Any) -> int:
+            raise PermissionError(13, os.strerror(13), self.path)
+
+        self.patch(os, "open", denied)
+        self.assertIn("Permission denied; it must belong to the user that the broker", self.why())
+
     def test_no_file(self) -> None:
         os.mkdir(self.path)
         self.assertIn("is no file", self.why())
