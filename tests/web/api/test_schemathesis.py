@@ -9,17 +9,21 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from taskqueue.access.editing import add_key
+from taskqueue.access.file import KeyringFile
+from taskqueue.access.keyring import Keyring
 from taskqueue.client.blocking import BlockingClient, connect
 from tests.process.children import ProcessTestCase
 
 #: A body that is too large is bad data too; and nobody waits for long.
 SETTINGS = """
 [checks]
-negative_data_rejection.expected-statuses = [400, 403, 404, 406, 409, 413, 415, 422, 429, 503]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 406, 409, 413, 415, 422, 429, 503]
 
 [[operations]]
 include-name = "GET /tasks/{id}/outcome"
@@ -44,9 +48,16 @@ PATIENCE_S = 240
 
 
 class SchemathesisTests(ProcessTestCase):
+    #: The headers by which the broker knows who asks.
+    headers: dict[str, str]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.headers = {}
+
     def ask(self, port: int, method: str, path: str, body: Any) -> Any:
         connection = HTTPConnection("127.0.0.1", port, timeout=20)
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **self.headers}
         connection.request(method, f"/api/v1{path}", json.dumps(body), headers)
         answer = connection.getresponse()
         self.assertIn(answer.status, (200, 201), path)
@@ -64,7 +75,11 @@ class SchemathesisTests(ProcessTestCase):
         client.fail((second.id, second.lease), "broken", permanent=True)
 
     def test_no_answer_that_is_not_documented(self) -> None:
-        child = self.start("--http=tcp:0:interface=127.0.0.1", "--durability=none")
+        child = self.start(
+            "--http=tcp:0:interface=127.0.0.1",
+            "--durability=none",
+            "--set=limits.max_requests_per_s=0",
+        )
         framed, http = child.port(), child.port("HTTP")
         with connect(f"tq://127.0.0.1:{framed}") as client:
             self.furnish(client, http)
@@ -76,12 +91,44 @@ class SchemathesisTests(ProcessTestCase):
         self.assertNotIn("Traceback", child.log)
         self.assertEqual(child.end(), 0)
 
-    def run_against(self, http: int) -> subprocess.CompletedProcess[str]:
+    def test_with_a_key(self) -> None:
+        """A key that may not do all of it is told so as the document says."""
+        self.folder.joinpath("data").mkdir(mode=0o700)
+        secrets = self.make_keys(admin=["admin"], partly=["read:q*", "submit:q1", "cancel:q1"])
+        child = self.start("--http=tcp:0:interface=127.0.0.1", "--durability=none")
+        framed, http = child.port(), child.port("HTTP")
+        self.headers = {"Authorization": f"Bearer {secrets['admin']}"}
+        with connect(f"tq://127.0.0.1:{framed}", api_key=secrets["admin"]) as client:
+            self.furnish(client, http)
+            run = self.run_against(
+                http,
+                f"--header=Authorization: Bearer {secrets['partly']}",
+                "--max-examples=3",
+            )
+        self.assertEqual(run.returncode, 0, run.stdout[-20_000:] + run.stderr[-2000:])
+        self.assertNotIn("Traceback", child.log)
+        self.assertEqual(child.end(), 0)
+
+    def make_keys(self, **words: list[str]) -> dict[str, str]:
+        """Keys that the broker will know: by name, what their holders are given."""
+        secrets: dict[str, str] = {}
+
+        def add(keyring: Keyring) -> Keyring:
+            for name, allowed in words.items():
+                now = datetime.now(UTC)
+                keyring, secret = add_key(keyring, name, now=now, allow=allowed)
+                secrets[name] = secret.text
+            return keyring
+
+        KeyringFile(str(self.folder / "data" / "access.json")).change(add)
+        return secrets
+
+    def run_against(self, http: int, *more: str) -> subprocess.CompletedProcess[str]:
         """Let schemathesis ask a broker."""
         (self.folder / "schemathesis.toml").write_text(SETTINGS)
         tool = Path(sys.executable).with_name("schemathesis")
         return subprocess.run(
-            [tool, "run", f"http://127.0.0.1:{http}/api/v1/openapi.json", *ARGUMENTS],
+            [tool, "run", f"http://127.0.0.1:{http}/api/v1/openapi.json", *ARGUMENTS, *more],
             cwd=self.folder,
             capture_output=True,
             check=False,
