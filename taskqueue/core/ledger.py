@@ -138,8 +138,8 @@ class Ledger(Books):
             if task.state >= FIRST_ENDED:
                 task.body = task.past.result = None
         stored = self.changes.take_stored()
-        self.count_unstored()
         if self.policy.memory_bytes is not None:
+            self.count_unstored()
             page_out(self, stored)
         if prune and len(self.ended) > self.policy.recent_ended:
             self.prune_ended()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.lanes import Lane
+from taskqueue.core.policy import Policy
 from taskqueue.core.task import WAITING, Task
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ AHEAD_FROM = AHEAD_TASKS // 2
 def share_of_payloads(memory_bytes: int) -> int:
     """How many bytes payloads may have in memory, where so many are the bound."""
     return memory_bytes // 8
+
+
+def payloads_to_read(policy: Policy) -> int | None:
+    """How many bytes of payloads a start need read; C{None} for all there are."""
+    if policy.memory_bytes is None or not policy.paging:
+        return None
+    return share_of_payloads(policy.memory_bytes)
 
 
 def page_out(books: Books, stored: Sequence[Task]) -> None:
@@ -78,6 +86,7 @@ def _may_leave(task: Task) -> bool:
 
 def begin_paging(books: Books) -> None:
     """There is a bound from now on: note what may leave memory; takes its time."""
+    books.count_unstored()
     written = set(books.changes.being_stored)
     books.pageable = [
         task

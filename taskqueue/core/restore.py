@@ -18,7 +18,11 @@ from taskqueue.core.workers import Registration, Worker
 
 
 def task_from(row: TaskRow, ledger: Ledger) -> Task:
-    """A task as its row tells, in no lane or schedule yet, and not in the books."""
+    """
+    A task as its row tells, in no lane or schedule yet, and not in the books.
+
+    @param row: with its payload, or the size of one that is left in the store.
+    """
     lane = ledger.queue(row.queue).lane(row.type)
     options = DEFAULT_OPTIONS if row.options == DEFAULT_OPTIONS else row.options
     task = Task(row.id, row.seq, lane, row.priority, row.payload or b"", row.submitted_at, options)

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
+from taskqueue.core.paging import payloads_to_read
 from taskqueue.core.restore import Restoration
 from taskqueue.core.task import Task
 from taskqueue.ids import new_task_id, new_task_ids
@@ -206,7 +207,7 @@ class TaskQueueService(
 
     def _recover(self) -> None:
         began = perf_counter()
-        recovery = self.store.recover()
+        recovery = self.store.recover(payloads_to_read(self.broker.ledger.policy))
         now = self.moments()
         restoration = Restoration(self.broker.ledger, now)
         restoration.numbers(recovery.next_seq, recovery.token_ceiling)

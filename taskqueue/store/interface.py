@@ -28,7 +28,8 @@ class Recovery(NamedTuple):
     What a broker needs to go on where another stopped.
 
     @ivar tasks: every task that has not ended, with its payload, by C{seq}
-        ascending; may be consumed once.
+        ascending; may be consumed once.  Where not all payloads are wanted, some have a
+        size in place of it.
     @ivar queues: what operators set on queues.
     @ivar token_ceiling: every token ever given out is below it.
     @ivar next_seq: every C{seq} ever given out is below it.
@@ -119,10 +120,13 @@ class IStore(Interface):
         @raises StoreFailed: it cannot be created or read.
         """
 
-    def recover() -> Recovery:
+    def recover(payload_bytes: int | None = None) -> Recovery:
         """
         What the last owner left.
 
+        @param payload_bytes: of payloads so many bytes are wanted, those of the tasks that come
+            first; C{None}: all of them.  Small ones are given in any case, and a
+            store may give more.
         @raises StoreCorrupt: it cannot be read whole.
         """
 

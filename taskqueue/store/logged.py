@@ -159,9 +159,9 @@ class LoggedStore:
             raise log_damaged(f"{self._database.directory}/{PREFIX}*", str(problem)) from problem
         self._settled = left.lsn
 
-    def recover(self) -> Recovery:
+    def recover(self, payload_bytes: int | None = None) -> Recovery:
         self.settle()
-        return self._database.recover()
+        return self._database.recover(payload_bytes)
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         self.settle()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from math import inf
@@ -21,6 +21,7 @@ from taskqueue.core.changes import (
     QueueRow,
     TaskRow,
 )
+from taskqueue.core.paging import SMALLEST_BYTES
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.task import FIRST_ENDED, State, Until
 from taskqueue.errors import StoreFailed
@@ -60,14 +61,13 @@ class MemoryStore:
     def close(self) -> None:
         self._open = False
 
-    def recover(self) -> Recovery:
+    def recover(self, payload_bytes: int | None = None) -> Recovery:
         self._check_open()
         live = [row for _, row in sorted(self._tasks.items()) if row.state < FIRST_ENDED]
         queues = [queue for _, queue in sorted(self._queues.items())]
         periodics = [row for _, row in sorted(self._periodics.items())]
-        return Recovery(
-            iter(live), queues, self._token_ceiling, self._next_seq, +self._ended, periodics
-        )
+        tasks = _sized(live, payload_bytes)
+        return Recovery(tasks, queues, self._token_ceiling, self._next_seq, +self._ended, periodics)
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         self._check_open()
@@ -224,6 +224,15 @@ class MemoryStore:
             self._forget(row)
             self._seqs.pop(row.id, None)
             self._history.pop(seq, None)
+
+
+def _sized(rows: Iterable[TaskRow], payload_bytes: int | None) -> Iterator[TaskRow]:
+    """The rows of a L{Recovery}, of whose payloads so many bytes are wanted."""
+    left = inf if payload_bytes is None else payload_bytes
+    for row in rows:
+        size = len(row.payload or b"")
+        yield row if left >= 0 or size < SMALLEST_BYTES else row._replace(payload=size)  # type: ignore[arg-type]  # size
+        left -= size
 
 
 def _kind(row: TaskRow) -> tuple[str, str, State]:

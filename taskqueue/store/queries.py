@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from taskqueue.core.changes import TaskRow
+from taskqueue.core.paging import SMALLEST_BYTES
 from taskqueue.core.task import FIRST_ENDED, State
 from taskqueue.store.interface import Filter, Page
 from taskqueue.store.statements import COLUMNS, UNIQUE_COLUMNS, Call, ManyRows
@@ -46,8 +47,19 @@ OPEN_WINDOWS = (
     " WHERE unique_until = 2 AND unique_ends_at > ? AND state >= 5 ORDER BY seq"
 )
 
-#: Every task that has not ended.
-LIVE = f"{WHOLE} INDEXED BY tasks_live WHERE t.state < 5 ORDER BY t.seq"
+_LIVE = "INDEXED BY tasks_live WHERE t.state < 5 AND t.seq > ? ORDER BY t.seq"
+
+#: Every task that has not ended, beyond a place in line.
+LIVE = f"{WHOLE} {_LIVE}"
+
+# Small payloads take no less than the note of their size would.
+_SIZE = (
+    "CASE WHEN typeof(t.payload) = 'integer'"
+    f" OR length(t.payload) < {SMALLEST_BYTES} THEN t.payload ELSE length(t.payload) END"
+)
+
+#: The same with the sizes of payloads in their place.
+LIVE_WITHOUT_PAYLOADS = f"SELECT {_columns(payload=_SIZE, result=_RESULT)} FROM tasks AS t {_LIVE}"
 
 RECORDS = ManyRows(
     1,

@@ -36,10 +36,12 @@ class SQLiteStore(Database):
     inline = False
     wants_checkpoint = False
 
-    def recover(self) -> Recovery:
+    def recover(self, payload_bytes: int | None = None) -> Recovery:
         """
         What the last owner left.  C{tasks} reads on while it is consumed, so
         that payloads need not all fit into memory twice.
+
+        @param payload_bytes: of payloads so many bytes are wanted.
 
         @raises StoreCorrupt: also while C{tasks} is consumed.
         """
@@ -60,7 +62,7 @@ class SQLiteStore(Database):
             rows = [periodics.periodic_row(values) for values in found]
         except ValueError as problem:
             raise damaged(self._path, str(problem)) from problem
-        return Recovery(self._live(reader), queues, ceiling, next_seq, ended, rows)
+        return Recovery(self._live(reader, payload_bytes), queues, ceiling, next_seq, ended, rows)
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         with translating(self._path, "be read"):
@@ -71,9 +73,20 @@ class SQLiteStore(Database):
                 )
             ]
 
-    def _live(self, reader: sqlite3.Connection) -> Iterator[TaskRow]:
+    def _live(self, reader: sqlite3.Connection, payload_bytes: int | None) -> Iterator[TaskRow]:
+        newest, left = 0, payload_bytes
+        for row in self._rows(reader, queries.LIVE, newest):
+            yield row
+            if left is not None:
+                newest, left = row.seq, left - len(row.payload or b"")
+                if left < 0:
+                    break
+        if left is not None:
+            yield from self._rows(reader, queries.LIVE_WITHOUT_PAYLOADS, newest)
+
+    def _rows(self, reader: sqlite3.Connection, text: str, beyond: int) -> Iterator[TaskRow]:
         with translating(self._path, "be read"), closing(reader.cursor()) as cursor:
-            for values in cursor.execute(queries.LIVE):
+            for values in cursor.execute(text, (beyond,)):
                 try:
                     yield statements.task_row(values)
                 except ValueError as problem:

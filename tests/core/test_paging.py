@@ -16,7 +16,13 @@ from taskqueue.core.books import ROW_BYTES, TASK_BYTES
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Submission
-from taskqueue.core.paging import PAYLOAD_BYTES, completed, page_in, read_ahead
+from taskqueue.core.paging import (
+    PAYLOAD_BYTES,
+    completed,
+    page_in,
+    payloads_to_read,
+    read_ahead,
+)
 from taskqueue.core.policy import Policy
 from taskqueue.core.task import WAITING, State, TaskOptions
 from taskqueue.core.waiting import Claim
@@ -218,7 +224,9 @@ class LifeTests(PagingTestCase):
         self.stored.claim(3)
         self.stored.settle()
         world = World(POLICY)
-        self.assertEqual(world.restore(self.stored.store.recover()), 25)
+        wanted = payloads_to_read(POLICY)
+        self.assertEqual(wanted, 15 * SIZE)
+        self.assertEqual(world.restore(self.stored.store.recover(wanted)), 25)
         self.assertLess(world.ledger.memory_bytes, POLICY.memory_bytes or 0)
         self.assertGreater(world.ledger.paged, 5)
         world.ledger.next_token = self.world.ledger.next_token
@@ -401,7 +409,7 @@ class Twin:
         self.stored.settle()
         old, new = self.world, World(self.policy)
         new.wall, new.mono = old.wall, old.mono
-        new.restore(self.stored.store.recover())
+        new.restore(self.stored.store.recover(payloads_to_read(self.policy)))
         new.ledger.next_token = old.ledger.next_token
         new.ledger.tokens_reserved(1_000_000)
         self.stored.world = new

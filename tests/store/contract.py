@@ -167,6 +167,19 @@ class StoreContract:
         store = self.holding(batch(ended), batch(live[::-1]))
         self.assertEqual(list(store.recover().tasks), live)
 
+    def test_recoversAsManyPayloadsAsAreWanted(self) -> None:
+        """Sizes stand in place of the others, but for small ones."""
+        sizes = (100, 2000, 10, 64, 5000)
+        rows = [task(seq, payload=bytes(size)) for seq, size in enumerate(sizes, 1)]
+        rows[3] = rows[3]._replace(result=bytes(3000), error="once")
+        store = self.reopened(self.holding(batch(rows)))
+        for wanted, whole in ((None, 5), (10**6, 5), (150, 2), (99, 1), (0, 1)):
+            expected = [
+                row._replace(payload=size) if number >= whole and size >= 64 else row
+                for number, (row, size) in enumerate(zip(rows, sizes, strict=True))
+            ]
+            self.assertEqual(list(store.recover(wanted).tasks), expected, wanted)
+
     def test_emptyBatch(self) -> None:
         store = self.holding(empty_batch())
         self.assertEqual(list(store.recover().tasks), [])
