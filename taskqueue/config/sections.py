@@ -131,6 +131,9 @@ class LimitsConfig:
     What one connection, and all of them together, may take.
 
     @ivar max_inflight_requests: unanswered requests of one connection.
+    @ivar max_requests_per_s: over HTTP, or administrative ones, of one key or address; 0 for no
+        bound.
+    @ivar max_tasks_per_s: submitted with one key or from one address; 0 for no bound.
     """
 
     max_connections: int = 1000
@@ -142,6 +145,8 @@ class LimitsConfig:
     slow_reader_timeout_s: float = 30.0
     max_outbound_bytes: int = 64 * MIB
     max_inflight_requests: int = 1000
+    max_requests_per_s: int = 100
+    max_tasks_per_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,8 @@ idle_timeout_s = seconds(0.1, 86400)
 slow_reader_timeout_s = seconds(0.1, 3600)
 max_outbound_bytes = size('64 KiB', '16 GiB')
 max_inflight_requests = count(1, 1000000)
+max_requests_per_s = count(0, 1000000)
+max_tasks_per_s = count(0, 100000000)
 
 [retention]
 completed_s = kept(315360000)

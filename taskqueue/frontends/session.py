@@ -216,6 +216,8 @@ class Session(Identified):
             self.refuse(request_id, BadRequest(problem))
             return
         try:
+            if operation.need.audited:
+                self.service.fair_use.request(self.identity, self.host)
             answer = perform(self, message_type, operation, header)
         except FatalClientError:
             raise

@@ -208,7 +208,10 @@ def submit_items(
 
     @param view: makes the answer of what became of each item.
     @raises BadRequest: it watches too many tasks.
+    @raises RateLimited: it submits too many in too short a time.
     """
+    if caller.service.fair_use.counts_tasks:
+        caller.service.fair_use.tasks(caller.identity, caller.host, len(items))
     if watch:
         check_watched(caller, len(items))
     if caller.restricted is not None:

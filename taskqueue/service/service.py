@@ -18,6 +18,7 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
+from taskqueue.access.fair_use import FairUse
 from taskqueue.config import Config, applicable
 from taskqueue.core.broker import Broker
 from taskqueue.core.ledger import TOKEN_BLOCK
@@ -69,6 +70,7 @@ class TaskQueueService(
     before it is closed.
 
     @ivar gate: who comes in, and what they may do.
+    @ivar fair_use: who may ask how often.
     @ivar gatekeeping: what has the gate go by the keyring.
     @ivar outbox: where connections stand that have something to send.
     @ivar stopping: it has begun to stop: nothing new is accepted.
@@ -119,6 +121,7 @@ class TaskQueueService(
         self.gatekeeping.setServiceParent(self)
         self.gate = self.gatekeeping.gate
         self.at_hangup(self.gatekeeping.hung_up)
+        self.fair_use = FairUse(config.limits, lambda: self.moments().mono)
         self.events = Events(self)
         self.events.setServiceParent(self)
         self.stalls = StallWatch(self)
@@ -311,3 +314,4 @@ class TaskQueueService(
         self.config = applicable(self.config, config)
         self.broker.adopt(policy_of(self.config))
         self.gatekeeping.adopt(self.config)
+        self.fair_use.adopt(self.config.limits)

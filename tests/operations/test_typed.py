@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue.access.fair_use import FairUse
 from taskqueue.config import BrokerConfig, Config, LimitsConfig
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
@@ -49,6 +50,7 @@ class Service:
     """Notes what it is asked to do."""
 
     config = CONFIG
+    fair_use = FairUse(CONFIG.limits, float)
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []

@@ -128,9 +128,9 @@ def _of_text(schema: Json) -> Json:
 
 
 def _refusals(endpoint: Endpoint) -> set[int]:
-    found = {*_ALWAYS, *endpoint.refusals}
+    found = {*_ALWAYS, *endpoint.refusals, 429}
     if not endpoint.open:
-        found |= {401, 403, 429}
+        found |= {401, 403}
     if endpoint.method != "GET":
         found.add(403)
     if endpoint.body is not None or endpoint.method != "GET":

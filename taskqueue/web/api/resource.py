@@ -35,7 +35,7 @@ from taskqueue.web.api.origins import Origins
 from taskqueue.web.api.problems import Problem, problem_of
 from taskqueue.web.api.reading import check_accept, read_body, read_places, read_query
 from taskqueue.web.api.visits import Visit
-from taskqueue.web.credentials import identify
+from taskqueue.web.credentials import host_of, identify
 
 #: What changes nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -155,6 +155,7 @@ class ApiResource(Resource):
         if method not in _SAFE:
             self._check_change(request, endpoint)
         identity = nobody() if endpoint.open else identify(self._service, request)
+        self._service.fair_use.request(identity, host_of(request))
         visit = self._visit(endpoint, request, path, parts, identity)
         self._visits.add(visit)
         finished = request.notifyFinish().addErrback(lambda _: visit.hung_up())
