@@ -67,6 +67,8 @@ class AuditingTests(SynchronousTestCase):
     def test_what_is_refused(self):
         self.rooms.keys.add("viewer", "read:*")
         peer = self.rooms.enter("viewer")
+        [made] = self.told()
+        self.assertEqual(made["operation"], "change_keyring")
         for kind, header, what in (
             (MessageType.PAUSE_QUEUE, {"queue": OWN, "for_s": 5}, "queue own; for_s 5.0"),
             (MessageType.ORDER_WORKER, {"worker": "w", "order": "quiet"}, "worker w; order quiet"),
