@@ -97,6 +97,8 @@ class BrokerCollector(Collector):
             ("waiting_tasks_limit", "Waiting tasks that the broker takes.", policy.depth_threshold),
             ("held_payload_bytes", "Payload bytes of live tasks, in memory.", ledger.held_bytes),
             ("held_payload_limit_bytes", "Such bytes that it takes.", policy.max_held_bytes),
+            ("paged_payloads", "Payloads of live tasks, in the store only.", ledger.paged),
+            ("paged_payload_bytes", "Bytes of these payloads.", ledger.paged_bytes),
             ("event_loop_lateness_seconds", "Worst of the last minute.", service.lateness.worst_s),
             ("leases", "Leases in force.", len(ledger.leases)),
             ("waiting_claims", "Claims that wait for a task.", len(ledger.claims)),

@@ -148,6 +148,10 @@ class RecountTests(SynchronousTestCase):
     def test_payloads(self) -> None:
         self.assertEqual(self.scrape("held_payload_bytes"), 4 * 5)
         self.assertEqual(self.scrape("held_payload_limit_bytes"), 512 * 2**20)
+        self.assertEqual(self.scrape("paged_payloads"), 0)
+        self.place.ledger.paged, self.place.ledger.paged_bytes = 3, 4000
+        scrape = Scrape(self.place)
+        self.assertEqual((scrape("paged_payloads"), scrape("paged_payload_bytes")), (3, 4000))
         self.assertEqual(self.scrape("waiting_tasks_limit"), 100_000)
         self.assertEqual(self.scrape("store_size_bytes"), self.place.service.store.size())
 
