@@ -47,8 +47,8 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
                 f"stands there, no password"
             )
         return gate.by_key(secret.strip(), host_of(request), DOOR)
-    token = request.getCookie(COOKIE)
-    found = None if token is None else gate.by_session(token.decode("latin-1"))
+    token = session_token(request)
+    found = None if token is None else gate.by_session(token)
     if found is None:
         shown = certificate_of(request.channel.transport)
         found = None if shown is None else gate.by_certificate(*shown)
@@ -57,6 +57,14 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
     if found is None:
         raise Unauthenticated(_WHO_ASKS)
     return found
+
+
+def session_token(request: Any) -> str | None:
+    """The cookie by which somebody is known who has signed in, where a request has no key."""
+    token = request.getCookie(COOKIE)
+    if token is None or request.getHeader("authorization") is not None:
+        return None
+    return str(token.decode("latin-1"))
 
 
 def host_of(request: Any) -> str:

@@ -4,7 +4,7 @@ Events as a stream: server-sent events, as browsers read them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -52,8 +52,14 @@ class Stream:
     One reader of events.
     """
 
-    def __init__(self, service: TaskQueueService, request: Any) -> None:
+    def __init__(
+        self, service: TaskQueueService, request: Any, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        @param check: looks whether the reader may still hear this, and calls L{over} where not.
+        """
         self._service = service
+        self._check = check
         self._request = request
         self._paused = False
         self._waiting: list[bytes] = []
@@ -99,6 +105,9 @@ class Stream:
         self._waiting.clear()
 
     def _say_something(self) -> None:
+        self._check()
+        if not self._beat.running:
+            return
         if not self._paused:
             self._write(b":\n\n")
 
@@ -180,7 +189,7 @@ async def stream_events(visit: Visit) -> Reply | None:
     if visit.request.method == b"HEAD":
         return Reply(200, b"", media=MEDIA)
     last = visit.request.getHeader("last-event-id") or visit.query.get("last_event_id")
-    stream = Stream(visit.service, visit.request)
+    stream = Stream(visit.service, visit.request, visit.check_identity)
     try:
         missed = visit.service.events.listen(stream, wanted, None if not last else _last_of(last))
     except TooManyListeners:

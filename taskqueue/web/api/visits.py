@@ -24,7 +24,7 @@ from taskqueue.operations.table import OPERATIONS, perform
 from taskqueue.operations.visibility import readable
 from taskqueue.service import TaskQueueService
 from taskqueue.web.api.endpoints import ROOT
-from taskqueue.web.credentials import DOOR, host_of
+from taskqueue.web.credentials import DOOR, host_of, session_token
 from taskqueue.wire import MessageType
 
 
@@ -145,9 +145,12 @@ class Visit:
         self._dismissed = call
 
     def check_identity(self) -> None:
-        """Somebody's permissions have changed: are they the visitor's?"""
-        visitor = self.visitor
-        current = self.service.gate.refresh(visitor.identity)
+        """Somebody's permissions have changed, or time has passed: may the visitor stay?"""
+        visitor, gate = self.visitor, self.service.gate
+        current = gate.refresh(visitor.identity)
+        if current is not None and current.kind in ("user", "key"):
+            token = session_token(self.request)
+            current = current if token is None else gate.by_session(token)
         if current is visitor.identity:
             return
         if current is not None:

@@ -308,6 +308,28 @@ class LastingTests(SessionTestCase):
         self.desk.turns(TURNS)
         self.assertTrue(visit.transport.value().endswith(b"0\r\n\r\n"))
 
+    def test_a_stream_of_who_signs_out(self) -> None:
+        """It ends with the next beat."""
+        answer = self.desk.ask("POST", "/session", {"key": self.keys["own"]})
+        cookie = (answer.header("set-cookie") or "").partition(";")[0]
+        visit = self.desk.begin("GET", "/events", cookie=cookie)
+        self.pass_time(20)
+        self.assertEqual(len(self.desk.service.events), 1)
+        self.desk.ask("DELETE", "/session", cookie=cookie)
+        self.pass_time(20)
+        self.assertEqual(len(self.desk.service.events), 0)
+        self.assertTrue(visit.received().endswith(b"0\r\n\r\n"))
+
+    def test_a_stream_of_whose_session_is_over(self) -> None:
+        self.gate.limit_sessions(1000, 50)
+        answer = self.desk.ask("POST", "/session", {"key": self.keys["own"]})
+        cookie = (answer.header("set-cookie") or "").partition(";")[0]
+        self.desk.begin("GET", "/events", cookie=cookie)
+        self.pass_time(30)
+        self.assertEqual(len(self.desk.service.events), 1)
+        self.pass_time(30)
+        self.assertEqual(len(self.desk.service.events), 0)
+
     def test_others_hear_on(self) -> None:
         visit = self.stream()
         self.keys.revoke("admin")
