@@ -11,6 +11,7 @@ const REFUSED_MS = 60_000;
 // far, which is as long as the way takes.
 const LONGEST_MS = 30_000;
 let fastest = Infinity;
+const REMEMBERED = 4;
 
 // A resource, asked for every so many milliseconds while the page can be seen (never
 // again by itself where `every` is 0).  Gives { data, problem, loading, reload }; what
@@ -35,6 +36,7 @@ export function useResource(path, { every = 0, keep = true } = {}) {
 }
 
 async function follow(path, every, signal, again, tell) {
+  let lately = [];
   while (!signal.aborted) {
     await visible(signal);
     if (signal.aborted) return;
@@ -45,7 +47,8 @@ async function follow(path, every, signal, again, tell) {
     const began = performance.now();
     const wait = await once(path, every, signal, tell);
     if (signal.aborted) return;
-    const ms = wait ?? unhurried(every, performance.now() - began);
+    lately = [performance.now() - began, ...lately].slice(0, REMEMBERED);
+    const ms = wait ?? unhurried(every, Math.min(...lately));
     signal.addEventListener("abort", wake, { once: true });
     await (ms > 0 ? pause(ms, next.signal) : aborted(next.signal));
     signal.removeEventListener("abort", wake);
@@ -53,7 +56,8 @@ async function follow(path, every, signal, again, tell) {
 }
 
 // As long as nobody waits for it, an answer that is dear is asked for less often: what it
-// takes beyond the way there and back is to be 1 % of the time at most.
+// takes beyond the way there and back is to be 1 % of the time at most.  (What it takes is
+// the least of the last few: the others stood in line.)
 function unhurried(every, took) {
   fastest = Math.min(fastest, took);
   return every > 0 ? Math.max(every, Math.min(100 * (took - fastest), LONGEST_MS)) : 0;

@@ -8,7 +8,7 @@ import { html } from "../kit/view.js";
 import { count, decimal, duration } from "../kit/words.js";
 import { Standing, TierBar, useRates } from "./queue_parts.js";
 
-const PAGE = 200;
+const PAGE = 1000;
 const EVERY_MS = 3000;
 
 const FIELDS = [{ name: "name", label: "Search", kind: "search", placeholder: "part of a queue's name" }];
