@@ -382,7 +382,7 @@ class Changes:
         drained = self._stored + self._new if self._stored else self._new
         updates = list(map(_update_of, self._tasks.values()))
         periodics = self._periodics
-        batch = Batch(
+        values = (
             inserts,
             updates,
             self._history,
@@ -393,6 +393,7 @@ class Changes:
             [row for row in periodics.values() if row is not None] if periodics else (),
             [name for name, row in periodics.items() if row is None] if periodics else (),
         )
+        batch = _new(Batch, values)
         ended = self.ended
         self.__init__()  # type: ignore[misc]
         self._stored = drained

@@ -253,6 +253,9 @@ class Connection(Receiver):
         if self._ended or self.transport.disconnecting:
             return
         if not (self._out or self._delivering):
+            if self.factory.outbox.at_once:
+                send(self.transport, data)
+                return
             self.factory.outbox.add(self)
         self._out.append(data)
         self._out_bytes += len(data)

@@ -313,13 +313,14 @@ class Journal:
         assert self._writing is not None
         batch, ended = self._writing
         held, self._held = self._held, []
+        noted, self._noted = self._noted, None
         self._writing = None
         took_s = self._reactor.seconds() - self._began
         if batch.token_ceiling is not None:
             self._ledger.tokens_reserved(batch.token_ceiling)
         if self.error is not None:
             self._recovered()
-        self._outbox.collect()
+        self._outbox.collect(at_once=len(held) == 1)
         try:
             if self.waits and ended:
                 self._tell(ended)
@@ -332,8 +333,8 @@ class Journal:
         self.commits += 1
         self.rows.observe(batch.facts)
         self.seconds.observe(took_s)
-        if self._noted is not None:
-            self._noted()
+        if noted is not None:
+            noted()
         self._committed()
         if self._next_held and self._writing is None:
             self._plan_soon()

@@ -21,6 +21,8 @@ class Outbox:
     """
     Those that have something to send: when many have been told something (L{collect}), or
     else when this turn of the reactor is over.
+
+    @ivar at_once: nobody need stand here: what is to be sent can be.
     """
 
     _log = Logger()
@@ -29,6 +31,7 @@ class Outbox:
         self._reactor = reactor
         self._senders: list[Sender] = []
         self._collecting = False
+        self.at_once = False
 
     def add(self, sender: Sender) -> None:
         """Call L{Sender.flush} before the reactor waits again."""
@@ -36,13 +39,18 @@ class Outbox:
             self._reactor.callLater(0, self.flush)
         self._senders.append(sender)
 
-    def collect(self) -> None:
-        """Many are told something now: L{flush} is called after that."""
+    def collect(self, *, at_once: bool = False) -> None:
+        """
+        Many are told something now: L{flush} is called after that.
+
+        @param at_once: it is just one.
+        """
         self._collecting = True
+        self.at_once = at_once
 
     def flush(self) -> None:
         """Let everyone send."""
-        self._collecting = False
+        self._collecting = self.at_once = False
         if not self._senders:
             return
         senders, self._senders = self._senders, []

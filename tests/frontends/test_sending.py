@@ -122,6 +122,16 @@ class OutboxTests(SynchronousTestCase):
         clock.advance(0)
         self.assertEqual(said, ["a", "b", "c"])
 
+    def test_one_who_is_told_alone_need_not_stand_there(self):
+        outbox = Outbox(Clock())
+        self.assertFalse(outbox.at_once)
+        outbox.collect(at_once=True)
+        self.assertTrue(outbox.at_once)
+        outbox.flush()
+        self.assertFalse(outbox.at_once)
+        outbox.collect()
+        self.assertFalse(outbox.at_once)
+
 
 class SendTests(SynchronousTestCase):
     def setUp(self):
