@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.internet import ClientService
+from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.interfaces import (
@@ -34,6 +35,10 @@ from taskqueue.client.session import Session
 from taskqueue.client.tls import IT_SPEAKS_TLS, TLS, speaks_tls, tls_for, warn_where_insecure
 from taskqueue.errors import BadFrame, CannotConnect, FatalClientError
 from taskqueue.framing import FrameDecoder
+from taskqueue.frontends.sending import send
+
+#: Transports whose bytes go into their socket as they are.
+_PLAIN = (tcp.Client, unix.Client)
 
 __all__ = ["DEFAULT_ADDRESS", "Connection", "Link", "endpoints_of"]
 
@@ -151,8 +156,12 @@ class Connection(Protocol):
         self._session.disconnected(reason.getErrorMessage().rstrip("."))
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self.transport.write(data)
+        """Send bytes: at once, where that can be done; see L{taskqueue.frontends.sending}."""
+        transport = self.transport
+        if type(transport) in _PLAIN and not (transport.TLS or transport.disconnecting):
+            send(transport, data)
+        else:
+            transport.write(data)
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import errors
-from taskqueue.client import Client, Report, connect
+from taskqueue.client import Client, Report, connect, link
 from taskqueue.client.deferreds import TwistedFramework
 from taskqueue.client.link import Connection, Link, endpoints_of
 from taskqueue.client.session import Session
@@ -107,6 +107,26 @@ class Connecting(BrokerCase):
         self.assertEqual(await client.payload(task), b"you")
         (view,) = await client.status([task], result=True)
         self.assertEqual((view["state"], view["result"]), ("completed", b"hello you"))
+
+    @flow
+    async def test_a_request_is_sent_in_the_turn_in_which_it_is_made(self) -> None:
+        client = await self.connect()
+        transport = client._link._factory.newest.transport
+        for size in (10, 1_000_000):
+            answer = client.submit("t", b"x" * size)
+            kept = bool(transport._tempDataBuffer or transport.dataBuffer)
+            self.assertEqual(kept, size > 10)
+            self.assertEqual(await client.payload(await answer), b"x" * size)
+
+    @flow
+    async def test_what_is_said_after_the_end_is_not_sent(self) -> None:
+        client = await self.connect()
+        connection = client._link._factory.newest
+        sent: list[bytes] = []
+        self.patch(link, "send", lambda transport, data: sent.append(data))
+        connection.end()
+        connection.write(b"late")
+        self.assertEqual(sent, [])
 
     @flow
     async def test_nobody_there(self) -> None:

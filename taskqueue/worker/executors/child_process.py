@@ -22,6 +22,7 @@ from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
 from taskqueue.errors import BadFrame, BadRequest
 from taskqueue.worker.executors import NOT_BEGUN, Ended
+from taskqueue.worker.executors.writing import write_at_once
 from taskqueue.worker.pipes import (
     CONTROL_FD,
     REPLIES_FD,
@@ -241,7 +242,9 @@ class ChildProcess(ProcessProtocol):
 
     def _write(self, fd: int, message: bytes) -> None:
         if self.transport is not None and fd in self._open:
-            self.transport.writeToChild(fd, message)
+            left = write_at_once(self.transport, fd, message)
+            if left:
+                self.transport.writeToChild(fd, left)
 
     def tell(self, token: int, reason: Reason, *, strike: bool) -> None:
         """

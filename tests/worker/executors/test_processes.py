@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from taskqueue.errors import BadRequest
 from taskqueue.worker.executors import NOT_BEGUN
 from taskqueue.worker.executors.processes import Processes
-from taskqueue.worker.pipes import CONTROL_FD, Kind, encode
+from taskqueue.worker.pipes import CONTROL_FD, TASKS_FD, Kind, encode
 from tests.client.broker import flow
 from tests.process.children import until
 from tests.worker.executors.deliveries import ROOT, TASKS, ChildrenCase, delivery, fate_of
@@ -231,6 +231,26 @@ class Ahead(ChildrenCase):
             verdicts = [await fate for fate in fates]
             self.assertTrue(all(v is NOT_BEGUN or v.result == b"3" for v in verdicts))
             self.assertEqual((pool.ahead, pool._children[0].idle), (0, True))
+
+    @flow
+    async def test_a_task_is_sent_in_the_turn_in_which_it_is_run(self) -> None:
+        pool = await self.start()
+        writer = pool._children[0].transport.pipes[TASKS_FD]
+        fate = fate_of(pool, delivery("add", 1, 2))
+        self.assertFalse(writer._tempDataBuffer or writer.dataBuffer)
+        self.assertEqual((await fate).result, b"3")
+
+    @flow
+    async def test_more_than_a_pipe_holds(self) -> None:
+        """What it does not take is kept, and what comes after that is not sent before."""
+        pool = await self.quick(tasks="tasks:HANDLERS")
+        pool._look_at_all = lambda: None  # type: ignore[method-assign]  # none is recalled
+        (pid,) = pool.pids()
+        os.kill(pid, signal.SIGSTOP)
+        texts = [b"%02d" % n * 5000 for n in range(20)]
+        fates = [fate_of(pool, delivery("shout", payload=text)) for text in texts]
+        os.kill(pid, signal.SIGCONT)
+        self.assertEqual([(await fate).result for fate in fates], texts)
 
     @flow
     async def test_a_crash_costs_only_the_task_that_ran(self) -> None:
