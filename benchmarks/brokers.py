@@ -29,7 +29,11 @@ class BrokerProcess:
     """
 
     def __init__(
-        self, durability: str = "fsync", *settings: str, folder: str | None = None
+        self,
+        durability: str = "fsync",
+        *settings: str,
+        folder: str | None = None,
+        listen: str = "tcp:0:interface=127.0.0.1",
     ) -> None:
         """
         @param settings: C{section.key=value} each.
@@ -43,7 +47,7 @@ class BrokerProcess:
             "--pidfile=",
             "-n",
             "taskqueue",
-            "--listen=tcp:0:interface=127.0.0.1",
+            f"--listen={listen}",
             f"--data-dir={self.folder / 'data'}",
             f"--durability={durability}",
             "--set=http.listen=",

@@ -7,6 +7,7 @@ the same order as the broker's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
+from taskqueue.client.credentials import api_key_for
+from taskqueue.client.greeting import hello
+from taskqueue.client.link import endpoints_of
+from taskqueue.client.tls import CA_VARIABLE
 from taskqueue.wire import FrameDecoder, MessageType, decode, encode
 
 Answer = Callable[[dict[str, Any]], None]
@@ -50,11 +55,16 @@ class Peer(Protocol):
 
 
 async def connect(reactor: Any, port: int) -> Peer:
-    """A connection that has said HELLO."""
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+    """
+    A connection that has said HELLO: with the key that the environment has, and with TLS
+    where that names an authority, as clients do.
+    """
+    endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+    if os.environ.get(CA_VARIABLE):
+        [endpoint] = endpoints_of(f"tqs://127.0.0.1:{port}", reactor, 30.0)
     peer = await connectProtocol(endpoint, Peer())
     peer.transport.setTcpNoDelay(True)
     greeted: Deferred[dict[str, Any]] = Deferred()
-    peer.ask(MessageType.HELLO, {"versions": [1], "client": "benchmark"}, greeted.callback)
+    peer.ask(MessageType.HELLO, hello("benchmark", api_key_for(None)), greeted.callback)
     await greeted
     return peer

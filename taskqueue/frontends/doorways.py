@@ -1,154 +1,34 @@
 """
 What a connection passes before its protocol: the word of a proxy, then TLS.
 
-A handshake has to be over within C{handshake_timeout_s}; until then the connection counts
-like any other.  What comes to nothing is counted, and told of now and then.
+What comes to nothing is counted, and told of now and then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IListeningPort,
     IProtocolFactory,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from taskqueue.config import ListenConfig
 from taskqueue.config.endpoints import parse_endpoint, unwrapped
+from taskqueue.frontends.encrypting import SecureFactory
+from taskqueue.frontends.refusals import NOT_A_PROXY, Refusals, describe, plain_host
 from taskqueue.frontends.securing import ServerIdentity, below_tls, tls_files
 from taskqueue.service import TaskQueueService
-from taskqueue.transport.contexts import is_no_tls, words_of
-
-#: What connections that come to nothing are counted as, beside the codes of errors.
-HANDSHAKE_FAILED = "TLS_HANDSHAKE_FAILED"
-HANDSHAKE_TIMED_OUT = "TLS_HANDSHAKE_TIMED_OUT"
-NOT_A_PROXY = "NOT_A_PROXY"
-
-#: How often the log tells of peers that come to nothing, seconds.
-TELL_EVERY_S = 10.0
-
-
-#: An alert of TLS: what came in is not what it should be.
-_UNEXPECTED = b"\x15\x03\x03\x00\x02\x02\x0a"
-
-
-class Refusals:
-    """
-    Counts the connections that come to nothing, and tells of some of them: whoever sends
-    many must not fill the log.
-    """
-
-    _log = Logger()
-
-    def __init__(self, service: TaskQueueService) -> None:
-        self._service = service
-        self._silent_until: dict[str, float] = {}
-        self._untold: dict[str, int] = {}
-
-    def count(self, code: str, peer: str, why: str) -> None:
-        """One more."""
-        self._service.traffic.refused[code] += 1
-        now = self._service.moments().mono
-        if now < self._silent_until.get(code, now):
-            self._untold[code] = self._untold.get(code, 0) + 1
-            return
-        self._silent_until[code] = now + TELL_EVERY_S
-        more = self._untold.pop(code, 0)
-        self._log.warn(
-            "a connection from {peer} is refused: {why}{more}",
-            peer=peer,
-            why=why,
-            more=f" (and {more} more like it since it was last told)" if more else "",
-        )
-
-
-class SecureTransport(BufferingTLSTransport):
-    """
-    The TLS of one connection, which has a time to get through its handshake.
-    """
-
-    factory: SecureFactory
-    _deadline: IDelayedCall | None = None
-
-    def makeConnection(self, transport: Any) -> None:
-        """Begin the handshake."""
-        limit_s = self.factory.limit_s()
-        self._deadline = self.factory.reactor.callLater(limit_s, self._too_slow, limit_s)
-        super().makeConnection(transport)
-
-    def _too_slow(self, limit_s: float) -> None:
-        self._deadline = None
-        why = f"its TLS handshake was not over within {limit_s:g} s (handshake_timeout_s)"
-        self.factory.refusals.count(HANDSHAKE_TIMED_OUT, describe(self.getPeer()), why)
-        self.abortConnection()
-
-    def _checkHandshakeStatus(self) -> None:
-        # Twisted tells only protocols that ask for it, and HTTP's does not.
-        super()._checkHandshakeStatus()
-        if self._handshakeDone:
-            self._stop_waiting()
-
-    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
-        # OpenSSL says nothing to a peer that speaks no TLS; ours knows an alert when it sees one.
-        if reason is not None and not self._handshakeDone and is_no_tls(reason.value):
-            assert self.transport is not None
-            self.transport.write(_UNEXPECTED)
-        super()._tlsShutdownFinished(reason)
-
-    def _stop_waiting(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone, perhaps before the handshake was over."""
-        if self._deadline is not None and not self._aborted:
-            cause: Failure = self._reason or reason
-            if not cause.check(ConnectionClosed) and cause.value is not None:
-                why = f"TLS: {words_of(cause.value)}"
-                self.factory.refusals.count(HANDSHAKE_FAILED, describe(self.getPeer()), why)
-        self._stop_waiting()
-        super().connectionLost(reason)
-
-
-class SecureFactory(TLSMemoryBIOFactory):
-    """
-    Puts TLS around the connections of a factory.
-
-    @ivar limit_s: gives the time for a handshake, seconds.
-    """
-
-    protocol = SecureTransport
-
-    def __init__(
-        self,
-        identity: ServerIdentity,
-        factory: IProtocolFactory,
-        reactor: Any,
-        refusals: Refusals,
-        limit_s: Callable[[], float],
-    ) -> None:
-        super().__init__(identity, False, factory, reactor)
-        self.reactor = reactor
-        self.refusals = refusals
-        self.limit_s = limit_s
 
 
 @implementer(IStreamServerEndpoint)
@@ -201,18 +81,6 @@ class Doorkeeper(WrappingFactory[ProtocolWrapper]):
             return self._unix and isinstance(addr, UNIXAddress)
         host = ip_address(plain_host(addr.host))
         return any(host in network for network in self._networks)
-
-
-def plain_host(host: str) -> str:
-    """An address of IPv4 that came in through a socket of IPv6, as one of IPv4."""
-    return host.removeprefix("::ffff:") if "." in host else host
-
-
-def describe(address: Any) -> str:
-    """What to call a peer in logs."""
-    if isinstance(address, IPv4Address | IPv6Address):
-        return f"{plain_host(address.host)}:{address.port}"
-    return "a Unix socket"
 
 
 class Doorway:

@@ -16,8 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.application import build
 from taskqueue.errors import TaskQueueError
 from taskqueue.frontends.connection import Connection
-from taskqueue.frontends.doorways import TELL_EVERY_S, Doorways, Refusals, describe
+from taskqueue.frontends.doorways import Doorways
 from taskqueue.frontends.listening import EndpointService
+from taskqueue.frontends.refusals import TELL_EVERY_S, Refusals, describe
+from taskqueue.strictjson import dumps
 from taskqueue.transport.naming import certificate_of
 from tests.client.broker import flow
 from tests.frontends.securely import (
@@ -116,6 +118,19 @@ class ServingTests(DoorwayCase):
             self.assertEqual((version, protocol), expected)
             if version == "TLSv1.2":
                 self.assertTrue(cipher.startswith("ECDHE-"), cipher)
+
+    @flow
+    async def test_long_messages_and_many(self) -> None:
+        """What is longer than a record of TLS, and what is said in one breath, is whole."""
+        broker = self.start_all(max_frame_bytes=2**20, max_payload_bytes=2**19)
+        payload = "x" * 200_000
+        tasks = [{"type": "t", "payload": payload}, {"type": "t", "payload": payload}]
+        said = dumps({"op": "submit", "tasks": tasks}) + b"\n" + LINES[0] * 3
+        heard = await self.in_thread(
+            talk, self.port(broker, 1), trusting(self.files), said, b'"tasks":[]}\n'
+        )
+        self.assertEqual(heard.count(b"\n"), 4, heard[-300:])
+        self.assertEqual(heard.count(payload.encode()), 2)
 
     @flow
     async def test_old_versions_are_refused(self) -> None:
