@@ -97,9 +97,17 @@ def _wrong_history(task: Header) -> Iterator[str]:
 
 
 class Ends(ProcessTestCase):
-    """One data directory, many broker processes, all but the last ended by a signal."""
+    """
+    One data directory, many broker processes, all but the last ended by a signal.
+
+    @cvar number: of the signal.
+    @cvar settings: what all brokers are started with.
+    @cvar producer: what kind of producers there are.
+    """
 
     number: int
+    settings: tuple[str, ...] = SETTINGS
+    producer: type[Producer] = Producer
 
     def setUp(self) -> None:
         super().setUp()
@@ -110,7 +118,7 @@ class Ends(ProcessTestCase):
         self.stop_producing, self.stop_working = threading.Event(), threading.Event()
         self.addCleanup(self.stop_producing.set)
         self.addCleanup(self.stop_working.set)
-        self.actors = [self._actor(Producer, i, self.stop_producing) for i in range(3)]
+        self.actors = [self._actor(self.producer, i, self.stop_producing) for i in range(3)]
         self.actors += [self._actor(Worker, i, self.stop_working) for i in range(2)]
         self.actors += [self._actor(Passerby, 0, self.stop_working)]
 
@@ -137,7 +145,7 @@ class Ends(ProcessTestCase):
         @param early: that may be before it listens.
         @return: its exit status.
         """
-        child = self.start(*SETTINGS)
+        child = self.start(*self.settings)
         if not early:
             self._open(child)
         lived = child.lives_for(self.random.uniform(0.0, most_s))
@@ -148,7 +156,7 @@ class Ends(ProcessTestCase):
 
     def _settle(self) -> None:
         """Bring up the last broker, and let everything that is left be done."""
-        self._open(self.start(*SETTINGS))
+        self._open(self.start(*self.settings))
         self.stop_producing.set()
         for actor in self.actors[:3]:
             actor.join(60)
