@@ -10,11 +10,13 @@ import { counted } from "../kit/words.js";
 const ORDERS = {
   quiet: {
     title: "Make quiet",
+    question: (who) => `Make ${who} quiet?`,
     effect: "claims no more, finishes what it has in hand, and then stays without work until it is restarted",
     done: "told to claim no more",
   },
   terminate: {
     title: "Terminate",
+    question: (who) => `Terminate ${who}?`,
     effect: "claims no more, gives back what it has not begun, finishes what runs, and stops",
     done: "told to finish and stop",
   },
@@ -34,12 +36,12 @@ function Question({ workers, effect }) {
 }
 
 async function give(word, names, reload) {
-  const { title, effect, done } = ORDERS[word];
+  const { title, question: asked, effect, done } = ORDERS[word];
   try {
     // As they are now, not as they were when the page last looked.
     const workers = await Promise.all(names.map((name) => get(at("workers", name))));
     const question = {
-      title: `${title}: ${named(workers)}?`,
+      title: asked(named(workers)),
       body: html`<${Question} workers=${workers} effect=${effect} />`,
       action: title,
       danger: true,
