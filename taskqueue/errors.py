@@ -230,6 +230,12 @@ class TimedOut(FatalClientError):
     code = "TIMEOUT"
 
 
+class Overloaded(FatalClientError):
+    """The broker has too much to hold at the moment; connect again later."""
+
+    code = "OVERLOADED"
+
+
 class SlowReader(FatalClientError):
     """The peer does not read what it is sent."""
 

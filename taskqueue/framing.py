@@ -42,6 +42,10 @@ class Decoder:
         """How many bytes of an incomplete message are held."""
         return len(self._held)
 
+    def drop(self) -> None:
+        """Hold nothing any more: nothing follows."""
+        self._held = bytearray()
+
     def feed(self, data: bytes) -> list[bytes]:
         """
         Take what was received.

@@ -492,7 +492,7 @@ def _configs(draw: Any) -> Config:
         store=StoreConfig(path=draw(paths), durability="interval"),
         queues=draw(st.dictionaries(_NAMES, queue, max_size=3)),
         workers=WorkersConfig(heartbeat_s=draw(st.floats(0.1, 29))),
-        limits=LimitsConfig(max_frame_bytes=size, max_outbound_bytes=size),
+        limits=LimitsConfig(max_frame_bytes=size, max_outbound_bytes=size, max_buffered_bytes=size),
         retention=RetentionConfig(completed_s=draw(kept), dead_letter_s=draw(kept)),
         http=HttpConfig(listen=()),
         log=LogConfig(level="debug", format="json"),

@@ -54,6 +54,12 @@ _ORDER: tuple[tuple[Path, Path, bool, str], ...] = (
         "a reply of one frame must fit",
     ),
     (
+        ("limits", "max_frame_bytes"),
+        ("limits", "max_buffered_bytes"),
+        True,
+        "a frame that arrives must fit",
+    ),
+    (
         ("limits", "max_payload_bytes"),
         ("broker", "max_held_bytes"),
         True,

@@ -130,6 +130,8 @@ class LimitsConfig:
     """
     What one connection, and all of them together, may take.
 
+    @ivar message_timeout_s: from a message's first byte to its last.
+    @ivar max_buffered_bytes: of messages that have not arrived whole, in all connections.
     @ivar max_inflight_requests: unanswered requests of one connection.
     @ivar max_requests_per_s: over HTTP, or administrative ones, of one key or address; 0 for no
         bound.
@@ -142,8 +144,10 @@ class LimitsConfig:
     max_payload_bytes: int = 10 * MIB
     handshake_timeout_s: float = 30.0
     idle_timeout_s: float = 30.0
+    message_timeout_s: float = 60.0
     slow_reader_timeout_s: float = 30.0
     max_outbound_bytes: int = 64 * MIB
+    max_buffered_bytes: int = 256 * MIB
     max_inflight_requests: int = 1000
     max_requests_per_s: int = 100
     max_tasks_per_s: int = 0

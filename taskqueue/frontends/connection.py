@@ -28,7 +28,6 @@ from taskqueue.errors import (
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.framed import FramedReceiver
 from taskqueue.frontends.lines import JSONLineReceiver
-from taskqueue.frontends.receiving import Receiver
 from taskqueue.frontends.sending import (
     LONGEST_DIRECT_BYTES,
     keeps_nothing,
@@ -36,6 +35,7 @@ from taskqueue.frontends.sending import (
     takes_directly,
 )
 from taskqueue.frontends.session import Session, nack
+from taskqueue.frontends.unfinished import Unfinished
 from taskqueue.transport.naming import certificate_of
 from taskqueue.wire import (
     MAX_HEADER_BYTES,
@@ -56,7 +56,7 @@ LINGER_S = 2.0
 
 
 @implementer(IHalfCloseableProtocol)
-class Connection(Receiver):
+class Connection(Unfinished):
     """
     One connection: limits, time-outs and back-pressure in both directions.
 
@@ -130,6 +130,7 @@ class Connection(Receiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._forget_unsent()
+        self.let_go()
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         if self._admitted:
@@ -143,6 +144,7 @@ class Connection(Receiver):
         if self.closing:
             return
         self._end()
+        self.let_go()
         self.fatal(error)
 
     def fatal(self, error: FatalClientError) -> None:
@@ -207,6 +209,9 @@ class Connection(Receiver):
                 return
             self._meet(self.transport.getPeer())
         super().dataReceived(data)
+        held = self._decoder.buffered
+        if held or self._held_bytes:
+            self.note_held(held, len(data))
 
     def request_received(self, message: bytes) -> None:
         """Take one request, as bytes."""
@@ -317,6 +322,8 @@ class Connection(Receiver):
             self.connected_at, limits.handshake_timeout_s, now
         ):
             self.end(TimedOut(f"no HELLO within {limits.handshake_timeout_s:g} s"))
+        elif (late := self.lateness(now)) is not None:
+            self.end(late)
         elif session.busy:
             self.heard_at = now  # its silence begins when it has nothing to wait for
         elif self._is_over(self.heard_at, limits.idle_timeout_s, now):

@@ -151,6 +151,7 @@ class Receiver(Protocol):
     def _end(self) -> None:
         self._ended = True
         self._waiting = ()
+        self._decoder.drop()
 
     def _deliver(self, only: bytes | None = None) -> None:
         """

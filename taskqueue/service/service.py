@@ -27,6 +27,7 @@ from taskqueue.core.restore import Restoration
 from taskqueue.core.task import Task
 from taskqueue.ids import new_task_id, new_task_ids
 from taskqueue.service.auditing import Auditor
+from taskqueue.service.buffers import Buffers
 from taskqueue.service.clock import Moments, moments_of
 from taskqueue.service.duties import Duties
 from taskqueue.service.events import Events
@@ -72,6 +73,7 @@ class TaskQueueService(
     @ivar gate: who comes in, and what they may do.
     @ivar fair_use: who may ask how often.
     @ivar gatekeeping: what has the gate go by the keyring.
+    @ivar buffers: what connections hold of messages that have not arrived whole.
     @ivar outbox: where connections stand that have something to send.
     @ivar stopping: it has begun to stop: nothing new is accepted.
     """
@@ -109,6 +111,7 @@ class TaskQueueService(
         self.watches = Watches()
         self.traffic = Traffic()
         self.outbox = Outbox(reactor)
+        self.buffers = Buffers()
         self.samples = Samples(self.broker.ledger)
         self.ended_lock = DeferredLock()
         self.stopping = False

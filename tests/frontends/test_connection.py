@@ -235,10 +235,11 @@ class TimeTests(FrontendTestCase):
         self.assertEqual(self.ended(peer)["code"], "TIMEOUT")
 
     def test_slow_upload_is_not_silence(self):
+        self.limit(idle_timeout_s=5)
         peer = self.connect()
         frame = encode(MessageType.SUBMIT_TASK, {"tasks": [{"type": "job", "payload": bytes(100)}]})
         for byte in range(0, len(frame), 20):
-            self.silent(20)
+            self.silent(4)
             peer.say_raw(frame[byte : byte + 20])
         self.turn()
         self.assertEqual(peer.hear_one()[0], ACK)
