@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.internet import ClientService
-from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.interfaces import (
@@ -33,12 +32,9 @@ from taskqueue.client.addresses import (
 from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.session import Session
 from taskqueue.client.tls import IT_SPEAKS_TLS, TLS, speaks_tls, tls_for, warn_where_insecure
+from taskqueue.client.writing import write_at_once
 from taskqueue.errors import BadFrame, CannotConnect, FatalClientError
 from taskqueue.framing import FrameDecoder
-from taskqueue.frontends.sending import send
-
-#: Transports whose bytes go into their socket as they are.
-_PLAIN = (tcp.Client, unix.Client)
 
 __all__ = ["DEFAULT_ADDRESS", "Connection", "Link", "endpoints_of"]
 
@@ -156,12 +152,8 @@ class Connection(Protocol):
         self._session.disconnected(reason.getErrorMessage().rstrip("."))
 
     def write(self, data: bytes) -> None:
-        """Send bytes: at once, where that can be done; see L{taskqueue.frontends.sending}."""
-        transport = self.transport
-        if type(transport) in _PLAIN and not (transport.TLS or transport.disconnecting):
-            send(transport, data)
-        else:
-            transport.write(data)
+        """Send bytes."""
+        write_at_once(self.transport, data)
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from taskqueue.app.context import DESCRIBED
 from taskqueue.app.outcomes import Verdict
 from taskqueue.client import Delivery
+from taskqueue.client.writing import write_at_once
 from taskqueue.errors import BadFrame, BadRequest
 from taskqueue.worker.executors import NOT_BEGUN, Ended
-from taskqueue.worker.executors.writing import write_at_once
 from taskqueue.worker.pipes import (
     CONTROL_FD,
     REPLIES_FD,
@@ -242,9 +242,8 @@ class ChildProcess(ProcessProtocol):
 
     def _write(self, fd: int, message: bytes) -> None:
         if self.transport is not None and fd in self._open:
-            left = write_at_once(self.transport, fd, message)
-            if left:
-                self.transport.writeToChild(fd, left)
+            pipes = self.transport.pipes  # type: ignore[attr-defined]  # that of Twisted has them
+            write_at_once(pipes[fd], message)
 
     def tell(self, token: int, reason: Reason, *, strike: bool) -> None:
         """

@@ -20,23 +20,27 @@ from taskqueue.worker.pipes import CONTROL_FD, REPLIES_FD, TASKS_FD, Decoder, Ki
 from tests.worker.executors.deliveries import delivery
 
 
+class Pipe:
+    """Into a child."""
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.got += [m.token for m in Decoder().feed(data) if m.kind is Kind.RUN]
+
+
 class Pipes:
     """
-    A child process without one; as Twisted's, it cannot be written to where a pipe
-    has ended.
+    A child process without one; as Twisted's, it has no pipe any more that has ended.
     """
 
     pid = 1
 
     def __init__(self, child: ChildProcess) -> None:
         self.child = child
-        self.pipes = {0: b"", TASKS_FD: b"", CONTROL_FD: b""}
-        self.got: list[int] = []
-
-    def writeToChild(self, fd: int, data: bytes) -> None:
-        self.pipes[fd] += data
-        if fd == TASKS_FD:
-            self.got += [m.token for m in Decoder().feed(data) if m.kind is Kind.RUN]
+        self.pipes = {fd: Pipe() for fd in (0, TASKS_FD, CONTROL_FD)}
+        self.got = self.pipes[TASKS_FD].got
 
     def closeChildFD(self, fd: int) -> None:
         self.pipes.pop(fd, None)
