@@ -159,6 +159,7 @@ class ApplicationTests(BrokerTestCase):
                 )
                 if broker.traffic.refused:
                     break
+            await talker.ask(MessageType.PING)  # the transport is gone in the next turn
             self.assertEqual(broker.traffic.refused, {"SLOW_READER": 1})
             self.assertEqual(broker.traffic.open, {"framed": 1})
             self.assertEqual(len(broker.watches._by_queue), 0)
