@@ -42,7 +42,7 @@ from taskqueue.operations.fields import (
     task_id,
     text,
 )
-from taskqueue.operations.submission_checks import Checked, check_watching, checked
+from taskqueue.operations.submission_checks import Checked, are_plain, check_watching, checked
 from taskqueue.operations.views import view_errors
 from taskqueue.operations.visibility import drop_if_gone
 from taskqueue.wire.typed import Message
@@ -240,6 +240,10 @@ def _submit_checked(
     """The same of a caller who may not submit, or read, everywhere."""
     if watch:
         check_watching(caller, items)
+    if not watch and are_plain(caller, items):
+        accepted = caller.service.submit_new(items)
+        if accepted is not None:
+            return WhenStored(view(accepted))
     found = checked(caller, items)
     if isinstance(found, Checked):
         if not watch:
