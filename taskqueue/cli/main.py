@@ -24,9 +24,11 @@ from taskqueue.cli import (
     users,
     workers,
 )
+from taskqueue.cli.connecting import connects
 from taskqueue.cli.setting import FORMAT, Setting
 from taskqueue.cli.working import worker
 from taskqueue.client.link import DEFAULT_ADDRESS
+from taskqueue.client.options import ClientOptions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +38,8 @@ from taskqueue.client.link import DEFAULT_ADDRESS
     default=DEFAULT_ADDRESS,
     show_default=True,
     metavar="ADDRESS",
-    help="Where the broker is: tq://host:port, or a Twisted client endpoint. [TASKQUEUE_BROKER]",
+    help="Where the broker is: tq://host:port, tqs://host:port with TLS, or a Twisted client "
+    "endpoint. [TASKQUEUE_BROKER]",
 )
 @click.option("--format", "form", type=FORMAT, default="table", show_default=True)
 @click.option(
@@ -48,11 +51,14 @@ from taskqueue.client.link import DEFAULT_ADDRESS
     metavar="SECONDS",
     help="How long connecting, or an answer, may take.",
 )
+@connects
 @click.version_option(__version__, prog_name="taskqueue")
 @click.pass_context
-def cli(context: click.Context, broker: str, form: str, timeout_s: float) -> None:
+def cli(
+    context: click.Context, broker: str, form: str, timeout_s: float, how: ClientOptions
+) -> None:
     """Submit tasks to a taskqueue broker, look at them, and work on them."""
-    context.obj = Setting(broker, form, timeout_s)
+    context.obj = Setting(broker, form, timeout_s, how=how)
 
 
 for _command in (

@@ -22,6 +22,7 @@ from twisted.logger import (
 from taskqueue.cli.exits import CANNOT_CONNECT, INTERRUPTED, OK, REFUSED, TIMED_OUT, USAGE
 from taskqueue.cli.output import Output
 from taskqueue.client import Client, connect
+from taskqueue.client.options import ClientOptions
 from taskqueue.errors import AnswerTimedOut, BadRequest, TaskQueueError
 
 __all__ = [
@@ -75,15 +76,24 @@ def log_to(stream: TextIO | None, level: str = "info") -> None:
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=True)
 
 
-async def with_client(reactor: Any, address: str, timeout_s: float, command: Command) -> int:
+async def with_client(
+    reactor: Any,
+    address: str,
+    timeout_s: float,
+    command: Command,
+    how: ClientOptions | None = None,
+) -> int:
     """
     Connect, carry out C{command}, disconnect.  Where the reactor is stopped
     meanwhile, the command is cancelled, so that it can clean up.
 
+    @param how: more about how the client is made.
     @return: the exit status; what went wrong has been told.
     """
     try:
-        client = await connect(address, reactor=reactor, name="taskqueue-cli", timeout_s=timeout_s)
+        settings = ClientOptions(**(how or {}))
+        settings.update({"name": "taskqueue-cli", "timeout_s": timeout_s})
+        client = await connect(address, reactor=reactor, **settings)
     except BadRequest as error:
         complain(str(error))
         return USAGE

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -16,6 +16,7 @@ from taskqueue.cli.output import FORMATS, Output
 from taskqueue.cli.running import Visit, log_to, run, with_client
 from taskqueue.cli.watching import View, show
 from taskqueue.client import Client
+from taskqueue.client.options import ClientOptions
 
 #: How often a watched view is shown anew where nothing is said, seconds.
 WATCH_S = 2.0
@@ -32,12 +33,14 @@ class Setting:
     @ivar form: one of L{FORMATS}.
     @ivar timeout_s: how long connecting, or an answer, may take.
     @ivar watch_s: how often a view is shown anew; C{None}: once.
+    @ivar how: more about how the client is made.
     """
 
     broker: str
     form: str
     timeout_s: float
     watch_s: float | None = None
+    how: ClientOptions = field(default_factory=ClientOptions)
 
     def ask(self, action: Action) -> None:
         """Carry out C{action} with a client, and exit."""
@@ -48,7 +51,7 @@ class Setting:
             async def act(client: Client) -> int:
                 return await action(Visit(client, out, reactor))
 
-            return await with_client(reactor, self.broker, self.timeout_s, act)
+            return await with_client(reactor, self.broker, self.timeout_s, act, self.how)
 
         sys.exit(run(main))
 

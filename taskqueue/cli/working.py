@@ -5,7 +5,7 @@ The command that starts a worker.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from taskqueue.cli.running import OK, REFUSED, USAGE, complain, explain, log_to,
 from taskqueue.cli.setting import Setting
 from taskqueue.client import Client
 from taskqueue.client.link import DEFAULT_ADDRESS
+from taskqueue.client.options import ClientOptions
 from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.worker import WorkerService
 from taskqueue.worker.executors.inloop import use_asyncio
@@ -39,6 +40,7 @@ class Order:
     @ivar tasks: C{MODULE:NAME}.
     @ivar broker: its address; C{None}: the application's own.
     @ivar how: more for L{WorkerService}.
+    @ivar client: more about how the client is made.
     """
 
     tasks: str
@@ -46,6 +48,7 @@ class Order:
     timeout_s: float
     reload: bool
     how: dict[str, Any]
+    client: ClientOptions = field(default_factory=ClientOptions)
 
 
 class Reload:
@@ -125,9 +128,9 @@ def make_worker(reactor: Any, order: Order) -> WorkerService:
     address = order.broker
     if isinstance(tasks, App):
         address = address or tasks.address
-    client = Client(
-        address or DEFAULT_ADDRESS, reactor, name="taskqueue-worker", timeout_s=order.timeout_s
-    )
+    settings = ClientOptions(**order.client)
+    settings.update({"name": "taskqueue-worker", "timeout_s": order.timeout_s})
+    client = Client(address or DEFAULT_ADDRESS, reactor, **settings)
     return WorkerService(order.tasks, client, reactor, **order.how)
 
 
@@ -218,7 +221,8 @@ def worker(
     setting: Setting = context.obj
     names = [name.strip() for name in queues.split(",") if name.strip()]
     how["queues"] = names
-    order = Order(tasks, _broker_of(context, setting), setting.timeout_s, reload, how)
+    broker = _broker_of(context, setting)
+    order = Order(tasks, broker, setting.timeout_s, reload, how, setting.how)
     if not reload:
         try:
             works_of(load_tasks(tasks))

@@ -50,15 +50,17 @@ class ApiKey:
         return None if not self._text else _checked(self._text, "api_key")
 
 
-def api_key_for(given: str | None, environ: Mapping[str, str] | None = None) -> ApiKey:
+def api_key_for(given: str | ApiKey | None, environ: Mapping[str, str] | None = None) -> ApiKey:
     """
     The key that a client uses.
 
-    @param given: what the program says; empty: none, whatever the environment has;
-        C{None}: what that has.
+    @param given: what the program says: a key, or where it is; empty: none, whatever the
+        environment has; C{None}: what that has.
     @raises BadRequest: it is no key, or cannot be read.
     """
     environ = os.environ if environ is None else environ
+    if isinstance(given, ApiKey):
+        return given
     if given is not None:
         return ApiKey(given)
     if text := environ.get(KEY_VARIABLE):

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from taskqueue.client.all_calls import TIMEOUT_S
 from taskqueue.client.codecs import Codec
+from taskqueue.client.credentials import ApiKey
 from taskqueue.client.tls import TLS
 
 
@@ -20,7 +21,7 @@ class ClientOptions(TypedDict, total=False):
     codec: str | Codec
     max_in_flight: int | None
     tls: TLS | bool | None
-    api_key: str | None
+    api_key: str | ApiKey | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ClientSettings:
         holds all the same.
     @ivar tls: how connections are encrypted; C{True}: with what the environment and this
         machine say; C{None}: so for addresses that begin with C{tqs://}, others not at all.
-    @ivar api_key: the key by which the broker knows this client; C{None}: what
+    @ivar api_key: the key by which the broker knows this client, or where it is; C{None}: what
         C{TASKQUEUE_API_KEY} has, or else the file that C{TASKQUEUE_API_KEY_FILE} names, or
         else none.
     """
@@ -45,4 +46,4 @@ class ClientSettings:
     codec: str | Codec = "json"
     max_in_flight: int | None = None
     tls: TLS | bool | None = None
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | ApiKey | None = field(default=None, repr=False)

@@ -132,8 +132,8 @@ class GreetingTests(SynchronousTestCase):
         self.assertTrue(session.greeted)
 
 
-class KnownTests(BrokerCase):
-    """With real brokers that want to know who asks."""
+class KnowingCase(BrokerCase):
+    """Has brokers that want to know who asks."""
 
     def setUp(self) -> None:
         self.files = Files(self.mktemp())
@@ -161,6 +161,8 @@ class KnownTests(BrokerCase):
         self.keyring.change(add)
         return made[0]
 
+
+class KnownTests(KnowingCase):
     @flow
     async def test_every_face_with_a_key(self) -> None:
         key = self.add_key("submit:default", "read:*")
