@@ -25,8 +25,9 @@ from taskqueue.wire import MessageType
 
 _T = TypeVar("_T")
 
-#: An id that is asked for instead of those that are not to be found.
-NOBODY = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+#: An id that is asked for instead of those that are not to be found.  No task has it: the ids
+#: that callers give are lowered.
+NOBODY = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 
 
 def may_know(permissions: Permissions, action: Action, queue: str) -> bool:

@@ -11,6 +11,7 @@ from taskqueue import operations
 from taskqueue.access.permissions import Action
 from taskqueue.operations.needs import NEEDS, Where
 from taskqueue.operations.table import OPERATIONS
+from taskqueue.operations.visibility import NOBODY
 from taskqueue.wire import MessageType, encode
 from tests.operations.rooms import ALL_OWN, OTHER, OWN, UNKNOWN, TwoRooms, requests_about, task_id
 from tests.operations.world import LANGUAGES
@@ -482,6 +483,27 @@ class OwnershipTests(RoomsTestCase):
         self.assertEqual(answer["states"], ["completed"])
         answer = self.done(again, MessageType.TASK_RESULT, results=[result])
         self.assertEqual(answer["states"], ["completed"], "said twice, it counts once")
+
+    def test_nobody_is_nobody(self):
+        """What stands for the tasks that one may not touch is no id that anybody can choose."""
+        chosen = NOBODY.lower()
+        items = [{"type": "t", "queue": OWN, "id": chosen, "priority": 255}]
+        self.done(self.rooms.admin, MessageType.SUBMIT_TASK, tasks=items)
+        lease = self.claim(self.mine)
+        self.assertEqual(lease["task"], chosen)
+        for task in (task_id(OWN, 2), chosen, NOBODY):
+            result = {"task": task, "lease": lease["lease"], "status": "completed"}
+            for kind, header in (
+                (MessageType.TASK_RESULT, {"results": [result]}),
+                (MessageType.RELEASE_TASK, {"leases": [{**lease, "task": task}]}),
+            ):
+                answer = self.done(self.theirs, kind, **header)
+                self.assertEqual(refusals(answer), ["LEASE_LOST"], task)
+        self.assertIn(lease["lease"], self.rooms.ledger.leases.by_token)
+        reader = self.rooms.enter(self.key("reader", "read:own"))
+        asked = [task_id(OTHER, 1), chosen]
+        answer = self.done(reader, MessageType.QUERY_STATUS, tasks=asked)
+        self.assertEqual([one and one["id"] for one in answer["tasks"]], [None, chosen])
 
     def test_who_may_do_everything(self):
         result = {**self.claim(self.mine), "status": "completed"}
