@@ -117,3 +117,34 @@ class WordsTests(DashboardCase):
         found = self.events(state="cancelled", claimed_at=2, ended_at=4, history=[asked, done])
         order = [("submitted", 0), ("began", 2), ("cancel_requested", 3), ("cancelled", 4)]
         self.assertEqual(found, order)
+
+    # --- graphs --------------------------------------------------------------------------
+
+    def test_many_samples_become_few(self) -> None:
+        """Three samples in half a minute are one point, and slow ones are not hidden."""
+        spread = {"count": 1, "p50": 1, "p90": 2, "p99": 3}
+        samples = [
+            {
+                "at": 3000 + 10 * number,
+                "depth": number,
+                "in_progress": 0,
+                "workers": 2,
+                "tiers": {"high": 0, "normal": number, "low": 0},
+                "rates": {"submitted": number},
+                "wait_s": None,
+                "run_s": spread | {"p50": number, "p99": number} if number != 1 else None,
+            }
+            for number in range(7)
+        ]
+        self.assertEqual(self.call("kit/history.js", "thinned", samples, 10, 900), samples)
+        points = self.call("kit/history.js", "thinned", samples, 10, 3600)
+        self.assertEqual([point["at"] for point in points], [3020, 3050, 3060])
+        self.assertEqual([point["depth"] for point in points], [1, 4, 6])
+        self.assertEqual([point["rates"]["submitted"] for point in points], [1, 4, 6])
+        self.assertEqual([point["tiers"]["normal"] for point in points], [1, 4, 6])
+        self.assertEqual(points[0]["wait_s"], None)
+        self.assertEqual(points[0]["run_s"], {"p50": 1, "p90": 2, "p99": 2})
+        # One that comes later changes no point but the last.
+        self.assertEqual(
+            self.call("kit/history.js", "thinned", samples[1:], 10, 3600)[1:], points[1:]
+        )

@@ -28,7 +28,7 @@ async function follow(span_s, signal, tell) {
       answered();
       step_s = found.step_s;
       samples = joined(samples, found.samples, span_s, step_s);
-      tell(samples);
+      tell(thinned(samples, step_s, span_s));
     } catch {
       // The numbers that are asked for more often say whether the broker is there.
     }
@@ -52,4 +52,41 @@ function joined(old, fresh, span_s, step_s) {
   const all = [...(span_s > 3600 ? [] : old), ...newer.map((sample) => ({ ...sample, received }))];
   const first = (all.at(-1)?.at ?? 0) - span_s;
   return all.filter((sample) => sample.at >= first);
+}
+
+// How many points a line has at most: more of them are noise.
+const MOST_POINTS = 120;
+
+// As many samples as can be told apart, each the mean of several that follow each other.
+// Which ones belong together depends on their moments only: so lines move on, and do not
+// change behind.
+export function thinned(samples, step_s, span_s) {
+  const width_s = step_s * Math.ceil(span_s / step_s / MOST_POINTS);
+  if (width_s <= step_s) return samples;
+  const groups = new Map();
+  for (const sample of samples) {
+    const group = Math.floor(sample.at / width_s);
+    groups.set(group, [...(groups.get(group) ?? []), sample]);
+  }
+  return [...groups.values()].map((group) => ({
+    at: group.at(-1).at,
+    ...means(group, ["depth", "in_progress", "workers"]),
+    tiers: means(group.map((sample) => sample.tiers), ["high", "normal", "low"]),
+    rates: means(group.map((sample) => sample.rates), Object.keys(group[0].rates)),
+    wait_s: spread(group.map((sample) => sample.wait_s)),
+    run_s: spread(group.map((sample) => sample.run_s)),
+  }));
+}
+
+function means(parts, names) {
+  const mean = (name) => parts.reduce((sum, part) => sum + part[name], 0) / parts.length;
+  return Object.fromEntries(names.map((name) => [name, mean(name)]));
+}
+
+// Of percentiles the worst, but for the middle: what was slow is not to be hidden.
+function spread(spreads) {
+  const known = spreads.filter(Boolean);
+  if (known.length === 0) return null;
+  const most = (name) => Math.max(...known.map((one) => one[name]));
+  return { ...means(known, ["p50"]), p90: most("p90"), p99: most("p99") };
 }

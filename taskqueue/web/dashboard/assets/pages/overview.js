@@ -106,11 +106,11 @@ function Figures({ data }) {
     <${Figure} title="In progress" value=${count(data.in_progress)} href="/tasks?state=in_progress"
       note=${`on ${counted(data.workers, "worker")}`} />
     <${Figure} title="Completed" value=${`${decimal(rates.completed * 60)}/min`} href="/tasks?state=completed"
-      note=${`${count(hour.completed)} in the last hour`} />
+      note=${`${count(hour.completed)} last hour`} />
     <${Figure} title="Failed tries" value=${`${decimal(rates.failed * 60)}/min`} kind=${failing} href="/tasks?state=failed,dead_letter"
-      note=${`${count(hour.failed)} in the last hour`} />
+      note=${`${count(hour.failed)} last hour`} />
     <${Figure} title="Dead letters" value=${count(states.dead_letter)} kind=${states.dead_letter ? "bad" : ""} href="/dead-letters"
-      note=${hour.dead ? `${count(hour.dead)} in the last hour` : "none in the last hour"} />
+      note=${hour.dead ? `${count(hour.dead)} last hour` : "none last hour"} />
     <${Forecast} backlog=${data.backlog} />
   </div>`;
 }

@@ -8,7 +8,7 @@ import { useDenial } from "../kit/session.js";
 import { Table } from "../kit/table.js";
 import { say, sayProblem } from "../kit/toasts.js";
 import { html, useEffect, useState } from "../kit/view.js";
-import { count, counted, decimal, duration, firstLine } from "../kit/words.js";
+import { count, counted, decimal, duration, firstLine, roughly } from "../kit/words.js";
 import { Standing, TierBar, useRates } from "./queue_parts.js";
 
 const EVERY_MS = 2000;
@@ -42,8 +42,8 @@ function Figures({ queue, rates }) {
   const { states, totals } = queue;
   return html`<div class="figures">
     <${Figure} title="Waiting" value=${count(queue.depth)} href=${`${tasks("pending,scheduled,blocked,failed")}&order=oldest`}
-      note=${html`<${TierBar} tiers=${queue.tiers} /> ${count(states.pending)} ready`} />
-    <${Figure} title="Oldest ready" value=${queue.oldest_ready_s > 0 ? duration(Math.round(queue.oldest_ready_s)) : "–"} />
+      note=${html`${count(states.pending)} ready <${TierBar} tiers=${queue.tiers} />`} />
+    <${Figure} title="Oldest ready" value=${queue.oldest_ready_s > 0 ? roughly(queue.oldest_ready_s) : "–"} />
     <${Figure} title="In progress" value=${count(states.in_progress)} href=${tasks("in_progress")} />
     <${Figure} title="Submitted" value=${rate("submitted")} note=${`${count(totals.submitted)} in all`} />
     <${Figure} title="Completed" value=${rate("completed")} href=${tasks("completed")} note=${`${count(totals.completed)} in all`} />

@@ -48,7 +48,7 @@ export function Standing({ queue }) {
 // How the waiting tasks are spread over the tiers, as large as a word.
 export function TierBar({ tiers }) {
   const all = tiers.high + tiers.normal + tiers.low;
-  if (all === 0) return null;
+  if (all === 0) return html`<svg class="tier-bar" aria-hidden="true"></svg>`; // numbers stay in line
   let place = 0;
   const told = ["high", "normal", "low"].map((tier) => `${count(tiers[tier])} ${tier}`).join(", ");
   return html`<svg class="tier-bar" viewBox="0 0 60 8" preserveAspectRatio="none" role="img" aria-label=${told}>

@@ -25,7 +25,7 @@ function columns(rates) {
   const rate = (name) => (queue) => rates.get(queue.name)?.[name];
   return [
     { key: "name", title: "Queue", sort: (q) => q.name, cell: (q) => html`<strong><${QueueLink} name=${q.name} /></strong> <${Standing} queue=${q} />` },
-    { key: "depth", title: "Waiting", align: "right", sort: (q) => q.depth, cell: (q) => html`<${TierBar} tiers=${q.tiers} /> ${count(q.depth)}` },
+    { key: "depth", title: "Waiting", align: "right", sort: (q) => q.depth, cell: (q) => html`${count(q.depth)} <${TierBar} tiers=${q.tiers} />` },
     { key: "oldest", title: "Oldest ready", align: "right", sort: (q) => q.oldest_ready_s, cell: (q) => (q.oldest_ready_s > 0 ? duration(Math.round(q.oldest_ready_s)) : html`<span class="quiet">–</span>`) },
     { key: "in_progress", title: "In progress", align: "right", sort: (q) => q.states.in_progress, cell: (q) => stateLink(q, "in_progress") },
     { key: "in", title: "Submitted", align: "right", sort: rate("submitted"), cell: (q) => perMinute(rate("submitted")(q)) },
