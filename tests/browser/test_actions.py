@@ -125,8 +125,7 @@ class QueueTests(SceneCase):
         self.peer().submit({"type": "t", "queue": "stop-and-go"})
         page = self.visit("/queues/stop-and-go")
         page.get_by_role("button", name="Pause").click()
-        if dialog(page).count():
-            dialog(page).get_by_role("button", name="Pause").click()
+        confirm(page, "Pause this queue?", "Pause")
         expect(page.locator(".title-row")).to_contain_text("paused")
         self.assertTrue(self.scene.ask("GET", "/queues/stop-and-go")["paused"])
         page.get_by_role("button", name="Resume").click()
