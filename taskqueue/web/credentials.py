@@ -5,6 +5,8 @@ because anybody may come in.
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Any
 
 from taskqueue.access.identities import Identity
@@ -16,6 +18,11 @@ from taskqueue.transport.naming import certificate_of
 
 #: The name of the cookie.
 COOKIE = b"taskqueue_session"
+
+#: How names end that no site in the internet can have.
+_OWN_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
+
+_PORT = re.compile(r":[0-9]*$")
 
 #: Where it came in, for the audit log.
 DOOR = "http"
@@ -53,10 +60,32 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
         shown = certificate_of(request.channel.transport)
         found = None if shown is None else gate.by_certificate(*shown)
     if found is None and gate.open:
+        if gate.by_default:
+            _check_host(request)
         found = gate.everyone
     if found is None:
         raise Unauthenticated(_WHO_ASKS)
     return found
+
+
+def _check_host(request: Any) -> None:
+    """
+    Nobody has said that everybody may come in, so that the broker is reached on this machine only.
+    A browser on it can be led here by a page of another site, whose name is then in the request.
+
+    @raises Unauthenticated: the name in the request is none that is known in this network only.
+    """
+    host = _PORT.sub("", request.getHeader("host") or "").strip("[]").lower()
+    if "." not in host.rstrip(".") or host.endswith(_OWN_DOMAINS):
+        return
+    try:
+        ip_address(host)
+    except ValueError:
+        raise Unauthenticated(
+            f"this broker is open to whoever is on its machine, and {host[:100]!r} may be the name "
+            f"of another site: make a key (taskqueue keys create), or say in [access] "
+            f"authentication = open_to_everyone that it is meant so"
+        ) from None
 
 
 def session_token(request: Any) -> str | None:

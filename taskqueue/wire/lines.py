@@ -4,14 +4,18 @@ Messages as lines.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from difflib import get_close_matches
 from typing import Any
 
 from taskqueue import strictjson
-from taskqueue.errors import BadRequest, UnknownOperation
+from taskqueue.errors import BadFrame, BadRequest, UnknownOperation
 from taskqueue.wire.items import ABSENT, request_id_of, visit_parts, with_converted_parts
 from taskqueue.wire.messages import OPERATIONS, Header, MessageType, Part
+
+#: The first line of an HTTP request.
+_HTTP = re.compile(rb"[A-Za-z]+ \S+ HTTP/[0-9.]+\s*")
 
 #: Whether an answer in a line is C{"ok"}.
 _VERDICTS = {MessageType.ACK: True, MessageType.NACK: False}
@@ -40,10 +44,11 @@ def decode_line(line: bytes) -> tuple[MessageType, Header]:
     @raises UnknownOperation: C{"op"} names none.
     @raises BadRequest: the line is no JSON object, or a payload in it is
         neither text nor base64.
+    @raises BadFrame: an HTTP request begins with it.
     """
     if not line.strip():
         raise BadRequest('The line is empty; send a JSON object with an "op".')
-    header = strictjson.loads_object(line)
+    header = _object_in(line)
     operation = header.pop("op", None)
     message_type = OPERATIONS.get(operation) if type(operation) is str else None
     if message_type is None:
@@ -52,6 +57,16 @@ def decode_line(line: bytes) -> tuple[MessageType, Header]:
         header.pop("ok", None)
     visit_parts(message_type, header, _from_text)
     return message_type, header
+
+
+def _object_in(line: bytes) -> Header:
+    try:
+        return strictjson.loads_object(line)
+    except BadRequest:
+        # A page of any site can have a browser send it here, and orders in its body.
+        if _HTTP.fullmatch(line):
+            raise BadFrame("This is HTTP, and lines of JSON are spoken here.") from None
+        raise
 
 
 def _no_such_operation(operation: Any, header: Header) -> BadRequest | UnknownOperation:

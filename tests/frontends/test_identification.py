@@ -252,3 +252,23 @@ class LeavingTests(GateTestCase):
         self.known.allow("one", "admin")
         self.assertIs(peer.ask(MessageType.GET_STATS)[0], ACK)
         self.assertIsNone(peer.connection.session.restricted)
+
+
+class BrowserTests(GateTestCase):
+    """What a page of some site can have a visitor's browser send to a port of this machine."""
+
+    def test_http_where_lines_are_spoken(self):
+        """Its body is not looked at: else any page could give orders to an open broker."""
+        peer = self.world.meet("lines")
+        order = b'{"op":"submit","tasks":[{"type":"t"}]}\n'
+        head = b"POST /%s HTTP/1.1\r\nHost: 127.0.0.1:7782\r\ncontent-type: text/plain\r\n\r\n"
+        peer.send_bytes(head % b"x" + order)
+        self.assertIn("HTTP", self.assertSentAway(peer, "BAD_FRAME"))
+        self.assertEqual(self.world.ledger.tasks, {})
+
+    def test_what_only_looks_like_it(self):
+        peer = self.world.meet("lines")
+        for line in (b"POST", b"hello", b"POST / HTTP", b'{"op":"POST / HTTP/1.1"}'):
+            peer.send_bytes(line + b"\n")
+        self.assertEqual([kind for kind, _ in peer.new()], [NACK] * 4)
+        self.assertFalse(peer.over)

@@ -16,7 +16,7 @@ from taskqueue.transport.naming import PeerCertificate
 from taskqueue.web import credentials
 from tests.operations.keys import MADE_AT, Keys
 from tests.web.api.asking import NOTHING, TURNS, ApiTestCase
-from tests.web.visitor import Answer, read_answer
+from tests.web.visitor import Answer, Visit, read_answer
 
 PASSWORD = "correct horse battery staple"
 HASHED = hash_password(PASSWORD)
@@ -53,6 +53,31 @@ class OpenTests(SessionTestCase):
         )
         self.assertEqual(found["permissions"], ["admin"])
         self.assertIn("keys create", found["warning"])
+
+    def test_a_name_of_another_site(self) -> None:
+        """A page can give its own name this machine's address; what it asks has the name in it."""
+
+        def status(host: str) -> int:
+            visit = Visit(self.desk.site)
+            visit.send(f"GET /api/v1/stats HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            self.desk.turns(TURNS)
+            return read_answer(visit.received())[0].status
+
+        for host in (
+            "localhost:7781",
+            "127.0.0.1",
+            "127.0.0.1:7781",
+            "[::1]:7781",
+            "10.0.0.7:80",
+            "broker:7781",
+            "tasks.localhost",
+            "ada.local:7781",
+        ):
+            self.assertEqual(status(host), 200, host)
+        for host in ("evil.example", "evil.example:7781", "127.0.0.1.evil.example", "a.b.:1"):
+            self.assertEqual(status(host), 401, host)
+        self.gate.by_default = False
+        self.assertEqual(status("tasks.example"), 200)
 
     def test_a_wrong_key_is_not_taken_for_nobody(self) -> None:
         self.refused(
