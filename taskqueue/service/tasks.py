@@ -200,7 +200,7 @@ class TaskCommands(Commands):
         self.watches.add(listener, ids)
 
         def sort_out(rows: list[TaskRow | None]) -> list[TaskRow | None]:
-            over = [i for i, row in zip(ids, rows, strict=True) if _is_over(row)]
+            over = [i for i, row in zip(ids, rows, strict=True) if self._is_over(i, row)]
             # Whatever is not watched any more was told meanwhile.
             missed = set(self.watches.remove(listener, over))
             ended = {row.id: row for row in rows if row is not None and row.id in missed}
@@ -213,6 +213,11 @@ class TaskCommands(Commands):
             return failure
 
         return self.status(ids).addCallbacks(sort_out, forget)
+
+    def _is_over(self, task_id: str, row: TaskRow | None) -> bool:
+        if row is None:  # unless it was submitted while it was looked for
+            return self.broker.ledger.find(task_id) is None
+        return row.state >= FIRST_ENDED
 
     @answered
     def cancel(
@@ -287,10 +292,6 @@ class TaskCommands(Commands):
             del known[task_id]
 
         return self.each(forget, ids)
-
-
-def _is_over(row: TaskRow | None) -> bool:
-    return row is None or row.state >= FIRST_ENDED
 
 
 def _known(rows: dict[str, TaskRow], task_id: str) -> TaskRow:

@@ -77,6 +77,19 @@ class WatchingMixin:
         self.turn()
         self.assertEqual(sorted(self.listener.told), ["live", "old"])
 
+    def test_one_that_is_submitted_while_it_is_looked_for_is_still_watched(self):
+        self.reading.holding = True
+        watched = self.service.watch(self.listener, ["a"])
+        waiting, look = self.reading._calls.popleft()
+        read_before = look()
+        self.reading.holding = False
+        self.result_of(self.service._submit({}, [Submission("job", id="a")], self.listener))
+        waiting.callback(read_before)
+        self.assertEqual(self.successResultOf(watched), [None])
+        self.report(self.take())
+        self.assertEqual(self.listener.told, ["a"])
+        self.assertNobodyWatches()
+
     def test_twice_is_told_once(self):
         self.submit("a")
         self.watch("a", "a")
