@@ -63,6 +63,9 @@ vendor: ## renew the JavaScript libraries that the dashboard ships, by npm
 lock: ## renew the pinned requirements
 	$(PYTHON) tools/lock.py
 
+audit: $(VENV)/.audit ## look for known weaknesses in what is deployed, where the advisories can be reached
+	$(PYTHON) tools/audit.py $(VENV)/.audit/bin/pip-audit
+
 news: $(VENV)/.dev ## show the changelog entry that the news fragments make
 	$(BIN)/towncrier build --draft --version next
 
@@ -100,4 +103,9 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt
 	@touch $@
 
-.PHONY: fuzz help demo test unit cover lint types docs screenshots format bench bench-budget bench-quick vendor lock news clean
+$(VENV)/.audit: requirements/audit.txt | $(BIN)/python
+	$(BIN)/python -m venv $@
+	$@/bin/python -m pip install --quiet -r requirements/audit.txt
+	@touch $@
+
+.PHONY: audit fuzz help demo test unit cover lint types docs screenshots format bench bench-budget bench-quick vendor lock news clean

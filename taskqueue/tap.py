@@ -30,6 +30,7 @@ from taskqueue.process import (
     use_monotonic_clock,
     wait_with_sigterm,
 )
+from taskqueue.systemd import Notifier
 
 #: Absent on systems that cannot hang up.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
@@ -320,4 +321,6 @@ def makeService(options: Options) -> Root:
     collect_rarely()
     end_well_on_sigterm(reactor)
     provide_files(options.config.limits.max_connections)
-    return assemble(options, reactor, build)
+    root = assemble(options, reactor, build)
+    Notifier(os.environ, reactor).setServiceParent(root)
+    return root

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("client",),
     ("app",),
     ("worker",),
-    ("cli", "process", "web"),
+    ("cli", "process", "systemd", "web"),
     ("application",),
     ("testing",),
     ("tap", "__main__"),

@@ -1,6 +1,7 @@
 """
 Renew requirements/runtime.txt and requirements/dev.txt: install what setup.cfg
-asks for into a fresh environment and write down what came of it.
+asks for into a fresh environment and write down what came of it; and
+requirements/deploy.txt, which has the hashes of the files of runtime.txt too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ REQUIREMENTS = ROOT / "requirements"
 
 _RENEW = "# For Python 3.11, 3.12 and 3.13.  Renew with: make lock"
 RUNTIME_HEAD = ["# What a broker, a client and a worker need, every version pinned.", _RENEW]
+DEPLOY_HEAD = [
+    "# What a broker that is deployed is made of: every version pinned, every file by its hash.",
+    "# Install with:  pip install --require-hashes --only-binary=:all: -r requirements/deploy.txt",
+    _RENEW,
+]
 DEV_HEAD = [
     "# What the checks need, every version pinned.",
     _RENEW,
@@ -35,15 +41,39 @@ def frozen(pip: list[str], what: str) -> list[str]:
     return sorted(listing.stdout.split("\n")[:-1], key=str.casefold)
 
 
+def hashed(python: str, directory: str) -> list[str]:
+    """The lines of runtime.txt and build.txt, each with the hashes of all its files."""
+    made = Path(directory, "deploy.txt")
+    sources = [str(REQUIREMENTS / f"{name}.txt") for name in ("runtime", "build")]
+    # Nothing of where they came from here: whoever installs has an index of their own.
+    quiet = [f"--no-emit-{what}" for what in ("index-url", "trusted-host", "find-links")]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "pip-tools"], check=True)
+    subprocess.run(
+        [python, "-m", "piptools", "compile", "--quiet", "--generate-hashes", "--allow-unsafe",
+         "--strip-extras", "--no-header", "--no-annotate", *quiet,
+         "--output-file", str(made), *sources],
+        check=True,
+    )  # fmt: skip
+    lines = made.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def main() -> None:
-    """Write both files; requirements/build.txt is edited by hand."""
+    """Write the files; requirements/build.txt and audit.txt are edited by hand."""
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
-        pip = [str(Path(directory, "bin", "python")), "-m", "pip", "--disable-pip-version-check"]
+        python = str(Path(directory, "bin", "python"))
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
         runtime = frozen(pip, str(ROOT))
         dev = [line for line in frozen(pip, f"{ROOT}[dev]") if line not in runtime]
-    for name, lines in (("runtime", RUNTIME_HEAD + runtime), ("dev", DEV_HEAD + dev)):
-        (REQUIREMENTS / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        write("runtime", RUNTIME_HEAD + runtime)
+        write("dev", DEV_HEAD + dev)
+        write("deploy", DEPLOY_HEAD + hashed(python, directory))
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Write one of the files."""
+    (REQUIREMENTS / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
