@@ -9,15 +9,17 @@ import { count, counted } from "../kit/words.js";
 import { DeadLetterActions } from "./dead_letter_actions.js";
 import { DeadLetterGroup } from "./dead_letter_group.js";
 
-// Grouping reads every dead letter: it is done anew when there are others, not too often.
+// Grouping reads every dead letter, which takes the broker 8 ms for a thousand: it is done
+// anew when there are others, but not for more than 1 % of the time.
 const AGAIN_MS = 4000;
+const AGAIN_MS_EACH = 1;
 
 const HEARS = { kind: ["stats"] };
 
-// Calls `changed` when dead letters came or went.
-function useNewDeadLetters(changed) {
+// Calls `changed` when dead letters came or went; `number` of them were there before.
+function useNewDeadLetters(changed, number) {
   const before = useRef(null);
-  const soon = useThrottle(changed, AGAIN_MS);
+  const soon = useThrottle(changed, Math.max(AGAIN_MS, AGAIN_MS_EACH * number));
   useEvents(HEARS, (name, event) => {
     const mark = name === "stats" ? `${event.states.dead_letter} ${event.totals.dead}` : "reset";
     // The first one may tell of what happened since the page asked.
@@ -30,7 +32,7 @@ export function DeadLetters() {
   const [query] = useQuery();
   const { queue, type, group } = query;
   const found = useResource(`/dead-letters/groups${queryOf({ queue, type })}`);
-  useNewDeadLetters(found.reload);
+  useNewDeadLetters(found.reload, found.data?.examined ?? 0);
   if (group !== undefined) return html`<${DeadLetterGroup} key=${group} name=${group} found=${found} />`;
   return html`<${Groups} found=${found} filter=${{ queue, type }} />`;
 }
