@@ -25,7 +25,7 @@ from taskqueue.core.workers import Worker, unknown_worker
 from taskqueue.errors import TaskQueueError, WorkerExists
 from taskqueue.operations.authorization import may, require_each
 from taskqueue.operations.caller import Caller
-from taskqueue.operations.visibility import NOBODY
+from taskqueue.operations.visibility import NOBODY, queues_in_hand
 
 _T = TypeVar("_T")
 
@@ -179,7 +179,7 @@ def is_own_worker(caller: Caller, worker: Worker) -> bool:
         return True
     if worker.owner is not None:
         return worker.owner == owner_of(caller.identity)
-    queues = {lease.task.queue for lease in worker.leases.values()}
+    queues = queues_in_hand(worker)
     if not worker.recovered:
         queues.update(worker.info.queues)
     return all(permissions.allows(Action.CLAIM, queue) for queue in queues)

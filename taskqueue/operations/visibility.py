@@ -185,10 +185,16 @@ def sees_worker(caller: Caller, worker: Worker) -> bool:
     Whether the caller may know of a worker: it may read all of its queues, as its numbers are
     of all of them.
     """
-    return caller.restricted is None or all(
-        readable(caller, queue)
-        for queue in (*worker.info.queues, *(lease.task.queue for lease in worker.leases.values()))
-    )
+    if caller.restricted is None:
+        return True
+    if not all(readable(caller, queue) for queue in worker.info.queues):
+        return False
+    return all(readable(caller, queue) for queue in queues_in_hand(worker))
+
+
+def queues_in_hand(worker: Worker) -> set[str]:
+    """The queues of the tasks that a worker holds: few, of perhaps very many tasks."""
+    return {lease.task.lane.queue.name for lease in worker.leases.values()}
 
 
 def seen_worker(caller: Caller, name: str) -> Worker:
