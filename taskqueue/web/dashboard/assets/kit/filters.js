@@ -54,19 +54,29 @@ function Field(field) {
 function Typed({ id, kind, value, set, placeholder, leads }) {
   const [text, setText] = useState(value);
   const timer = useRef(null);
-  useEffect(() => setText(value), [value]);
+  // What was typed here is not put back when it comes round by way of the address: by then
+  // there may be another letter.
+  const sent = useRef(value);
+  useEffect(() => {
+    if (value !== sent.current) setText(value);
+    sent.current = value;
+  }, [value]);
+  const send = (now, options) => {
+    sent.current = now.trim();
+    set(sent.current, options);
+  };
   useEffect(() => () => clearTimeout(timer.current), []);
   const typed = (event) => {
     const now = event.target.value;
     setText(now);
     clearTimeout(timer.current);
     if (leads?.(now.trim())) return go(leads(now.trim()));
-    return (timer.current = setTimeout(() => set(now.trim(), { replace: true }), TYPED_MS));
+    return (timer.current = setTimeout(() => send(now, { replace: true }), TYPED_MS));
   };
   const enter = (event) => {
     if (event.key !== "Enter") return;
     clearTimeout(timer.current);
-    set(text.trim());
+    send(text);
   };
   const input = html`<input
     id=${id}
