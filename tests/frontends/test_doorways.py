@@ -8,9 +8,10 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import endpoints, reactor
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.application import build
@@ -230,6 +231,19 @@ class ServingTests(DoorwayCase):
             await deferLater(reactor, 0.05, lambda: None)
         await self.in_thread(secure.sendall, FRAMES[0])
         self.assertIn(FRAMES[1], await self.in_thread(read_until, secure, FRAMES[1]))
+
+    @flow
+    async def test_a_socket_of_systemd(self) -> None:
+        with socket.socket() as given:
+            given.bind((LOOPBACK, 0))
+            given.listen()
+            given.setblocking(False)
+            found = ListenFDs([os.dup(given.fileno())], ["framed"])
+            self.patch(endpoints._SystemdParser, "_sddaemon", found)
+            self.start_all(framed=("tls:systemd=framed",))
+            port = given.getsockname()[1]
+            heard = await self.in_thread(talk, port, trusting(self.files), *FRAMES)
+        self.assertIn(FRAMES[1], heard)
 
     def test_sighup_renews_at_once(self) -> None:
         broker = self.start_all()
