@@ -133,6 +133,9 @@ class LimitsConfig:
     @ivar message_timeout_s: from a message's first byte to its last.
     @ivar max_buffered_bytes: of messages that have not arrived whole, in all connections.
     @ivar max_inflight_requests: unanswered requests of one connection.
+    @ivar max_waiting_claims: of all connections.
+    @ivar max_watches: tasks that connections wait to hear of, of all together.
+    @ivar max_types: of all queues, each counted once for each queue.
     @ivar max_requests_per_s: over HTTP, or administrative ones, of one key or address; 0 for no
         bound.
     @ivar max_tasks_per_s: submitted with one key or from one address; 0 for no bound.
@@ -149,6 +152,10 @@ class LimitsConfig:
     max_outbound_bytes: int = 64 * MIB
     max_buffered_bytes: int = 256 * MIB
     max_inflight_requests: int = 1000
+    max_waiting_claims: int = 100_000
+    max_watches: int = 1_000_000
+    max_queues: int = 10_000
+    max_types: int = 50_000
     max_requests_per_s: int = 100
     max_tasks_per_s: int = 0
 

@@ -88,6 +88,7 @@ class Books:
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
         them empties it.
     @ivar retired: what queues that were given up had counted.
+    @ivar lanes_left: how many more may be made; C{None}: to be counted.
     @ivar depth: waiting tasks of all queues.
     @ivar held_bytes: payload bytes of live tasks that are in memory.
     @ivar paged: live tasks whose payload stands in the store only.
@@ -137,6 +138,7 @@ class Books:
         self.held_bytes = self.extra_bytes = self.unstored_bytes = 0
         self.paged = self.paged_bytes = 0
         self.pageable: list[Task] = []
+        self.lanes_left: int | None = None
         self.next_seq = 1
         self.next_token = 1
         self.token_ceiling = 1

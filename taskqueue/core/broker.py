@@ -58,6 +58,7 @@ class Broker:
         ledger = self.ledger
         bounded = ledger.policy.memory_bytes is not None
         ledger.policy = policy
+        ledger.lanes_left = None
         if policy.memory_bytes is not None and not bounded:
             begin_paging(ledger)
         ledger.workers.max_workers = policy.max_workers

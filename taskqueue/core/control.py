@@ -13,6 +13,7 @@ from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.restore import task_from, unfinished
+from taskqueue.core.room import queue_for
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker, check_succession
@@ -158,8 +159,12 @@ class Control:
         return queue
 
     def pause(self, name: str, now: Now, for_s: float | None = None) -> None:
-        """Give out no task of a queue (made if need be), for a time or until it is resumed."""
-        queue = self._ledger.queue(name)
+        """
+        Give out no task of a queue (made if need be), for a time or until it is resumed.
+
+        @raises QueueFull: it would be one too many.
+        """
+        queue = queue_for(self._ledger, name)
         queue.paused = True
         queue.resume_at = None if for_s is None else now.wall + for_s
         self._note(queue)
@@ -178,8 +183,12 @@ class Control:
             self._ledger.touched[lane] = None
 
     def bound(self, name: str, max_depth: int | None) -> None:
-        """Bound a queue's waiting tasks: 0 drains it, C{None} restores the configured bound."""
-        queue = self._ledger.queue(name)
+        """
+        Bound a queue's waiting tasks: 0 drains it, C{None} restores the configured bound.
+
+        @raises QueueFull: the queue would be one too many.
+        """
+        queue = queue_for(self._ledger, name)
         queue.max_depth = max_depth
         self._note(queue)
 

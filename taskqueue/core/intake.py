@@ -14,6 +14,7 @@ from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.paging import PAYLOAD_BYTES
 from taskqueue.core.policy import Policy
+from taskqueue.core.room import lane_for, queue_for
 from taskqueue.core.task import (
     DEFAULT_OPTIONS,
     DEFAULT_PRIORITY,
@@ -166,14 +167,15 @@ class Intake:
             return None
         ids, size = plain
         ledger, first = self._ledger, items[0]
-        queue = ledger.queue(first.queue)
         try:
+            queue = queue_for(ledger, first.queue)
             if first.options is not DEFAULT_OPTIONS:
                 check_options(first.options, ledger.policy)
             self._check_room(queue, size, len(items))
+            lane = lane_for(ledger, queue, first.type)
         except TaskQueueError:
             return None
-        lane, seq, options, wall = queue.lane(first.type), ledger.next_seq, first.options, now.wall
+        seq, options, wall = ledger.next_seq, first.options, now.wall
         tasks: list[Task] = []
         for task_id, item in zip(ids, items, strict=True):
             task = Task(task_id, seq, lane, item.priority, item.payload, wall, options)
@@ -245,12 +247,12 @@ class Intake:
         @raises QueueFull: a bound would be passed.
         """
         ledger = self._ledger
-        queue = ledger.queue(item.queue)
+        queue = queue_for(ledger, item.queue)
         self._check_room(queue, len(item.payload))
         task = Task(
             item.id or ledger.new_id(),
             ledger.next_seq,
-            queue.lane(item.type),
+            lane_for(ledger, queue, item.type),
             item.priority,
             item.payload,
             now.wall,

@@ -52,6 +52,8 @@ class Policy:
     @ivar reconnect_grace_s: how long the leases of a registered worker whose
         connection dropped wait for its return.
     @ivar max_workers: bound on registered workers.
+    @ivar max_queues: bound on queues.
+    @ivar max_types: bound on the types of all queues, each counted once for each queue.
     @ivar recent_ended: how many ended tasks are remembered without a look
         into the store.
     """
@@ -67,6 +69,8 @@ class Policy:
     stale_after_s: float = 30.0
     reconnect_grace_s: float = 10.0
     max_workers: int = 10_000
+    max_queues: int = 10_000
+    max_types: int = 50_000
     recent_ended: int = 10_000
 
     def for_queue(self, name: str) -> QueuePolicy:

@@ -129,9 +129,12 @@ class Upkeep:
 
         @return: how many lanes were given up.
         """
-        ledger = self._ledger
-        if sum(len(queue.lanes) for queue in ledger.queues.values()) <= MANY_LANES:
+        ledger, policy = self._ledger, self._ledger.policy
+        lanes = sum(len(queue.lanes) for queue in ledger.queues.values())
+        few = lanes < min(MANY_LANES, policy.max_types)
+        if few and len(ledger.queues) < min(MANY_LANES, policy.max_queues):
             return 0
+        ledger.lanes_left = None
         count = 0
         for queue in list(ledger.queues.values()):
             for lane in [lane for lane in queue.lanes.values() if not any(lane.counts)]:

@@ -71,8 +71,11 @@ def _check_size(rows: list[TaskRow | None], max_frame_bytes: int) -> None:
         )
 
 
+#: How many queues one connection may watch.
+MOST_WATCHED_QUEUES = 1000
+
 WATCH = Form(
-    {"tasks": list_of(task_id, 10_000), "queues": list_of(name_text, 1000)},
+    {"tasks": list_of(task_id, 10_000), "queues": list_of(name_text, MOST_WATCHED_QUEUES)},
 )
 
 
@@ -80,6 +83,12 @@ def watch(caller: Caller, values: Header) -> Deferred[Header]:
     """WATCH: the tasks that have ended are told of right after the answer."""
     ids, queues = values.get("tasks", ()), values.get("queues", ())
     check_watched(caller, len(ids))
+    watched_queues = caller.service.watches.count_queues(caller)
+    if watched_queues + len(queues) > MOST_WATCHED_QUEUES:
+        raise BadRequest(
+            f"this connection watches {watched_queues} queues; at most {MOST_WATCHED_QUEUES} can "
+            f"be watched at a time"
+        )
     require_each(caller, Action.READ, queues)
     caller.service.watches.add_queues(caller, queues)
 

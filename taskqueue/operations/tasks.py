@@ -21,7 +21,7 @@ from taskqueue.core.task import (
     State,
     TaskOptions,
 )
-from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError
+from taskqueue.errors import BadRequest, PayloadTooLarge, TaskQueueError, TooManyRequests
 from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.batches import Batch, either
 from taskqueue.operations.caller import Caller
@@ -261,12 +261,20 @@ def _submit_checked(
 def check_watched(caller: Caller, more: int) -> None:
     """
     @raises BadRequest: the caller watches too many tasks.
+    @raises TooManyRequests: all connections together do.
     """
-    watched = caller.service.watches.count(caller)
+    watches = caller.service.watches
+    watched, bound = watches.count(caller), caller.service.config.limits.max_watches
     if watched + more > MOST_WATCHED:
         raise BadRequest(
             f"this connection watches {watched} tasks; at most {MOST_WATCHED} can be watched "
             f"at a time"
+        )
+    if watches.total + more > bound:
+        raise TooManyRequests(
+            f"all connections together watch {watches.total} tasks; at most {bound} "
+            f"(limits.max_watches) can be watched at a time: ask for their states instead",
+            retry_after_s=1.0,
         )
 
 

@@ -42,6 +42,8 @@ def policy_of(config: Config) -> Policy:
         stale_after_s=workers.stale_after_s,
         reconnect_grace_s=workers.reconnect_grace_s,
         max_workers=workers.max_workers,
+        max_queues=config.limits.max_queues,
+        max_types=config.limits.max_types,
     )
 
 

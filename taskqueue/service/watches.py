@@ -25,7 +25,11 @@ class Listener(Protocol):
 
 
 class Watches:
-    """Listeners by the tasks, and by the queues, that they watch."""
+    """
+    Listeners by the tasks, and by the queues, that they watch.
+
+    @ivar total: how many tasks all of them watch, a task counted once for each.
+    """
 
     _log = Logger()
 
@@ -34,6 +38,7 @@ class Watches:
         self._by_queue: dict[str, list[Listener]] = {}
         self._watched: dict[Listener, dict[str, None]] = {}
         self._watched_queues: dict[Listener, dict[str, None]] = {}
+        self.total = 0
 
     def __len__(self) -> int:
         return len(self._by_task)
@@ -41,6 +46,10 @@ class Watches:
     def count(self, listener: Listener) -> int:
         """How many tasks C{listener} watches."""
         return len(self._watched.get(listener, ()))
+
+    def count_queues(self, listener: Listener) -> int:
+        """How many queues C{listener} watches."""
+        return len(self._watched_queues.get(listener, ()))
 
     def is_watching(self, listener: Listener) -> bool:
         """Whether C{listener} waits to be told of anything."""
@@ -52,6 +61,7 @@ class Watches:
         for task_id in task_ids:
             if task_id not in watched:
                 watched[task_id] = None
+                self.total += 1
                 self._by_task.setdefault(task_id, []).append(listener)
         self._tidy(listener)
 
@@ -66,6 +76,7 @@ class Watches:
         for task_id in list(task_ids):
             if task_id in watched:
                 del watched[task_id]
+                self.total -= 1
                 self._forget(task_id, listener)
                 removed.append(task_id)
         self._tidy(listener)
@@ -114,6 +125,7 @@ class Watches:
         heard: dict[Listener, dict[int, TaskRow]] = {}
         for task in tasks:
             listeners = self._by_task.pop(task.id, [])
+            self.total -= len(listeners)
             for listener in listeners:
                 del self._watched[listener][task.id]
                 self._tidy(listener)

@@ -15,7 +15,7 @@ from taskqueue.core.leases import Holder
 from taskqueue.core.task import State
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
-from taskqueue.errors import LeaseLost, TaskQueueError
+from taskqueue.errors import LeaseLost, TaskQueueError, TooManyRequests
 from taskqueue.service.answers import Answer
 from taskqueue.service.commands import Commands, answered
 from taskqueue.service.fetching import fetch_ahead
@@ -91,11 +91,24 @@ class WorkCommands(Commands):
                 fetch_ahead(self.broker, self.reader.payloads, found)
             self.after(now)
             return found
+        self._check_waiting()
         claim.deadline = now.mono + wait_s
         claim.reply = reply
         self.broker.ledger.claims.add(claim)
         self.after(now)
         return None
+
+    def _check_waiting(self) -> None:
+        """
+        @raises TooManyRequests: no more claims may wait.
+        """
+        waiting, bound = len(self.broker.ledger.claims), self.config.limits.max_waiting_claims
+        if waiting >= bound:
+            raise TooManyRequests(
+                f"{waiting} claims of all connections wait, which is the bound "
+                f"(limits.max_waiting_claims): claim again later, or with wait_s = 0",
+                retry_after_s=1.0,
+            )
 
     def _cancel_claim(self, claim: Claim) -> None:
         claim.reply = None
