@@ -33,6 +33,10 @@ CHECKS: Mapping[str, str | None] = {
 #: The log is cut back to this when it outgrew it (a long read or backup held it).
 WAL_BOUND_BYTES = 64 * 1024 * 1024
 
+#: What SQLite keeps of the file in memory for writing.  Twice as much is of use only where ids are
+#: not in order of time: 7 % of the cost of a row.
+CACHE_BYTES = 16 * 1024 * 1024
+
 #: Pages after which SQLite checkpoints within a commit, should nobody call C{checkpoint}.
 _SAFETY_NET_PAGES = 8192
 
@@ -194,7 +198,7 @@ class Database:
         writer.execute(f"PRAGMA synchronous = {level if self._synchronous else 'OFF'}")
         writer.execute(f"PRAGMA wal_autocheckpoint = {_SAFETY_NET_PAGES}").fetchall()
         writer.execute(f"PRAGMA journal_size_limit = {WAL_BOUND_BYTES}").fetchall()
-        writer.execute("PRAGMA cache_size = -32768").fetchall()  # KiB
+        writer.execute(f"PRAGMA cache_size = -{CACHE_BYTES // 1024}").fetchall()
         schema.migrate(writer)
         sync_directory(self._directory.path)
         (self._next_seq,) = writer.execute(queries.NEXT_SEQ).fetchone()

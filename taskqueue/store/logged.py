@@ -40,7 +40,7 @@ SETTLE_BYTES = 16 * 1024 * 1024
 
 #: So much behind, commits wait for it.  It is memory, and what was taken once is seldom given
 #: back: a row takes some 430 bytes beside its payload until it is in the database.
-BOUND_ROWS = 100_000
+BOUND_ROWS = 60_000
 BOUND_BYTES = 64 * 1024 * 1024
 
 
