@@ -7,7 +7,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from ipaddress import ip_address
 
+from twisted.logger import Logger
+
+from taskqueue.client.addresses import places_of
 from taskqueue.errors import BadRequest
 
 #: Where the key is, when the program does not say; of both, the first comes first.
@@ -15,6 +19,8 @@ KEY_VARIABLE = "TASKQUEUE_API_KEY"
 FILE_VARIABLE = "TASKQUEUE_API_KEY_FILE"
 
 _LONGEST_KEY = 1024
+
+_log = Logger()
 
 
 class ApiKey:
@@ -66,6 +72,36 @@ def api_key_for(given: str | ApiKey | None, environ: Mapping[str, str] | None = 
     if text := environ.get(KEY_VARIABLE):
         return ApiKey(text)
     return ApiKey(path=environ.get(FILE_VARIABLE) or None)
+
+
+def warn_where_readable(key: ApiKey, address: str, tls: object) -> None:
+    """
+    Say it where a key leaves this machine unencrypted.
+
+    @param tls: whether connections are encrypted whatever the address says.
+    """
+    try:
+        places = places_of(address)
+    except BadRequest:  # another endpoint of Twisted's, which may be anything
+        return
+    if tls or key.read() is None:
+        return
+    exposed = [str(place) for place in places if not (place.secure or _is_local(place.host))]
+    if exposed:
+        _log.warn(
+            "the api key goes to {where} unencrypted, for everybody on the way to read: use "
+            "tqs:// addresses",
+            where=", ".join(exposed),
+        )
+
+
+def _is_local(host: str | None) -> bool:
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _checked(text: str, where: str) -> str:

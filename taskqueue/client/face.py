@@ -10,7 +10,7 @@ from typing import Any
 
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.codecs import Codec, codec_of
-from taskqueue.client.credentials import api_key_for
+from taskqueue.client.credentials import api_key_for, warn_where_readable
 from taskqueue.client.framework import Framework
 from taskqueue.client.handles import TaskHandle
 from taskqueue.client.limits import Limits
@@ -42,13 +42,15 @@ class ClientFace:
         @raises BadRequest: there is no such codec, or the key cannot be read.
         """
         self.address = address
+        key = api_key_for(settings.api_key)
+        warn_where_readable(key, address, settings.tls)
         self._session = Session(
             framework,
             settings.name,
             settings.timeout_s,
             patient=patient,
             max_in_flight=settings.max_in_flight,
-            key=api_key_for(settings.api_key),
+            key=key,
         )
         codec = codec_of(settings.codec)
         self.calls = AllCalls(self._session, codec, self if face is None else face)

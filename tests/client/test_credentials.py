@@ -9,13 +9,14 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.access.editing import add_key, allow_certificate, remove_certificate, revoke_keys
 from taskqueue.access.file import KeyringFile
 from taskqueue.application import build
 from taskqueue.client import TLS
-from taskqueue.client.credentials import ApiKey, api_key_for
+from taskqueue.client.credentials import ApiKey, api_key_for, warn_where_readable
 from taskqueue.client.deferreds import TwistedFramework
 from taskqueue.client.options import ClientSettings
 from taskqueue.client.session import Session
@@ -76,6 +77,30 @@ class KeyTests(SynchronousTestCase):
         for shown in (ApiKey(SECRET), settings, api_key_for(SECRET)):
             self.assertNotIn("secret", repr(shown))
         self.assertNotIn("secret", repr(ApiKey(path=self.file())))
+
+    def test_said_where_it_can_be_read_on_the_way(self) -> None:
+        told: list[str] = []
+
+        def hear(event: Any) -> None:
+            told.append(event["log_format"].format(**event))
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        key = ApiKey(SECRET)
+        for address, tls in (
+            ("tq://127.0.0.1", None),
+            ("tq://[::1]:1,localhost", None),
+            ("unix:/run/a", None),
+            ("tqs://queue.example.org", None),
+            ("tq://queue.example.org", True),
+            ("stdio:", None),
+        ):
+            warn_where_readable(key, address, tls)
+        warn_where_readable(ApiKey(), "tq://queue.example.org", None)
+        self.assertEqual(told, [])
+        warn_where_readable(key, "tq://localhost,queue.example.org:1", None)
+        self.assertIn("goes to tq://queue.example.org:1 unencrypted", told[0])
+        self.assertNotIn("secret", told[0])
 
 
 class GreetingTests(SynchronousTestCase):
