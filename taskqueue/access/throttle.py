@@ -13,6 +13,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 #: So many are remembered at a time.
 CAPACITY = 10_000
 
+#: So many failed attempts of one address cost nothing.
+FREE_FAILURES = 5
+
 #: What a household or a host has of IPv6: whoever has one address of it has them all.
 _PREFIX = 64
 
@@ -91,7 +94,7 @@ class FailedAttempts:
     def __init__(
         self,
         *,
-        free: int = 5,
+        free: int = FREE_FAILURES,
         first_s: float = 1.0,
         longest_s: float = 300.0,
         forgiven_s: float = 900.0,

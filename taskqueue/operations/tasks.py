@@ -75,8 +75,11 @@ MOST_DEPENDENCIES = 1000
 #: The longest unique key, characters.
 LONGEST_KEY = 256
 
+#: The longest headers of a task, as JSON.
+LONGEST_HEADERS_BYTES = 8192
+
 #: The check of a task's headers.
-HEADERS = headers(8192)
+HEADERS = headers(LONGEST_HEADERS_BYTES)
 
 #: The options of a task that differ from its queue's.
 OPTIONS = {

@@ -1,0 +1,3 @@
+"""
+Tests of what a hostile peer can do, against broker processes that do their work meanwhile.
+"""
