@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from taskqueue.config import ListenConfig
 from taskqueue.core.counters import BUCKETS_S
 from taskqueue.core.delivery import Outcome
 from taskqueue.core.intake import Submission
@@ -25,6 +26,7 @@ from taskqueue.core.periodic import Periodic
 from taskqueue.core.task import State, TaskOptions
 from taskqueue.core.workers import Registration
 from taskqueue.errors import StoreFailed, StoreUnavailable
+from taskqueue.frontends.doorways import Doorways
 from taskqueue.store import Backlog
 from taskqueue.web.metrics import BrokerCollector, make_registry
 from taskqueue.wire import MessageType
@@ -294,6 +296,22 @@ class StateTests(SynchronousTestCase):
                 / new("connections_limit")
             ],
             lambda: self.world.meet("lines"),
+        )
+
+    def test_certificate_ends(self) -> None:
+        doorways = Doorways(self.service)
+        doorways.setServiceParent(self.service)
+        identity = doorways.make("tls:port=1", ListenConfig()).identity
+        assert identity is not None
+        fortnight = 14 * 86400.0
+        identity.expires_at = self.service.moments().wall + fortnight + 30
+
+        self.check(
+            "TaskqueueCertificateEnds",
+            lambda _, new: [
+                new("tls_certificate_expires_timestamp_seconds", endpoint="tls:port=1") - new.at
+            ],
+            lambda: self.world.pass_time(60),
         )
 
     def test_nearly_full(self) -> None:
