@@ -34,7 +34,7 @@ BAD_WORDS = frozenset(
 LABELS = frozenset(
     {
         *("queue", "type", "state", "tier", "periodic", "timer"),
-        *("frontend", "operation", "code", "version", "python", "twisted"),
+        *("endpoint", "frontend", "operation", "code", "version", "python", "twisted"),
     }
 )
 
