@@ -15,7 +15,7 @@ from taskqueue.core.dependencies import Dependencies
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.leases import Holder, Leases
 from taskqueue.core.moments import Now
-from taskqueue.core.paging import PAYLOAD_BYTES
+from taskqueue.core.paging import PAYLOAD_BYTES, share_of_unstored
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
@@ -23,7 +23,7 @@ from taskqueue.core.task import NO_EXTRAS, WAITING, State, Task, tier_of
 from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
-from taskqueue.errors import StoreUnavailable
+from taskqueue.errors import QueueFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from taskqueue.core.periodic import PeriodicRow
@@ -40,15 +40,15 @@ TASK_BYTES = 330
 #: written, beside its payload.
 ROW_BYTES = 450
 
-#: So much of that is there as a rule, and is not counted.
-UNSTORED_BYTES = 32 * 2**20
-
 #: About what is taken for each moment, lease, set of dependencies or key that is watched for one.
 WATCHED_BYTES = 500
 
 #: 1 for each state that counts towards a queue's depth.
 _DEPTH = tuple(int(state in WAITING) for state in State)
 
+
+#: What a producer is told to wait where tasks take too much memory, seconds.
+FULL_RETRY_S = 1.0
 
 #: How many characters of an error an event in a task's history keeps.
 LONGEST_DETAIL = 4000
@@ -256,13 +256,33 @@ class Books:
 
     @property
     def memory_bytes(self) -> int:
-        """About how many bytes all live tasks take in memory, on their way to the store too."""
+        """About how many bytes all live tasks take in memory."""
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
         counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES
-        counted += max(0, self.unstored_bytes - UNSTORED_BYTES)
         return counted + self.held_bytes + self.extra_bytes
+
+    def check_memory(self, bound: int, size: int, count: int) -> None:
+        """
+        @param bound: what tasks may take in memory, bytes.
+        @param size: payload bytes of C{count} new tasks.
+        @raises QueueFull: they would not fit, or more is on its way to the store than may be.
+        """
+        taken, coming, most = self.memory_bytes, self.unstored_bytes, share_of_unstored(bound)
+        if taken + size + count * (TASK_BYTES + PAYLOAD_BYTES) > bound:
+            reason = (
+                f"the broker's tasks take about {taken} bytes of memory, of the {bound} that "
+                f"memory_limit leaves them"
+            )
+        elif coming and coming + size + count * ROW_BYTES > most:
+            reason = (
+                f"tasks come faster than the store takes them: about {coming} bytes wait for it, "
+                f"of the {most} that memory_limit leaves to that"
+            )
+        else:
+            return
+        raise QueueFull(reason, retry_after_s=FULL_RETRY_S)
 
     def move(self, task: Task, state: State) -> None:
         """Note that a task changed its state."""

@@ -7,12 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from taskqueue.core.books import TASK_BYTES
 from taskqueue.core.dependencies import order_batch
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
-from taskqueue.core.paging import PAYLOAD_BYTES
 from taskqueue.core.policy import Policy
 from taskqueue.core.room import lane_for, queue_for
 from taskqueue.core.task import (
@@ -330,20 +328,11 @@ class Intake:
                 retry_after_s=RETRY_AFTER_S,
             )
         if policy.memory_bytes is not None:
-            self._check_memory(policy.memory_bytes, size, count)
+            ledger.check_memory(policy.memory_bytes, size, count)
         if ledger.held_bytes + size > policy.max_held_bytes:
             raise QueueFull(
                 f"the broker holds {ledger.held_bytes} payload bytes, its bound "
                 f"(max_held_bytes) is {policy.max_held_bytes}",
-                retry_after_s=RETRY_AFTER_S,
-            )
-
-    def _check_memory(self, bound: int, size: int, count: int) -> None:
-        taken = self._ledger.memory_bytes
-        if taken + size + count * (TASK_BYTES + PAYLOAD_BYTES) > bound:
-            raise QueueFull(
-                f"the broker's tasks take about {taken} bytes of memory, of the {bound} that "
-                f"memory_limit leaves them",
                 retry_after_s=RETRY_AFTER_S,
             )
 

@@ -32,6 +32,9 @@ SMALLEST_BYTES = 64
 #: About what a payload in memory takes beside its bytes.
 PAYLOAD_BYTES = 64
 
+#: So much may be on its way to the store in any case.
+LEAST_UNSTORED_BYTES = 32 * 2**20
+
 #: Lists shorter than this are not worth compacting.
 _SMALL = 1024
 
@@ -46,6 +49,14 @@ AHEAD_FROM = AHEAD_TASKS // 2
 def share_of_payloads(memory_bytes: int) -> int:
     """How many bytes payloads may have in memory, where so many are the bound."""
     return memory_bytes // 8
+
+
+def share_of_unstored(memory_bytes: int) -> int:
+    """
+    The same of what new tasks take on their way to the store: where nobody waits for it,
+    nothing else bounds that.
+    """
+    return max(memory_bytes // 8, LEAST_UNSTORED_BYTES)
 
 
 def payloads_to_read(policy: Policy) -> int | None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core import books, paging
+from taskqueue.core import paging
 from taskqueue.core.audit import audit
 from taskqueue.core.books import ROW_BYTES, TASK_BYTES
 from taskqueue.core.changes import TaskRow
@@ -308,22 +308,29 @@ class EstimateTests(PagingTestCase):
                 self.world.cancel(task_id)
         self.assertEqual(self.world.ledger.memory_bytes, 0)
 
-    def test_what_is_on_its_way_to_the_store_counts(self) -> None:
-        """It is in memory twice; a little of it is no matter."""
-        ledger = self.world.ledger
-        self.world.submit("a", payload=self.payload(1))
-        little = ledger.memory_bytes
-        self.patch(books, "UNSTORED_BYTES", 0)
-        each = ROW_BYTES + len(self.payload(1))
-        self.assertEqual(ledger.memory_bytes, little + each)
+    def test_what_is_on_its_way_to_the_store_is_bounded(self) -> None:
+        """It is in memory twice, and where nobody waits for it nothing else bounds it."""
+        ledger, each = self.world.ledger, ROW_BYTES + SIZE
+        self.world.broker.adopt(Policy(memory_bytes=40 * each))
+        self.patch(paging, "LEAST_UNSTORED_BYTES", 0)
+        items = [Submission("job", b"x" * SIZE) for _ in range(5)]
+        self.world.try_submit(*items)
+        self.assertEqual(ledger.unstored_bytes, 5 * each)
+        [answer] = self.world.try_submit(items[0])
+        self.assertIsInstance(answer, QueueFull)
+        self.assertIn("come faster than the store takes them", str(answer))
         self.world.drain()
-        self.world.try_submit(*[Submission("job", self.payload(2)) for _ in range(3)])
-        self.assertEqual(ledger.unstored_bytes, 4 * each)
-        self.stored.settle()
+        self.assertIsInstance(self.world.try_submit(items[0])[0], QueueFull)
+        ledger.forget_stored([], prune=True)
         self.assertEqual(ledger.unstored_bytes, 0)
-        self.world.submit("b", payload=self.payload(1))
-        ledger.forget_stored([], prune=True)  # a group from before it
+        self.assertNotIsInstance(self.world.try_submit(items[0])[0], QueueFull)
         self.assertEqual(ledger.unstored_bytes, each)
+
+    def test_one_batch_is_taken_however_long(self) -> None:
+        self.world.broker.adopt(Policy(memory_bytes=40 * SIZE))
+        self.patch(paging, "LEAST_UNSTORED_BYTES", 0)
+        self.world.submit(payload=b"x" * (20 * SIZE))
+        self.assertEqual(self.world.ledger.depth, 1)
 
 
 STEPS = st.lists(
