@@ -8,6 +8,7 @@ whoever shows them, in the same thread.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 #: Upper bounds of the histograms' buckets, seconds.
 BUCKETS_S: tuple[float, ...] = (
@@ -40,6 +41,12 @@ class Histogram:
         """Count all that C{other}, which has the same bounds, counted."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
+
+    def add_all(self, others: Sequence[Histogram]) -> None:
+        """Count all that all of C{others} counted: of thousands a fifth of the work."""
+        columns = zip(self.counts, *(other.counts for other in others), strict=True)
+        self.counts = list(map(sum, columns))
+        self.total += sum([other.total for other in others])
 
 
 #: The events that are counted, in the order in which they are shown.

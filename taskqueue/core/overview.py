@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from taskqueue.core.counters import COUNTED, Counters
+from taskqueue.core.counters import COUNTED, Counters, Histogram
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
@@ -73,9 +73,19 @@ def total_counts(ledger: Ledger) -> dict[str, int]:
 def total_counters(ledger: Ledger) -> Counters:
     """All that the broker counted since it started, histograms too."""
     total = Counters()
-    for counters in _all(ledger):
-        total.add(counters)
+    for name, count in total_counts(ledger).items():
+        setattr(total, name, count)
+    total.wait, total.processing = total_times(ledger)
     return total
+
+
+def total_times(ledger: Ledger) -> tuple[Histogram, Histogram]:
+    """How long all tasks waited, and were in progress, since the broker started."""
+    every = list(_all(ledger))
+    wait, processing = Histogram(), Histogram()
+    wait.add_all([one.wait for one in every])
+    processing.add_all([one.processing for one in every])
+    return wait, processing
 
 
 def describe_queue(queue: Queue, now: Now) -> dict[str, Any]:

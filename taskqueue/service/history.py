@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from taskqueue.core.counters import BUCKETS_S, COUNTED, Counters, Histogram
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.overview import total_counts
 from taskqueue.core.task import TIERS
 
 #: How far apart samples are, and how many there are, in either ring.
@@ -92,14 +93,18 @@ class History:
             ],
         }
 
-    def since(self, ago_s: float, now: Now) -> dict[str, int]:
-        """The events of the last C{ago_s} seconds, or since the start where that is later."""
-        newest = sample_of(self._ledger, now.mono).totals
+    def since(self, ago_s: float, now: Now, totals: dict[str, int] | None = None) -> dict[str, int]:
+        """
+        The events of the last C{ago_s} seconds, or since the start where that is later.
+
+        @param totals: the events since the start, by who has counted them already.
+        """
+        totals = total_counts(self._ledger) if totals is None else totals
         older = [sample for sample in self._coarse if sample.mono <= now.mono - ago_s]
         if not older:
-            return newest
+            return totals
         first = older[-1].totals
-        return {name: count - first[name] for name, count in newest.items()}
+        return {name: count - first[name] for name, count in totals.items()}
 
     def trend(self, now: Now) -> dict[str, float | int | None]:
         """
@@ -111,10 +116,11 @@ class History:
         recent = [sample for sample in self._fine if sample.mono >= now.mono - TREND_S]
         if not recent or now.mono - recent[0].mono < _EARLY_S:
             return {"depth": depth, "arriving_per_s": 0.0, "leaving_per_s": 0.0, "empty_in_s": None}
-        first, newest = recent[0], sample_of(self._ledger, now.mono)
-        span_s = newest.mono - first.mono
-        growth = (newest.depth - first.depth) / span_s
-        arriving = max(newest.numbers[0] - first.numbers[0], 0) / span_s
+        first = recent[0]
+        span_s = now.mono - first.mono
+        growth = (depth - first.depth) / span_s
+        submitted = sum([one.submitted for one in _counters(self._ledger)])
+        arriving = max(submitted - first.numbers[0], 0) / span_s
         return {
             "depth": depth,
             "arriving_per_s": arriving,

@@ -180,6 +180,31 @@ class CounterTests(CoreTestCase):
         self.assertEqual((total.claimed, sum(total.wait.counts)), (6, 2))
         self.assertEqual(total.as_dict()["claimed"], 6)
 
+    def test_all_of_a_broker_are_what_each_is_one_by_one(self) -> None:
+        """Of lanes that were given up too, and of queues without any task."""
+        for task, task_type in (("a", "x"), ("b", "y"), ("c", "z")):
+            self.world.submit(task, task_type)
+        self.world.submit("d", "y", queue="other")
+        self.world.complete(self.world.take())
+        self.world.fail(self.world.take())
+        ledger = self.world.ledger
+        for retired in (ledger.retired, ledger.queue("empty").retired):
+            retired.claimed += 1
+            retired.wait.observe(7.0)
+            retired.processing.observe(9.0)
+        total, one_by_one = total_counters(ledger), Counters()
+        one_by_one.add(ledger.retired)
+        for queue in ledger.queues.values():
+            for counters in (queue.retired, *(lane.counters for lane in queue.lanes.values())):
+                one_by_one.add(counters)
+        self.assertEqual(total.as_dict(), one_by_one.as_dict())
+        for found, wanted in (
+            (total.wait, one_by_one.wait),
+            (total.processing, one_by_one.processing),
+        ):
+            self.assertEqual((found.counts, found.total), (wanted.counts, wanted.total))
+        self.assertEqual(sum(total.processing.counts), 4)
+
 
 class ChangesTests(CoreTestCase):
     def test_a_task_that_changed_often_is_written_once(self) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from taskqueue.core.counters import Counters
 from taskqueue.core.lanes import Lane, Queue
-from taskqueue.core.overview import total_counters
+from taskqueue.core.overview import total_times
 from taskqueue.core.task import STATE_WORDS, TIERS, WAITING
 from taskqueue.operations.fields import Form, integer, number, one_of
 from taskqueue.operations.visibility import readable
@@ -29,12 +29,12 @@ async def get_stats(visit: Visit) -> Reply:
     service = visit.service
     answer = await visit.ask(MessageType.GET_STATS, {})
     now, ledger, history = service.moments(), service.broker.ledger, service.samples.history
-    counters = total_counters(ledger)
+    wait, processing = total_times(ledger)
     more = {
         "tiers": _tiers(ledger.queues.values()),
-        "last_hour": history.since(_HOUR_S, now),
-        "wait_s": distribution(counters.wait),
-        "run_s": distribution(counters.processing),
+        "last_hour": history.since(_HOUR_S, now, answer["stats"]["totals"]),
+        "wait_s": distribution(wait),
+        "run_s": distribution(processing),
         "backlog": history.trend(now),
     }
     return Reply(200, answer["stats"] | more)
