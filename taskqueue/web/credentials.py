@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from taskqueue.access.identities import Identity
-from taskqueue.access.permissions import Action
+from taskqueue.access.permissions import Action, Permissions
 from taskqueue.errors import ClientError, Forbidden, TaskQueueError, Unauthenticated
 from taskqueue.operations.authorization import forbidden, permissions_of
 from taskqueue.service import TaskQueueService
@@ -18,6 +18,9 @@ from taskqueue.transport.naming import certificate_of
 
 #: The name of the cookie.
 COOKIE = b"taskqueue_session"
+
+#: Kinds of C{Authorization} that people and programs try where Bearer is wanted.
+_OTHER_KINDS = frozenset({"basic", "digest", "negotiate", "ntlm", "token", "apikey"})
 
 #: How names end that no site in the internet can have.
 _OWN_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
@@ -47,13 +50,7 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
     gate = service.gate
     given = request.getHeader("authorization")
     if given is not None:
-        scheme, _, secret = given.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated(
-                f"authorization is of the kind {scheme[:30]!r}, and Bearer is taken only: a key "
-                f"stands there, no password"
-            )
-        return gate.by_key(secret.strip(), host_of(request), DOOR)
+        return gate.by_key(_key_in(given), host_of(request), DOOR)
     token = session_token(request)
     found = None if token is None else gate.by_session(token)
     if found is None:
@@ -66,6 +63,45 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
     if found is None:
         raise Unauthenticated(_WHO_ASKS)
     return found
+
+
+def known(service: TaskQueueService, request: Any) -> Identity:
+    """
+    Who sends a request.  One of whom nobody knows that counts among those of its address: to be
+    refused costs the broker something too.
+
+    @raises Unauthenticated: as L{identify} does.
+    @raises RateLimited: as L{identify} does, or such requests come too often.
+    """
+    try:
+        return identify(service, request)
+    except Unauthenticated:
+        service.fair_use.request(nobody(), host_of(request))
+        raise
+
+
+def nobody() -> Identity:
+    """Whoever is not known: may do nothing but what is open."""
+    return Identity("nobody", "everyone", Permissions({}))
+
+
+def _key_in(authorization: str) -> str:
+    """
+    The key in an C{Authorization}.
+
+    @raises Unauthenticated: it is something else.
+    """
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        # Where the word was forgotten, a key stands there: nothing of that is repeated.
+        kind = (
+            f"is of the kind {scheme}" if scheme.lower() in _OTHER_KINDS else "is of no known kind"
+        )
+        raise Unauthenticated(
+            f"authorization {kind}, and must begin with Bearer: a key stands there, as in "
+            f"Bearer tq_..., and no password"
+        )
+    return secret.strip()
 
 
 def _check_host(request: Any) -> None:
@@ -116,7 +152,7 @@ def check(service: TaskQueueService, request: Any, action: Action) -> TaskQueueE
     @return: why not; C{None}: it may.
     """
     try:
-        somebody = Somebody(identify(service, request))
+        somebody = Somebody(known(service, request))
     except (ClientError, Unauthenticated) as error:
         return error
     permissions = somebody.restricted

@@ -5,6 +5,7 @@ Nobody may ask too often, whichever door it is asked at.
 from taskqueue.config import LimitsConfig
 from taskqueue.wire import MessageType
 from tests.frontends.peers import FrontendTestCase
+from tests.operations.keys import Keys
 from tests.web.visitor import Place
 
 NACK = MessageType.NACK
@@ -61,3 +62,25 @@ class HttpTests(FrontendTestCase):
             self.assertEqual(place.get(path).status, 200)
         place.clock.advance(1)
         self.assertEqual(place.get("/api/v1/queues").status, 200)
+
+    def test_who_is_refused_counts_too(self):
+        """Without a key, on what is not there, or with a method that is not, time after time."""
+        place = Place(limits=LimitsConfig(max_requests_per_s=1)).started()
+        self.addCleanup(place.service.stopService)
+        keys = Keys(place.service.gate, monitor=["metrics", "read:*"])
+        given = {"authorization": f"Bearer {keys['monitor']}"}
+        for method, path, headers, status in (
+            ("GET", "/api/v1/queues", {}, 401),
+            ("GET", "/metrics", {}, 401),
+            ("GET", "/scaling", {}, 401),
+            ("GET", "/api/v1/nothing", given, 404),
+            ("DELETE", "/api/v1/queues", given, 405),
+            ("POST", "/api/v1/queues/mail/pause", {**given, "sec-fetch-site": "cross-site"}, 403),
+            ("OPTIONS", "/api/v1/queues", {}, 204),
+        ):
+            answers = [place.get(path, method, **headers).status for _ in range(3)]
+            self.assertEqual(answers, [status, status, 429], (method, path))
+            place.clock.advance(2)
+        for _ in range(3):
+            place.get("/api/v1/queues")
+        self.assertEqual(place.get("/api/v1/queues", **given).status, 200)

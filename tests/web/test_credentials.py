@@ -50,6 +50,15 @@ class PageTests(SynchronousTestCase):
         self.assertEqual((answers[0].status, answers[-1].status), (401, 429))
         self.assertGreaterEqual(int(answers[-1].header("retry-after") or 0), 1)
 
+    def test_a_key_without_the_word_before_it_is_not_repeated(self) -> None:
+        key = self.keys["admin"]
+        for given in (key, f"Basic {key}", f"{key} {key}", f"Bearer{key}", "", " "):
+            for path in ("/metrics", "/api/v1/queues"):
+                answer = self.place.get(path, authorization=given)
+                self.assertEqual(answer.status, 401, given)
+                self.assertIn(b"must begin with Bearer", answer.body)
+                self.assertNotIn(key[:20].encode(), answer.body)
+
     def test_the_reason_is_for_those_who_may_read(self) -> None:
         self.store.broken = True
         self.place.submit(Submission("x"))

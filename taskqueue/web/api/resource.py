@@ -26,7 +26,6 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 
 from taskqueue.access.identities import Identity
-from taskqueue.access.permissions import Permissions
 from taskqueue.errors import InternalError, TaskQueueError
 from taskqueue.service import TaskQueueService
 from taskqueue.web.api.answers import Reply, send, send_problem
@@ -35,7 +34,7 @@ from taskqueue.web.api.origins import Origins
 from taskqueue.web.api.problems import Problem, problem_of
 from taskqueue.web.api.reading import check_accept, read_body, read_places, read_query
 from taskqueue.web.api.visits import Visit
-from taskqueue.web.credentials import host_of, identify
+from taskqueue.web.credentials import host_of, known, nobody
 
 #: What changes nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -101,11 +100,6 @@ class Router:
         return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
-def nobody() -> Identity:
-    """Whoever asks for what is open: may do nothing else."""
-    return Identity("nobody", "everyone", Permissions({}))
-
-
 class ApiResource(Resource):
     """
     All endpoints.
@@ -147,14 +141,13 @@ class ApiResource(Resource):
         path = "/" + "/".join(segments) if segments else ""
         self._origins.admit(request)
         if method == "OPTIONS":
+            self._service.fair_use.request(nobody(), host_of(request))
             allowed = self._router.allowed(path)
             self._origins.answer_preflight(request, allowed)
             send(request, Reply(204, headers={"allow": allowed}))
             return
-        endpoint, parts = self._router.find(method, path)
-        if method not in _SAFE:
-            self._check_change(request, endpoint)
-        identity = nobody() if endpoint.open else identify(self._service, request)
+        endpoint, parts = self._route(request, method, path)
+        identity = nobody() if endpoint.open else known(self._service, request)
         self._service.fair_use.request(identity, host_of(request))
         visit = self._visit(endpoint, request, path, parts, identity)
         self._visits.add(visit)
@@ -163,6 +156,22 @@ class ApiResource(Resource):
         running = Deferred.fromCoroutine(endpoint.run(visit))
         running.addCallback(self._answer, visit)
         running.addErrback(self._failed, request, visit)
+
+    def _route(self, request: Any, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
+        """
+        The endpoint, and the parts of the path that its places stand for.
+
+        @raises Problem: there is none, or this request may change nothing.
+        @raises RateLimited: such requests come too often.
+        """
+        try:
+            endpoint, parts = self._router.find(method, path)
+            if method not in _SAFE:
+                self._check_change(request, endpoint)
+        except Problem:
+            self._service.fair_use.request(nobody(), host_of(request))
+            raise
+        return endpoint, parts
 
     def _check_change(self, request: Any, endpoint: Endpoint) -> None:
         """
