@@ -7,6 +7,7 @@ broker reads it.  What a reader finds is always one whole keyring.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -209,14 +210,53 @@ class KeyringFile:
         if not os.path.isdir(directory):
             os.makedirs(directory, mode=0o700)
             _sync_directory(os.path.dirname(directory))
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(f"{self.path}.lock", flags, 0o600)
+        descriptor = self._open_lock()
         try:
             self._give_away(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def _open_lock(self) -> int:
+        """
+        Whoever owns the directory could put something else in its place, and have root give
+        that away.
+
+        @raises KeyringUnusable: somebody has.
+        """
+        path = f"{self.path}.lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except OSError as problem:
+            if problem.errno == errno.ELOOP:
+                raise self._unusable(f"cannot be locked: {path} is a link; remove it") from None
+            raise
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(descriptor)
+            raise self._unusable(f"cannot be locked: {path} is no file of its own; remove it")
+        return descriptor
+
+    def _target(self) -> str:
+        """
+        What to replace: where the path is a link, what that leads to.
+
+        @raises KeyringUnusable: root would write where somebody else leads it.
+        """
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return self.path
+        if not stat.S_ISLNK(found.st_mode):
+            return self.path
+        if os.geteuid() == 0 != found.st_uid:
+            raise self._unusable(
+                f"is a link that belongs to another user (uid {found.st_uid}), who could have root"
+                " write anywhere: name what it leads to, with --file"
+            )
+        return os.path.realpath(self.path)
 
     def _replace(self, keyring: Keyring) -> None:
         document = _Document(
@@ -226,8 +266,7 @@ class KeyringFile:
             certificates=keyring.certificates,
         )
         data = msgspec.json.format(msgspec.json.encode(document)) + b"\n"
-        # Where the path is a link, what it leads to is replaced, not the link.
-        target = os.path.realpath(self.path)
+        target = self._target()
         # One name: whoever has the lock writes it, and removes what one that was killed left.
         temporary = f"{target}.new"
         with suppress(FileNotFoundError):

@@ -236,6 +236,36 @@ class OwnerTests(FileCase):
         self.file.change(lambda _: Keyring())
         self.assertEqual(given, [(owner.st_uid, owner.st_gid)] * 2)
 
+    def test_root_gives_away_nothing_else(self) -> None:
+        """The directory is the broker's, who may put links there, but must get no file by it."""
+        self.patch(os, "geteuid", lambda: 0)
+        self.patch(os, "fchown", lambda *_: self.fail("given away"))
+        other = Path(self.directory, "shadow")
+        other.write_text("root's")
+        lock = f"{self.path}.lock"
+        for kind, make in (
+            ("is a link", lambda: os.symlink(other, lock)),
+            ("is a link", lambda: os.symlink(other.with_name("nowhere"), lock)),
+            ("is no file of its own", lambda: os.link(other, lock)),
+            ("is no file of its own", lambda: os.mkfifo(lock)),
+        ):
+            make()
+            error = self.assertRaises(KeyringUnusable, self.file.change, lambda _: Keyring())
+            self.assertIn(f"cannot be locked: {lock} {kind}", str(error))
+            os.unlink(lock)
+        self.assertEqual(os.listdir(self.directory), ["shadow"])
+        self.assertEqual(other.read_text(), "root's")
+
+    def test_root_follows_its_own_links_only(self) -> None:
+        target = Path(self.directory, "profile.sh")
+        os.symlink(target, self.path)
+        if os.getuid() == 0:
+            os.lchown(self.path, 4711, -1)
+        self.patch(os, "geteuid", lambda: 0)
+        error = self.assertRaises(KeyringUnusable, self.file.change, lambda _: Keyring())
+        self.assertIn("is a link that belongs to another user (uid ", str(error))
+        self.assertFalse(target.exists())
+
     def test_it_may_not_be_read(self) -> None:
         """As by root, into a directory that is root's, for a broker that is not."""
 
