@@ -35,7 +35,7 @@ ASKED = {
     "/stats": 2.0,
     "/stats/history?span_s=30": 10.0,
     "/workers?limit=100": 10.0,
-    "/tasks?state=failed,dead_letter&limit=30": 10.0,
+    "/stats/failures?limit=6": 10.0,
 }
 
 #: How long the load runs before anything is measured, seconds.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskqueue.core.changes import Changes, HistoryRow
 from taskqueue.core.counters import Counters
 from taskqueue.core.dependencies import Dependencies
+from taskqueue.core.failures import Failures
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.leases import Holder, Leases
 from taskqueue.core.moments import Now
@@ -84,6 +85,7 @@ class Books:
     @ivar periodics: the periodic tasks by name.
     @ivar touched: lanes that got a ready task since claims were last served.
     @ivar reading: lanes of which payloads are being read ahead.
+    @ivar failures: the newest deliveries that came to nothing.
     @ivar notices: what holders should hear; whoever passes them on empties it.
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
         them empties it.
@@ -128,6 +130,7 @@ class Books:
         self.leases = Leases()
         self.claims = WaitingClaims()
         self.workers = Workers(policy.max_workers)
+        self.failures = Failures()
         self.changes = Changes()
         self.touched: dict[Lane, None] = {}
         self.reading: set[Lane] = set()

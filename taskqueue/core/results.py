@@ -110,6 +110,10 @@ class Results:
         raise lease_lost(outcome.task, outcome.lease)
 
     def _fail(self, task: Task, outcome: Outcome, lease: Lease, now: Now) -> None:
+        self._fail_or_retry(task, outcome, lease, now)
+        self._ledger.failures.add(task, outcome.error or NO_REASON, now, lost=False)
+
+    def _fail_or_retry(self, task: Task, outcome: Outcome, lease: Lease, now: Now) -> None:
         ledger, counters = self._ledger, task.lane.counters
         if isinstance(lease.holder, Worker):
             lease.holder.failed += 1
@@ -195,6 +199,10 @@ class Results:
 
     def lose(self, lease: Lease, reason: str, now: Now) -> None:
         """A delivery ended without a word: the lease ran out, or its holder is gone."""
+        self._lose(lease, reason, now)
+        self._ledger.failures.add(lease.task, reason, now, lost=True)
+
+    def _lose(self, lease: Lease, reason: str, now: Now) -> None:
         ledger, task = self._ledger, lease.task
         ledger.leases.end(lease)
         ledger.notices.append(Notice(lease.holder, "lease_lost", task.id, lease.token, reason))

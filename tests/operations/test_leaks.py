@@ -141,6 +141,7 @@ _visited = st.one_of(
                     "/stats",
                     "/stats/breakdown?by=queue",
                     "/stats/breakdown?by=type",
+                    "/stats/failures",
                     "/stats/history",
                     "/broker",
                 )
@@ -204,6 +205,7 @@ IN_THE_END = [
             "/periodics",
             "/stats/breakdown?by=queue",
             "/stats/breakdown?by=type",
+            "/stats/failures",
             *(f"/tasks/{one}{_PARTS}" for one in KNOWN[OWN]),
         )
     ],

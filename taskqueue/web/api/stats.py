@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nlargest
+from itertools import islice
 from typing import NamedTuple
 
 from taskqueue.core.counters import Counters
+from taskqueue.core.failures import KEPT, Failure
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.overview import total_times
 from taskqueue.core.task import STATE_WORDS, TIERS, WAITING
@@ -119,6 +121,29 @@ async def break_down(visit: Visit) -> Reply:
     return Reply(200, {"by": by, "rows": rows, "more": len(groups) > limit})
 
 
+# --- what goes wrong just now -------------------------------------------------------
+
+FAILURES = Form({"limit": integer(1, KEPT)})
+
+
+async def list_failures(visit: Visit) -> Reply:
+    """The newest deliveries that failed or were lost."""
+    visit.admit(MessageType.LIST_TASKS)
+    every = visit.service.broker.ledger.failures
+    seen = (failure for failure in every if readable(visit.visitor, failure.queue))
+    newest = islice(seen, visit.query.get("limit", 20))
+    return Reply(200, {"failures": [_view(failure) for failure in newest]})
+
+
+def _view(failure: Failure) -> Header:
+    view = failure._asdict() | {"state": failure.state.word}
+    if failure.worker is None:
+        del view["worker"]
+    return view
+
+
+# --- in the last hours --------------------------------------------------------------
+
 HISTORY = Form({"span_s": number(10.0, 86_400.0)})
 
 
@@ -176,6 +201,17 @@ _ROW = shapes.thing(
     },
 )
 
+_FAILURE = shapes.thing(
+    {
+        "at": shapes.NUMBER,
+        **dict.fromkeys(("task", "type", "queue", "error"), shapes.TEXT),
+        "attempt": shapes.COUNT,
+        "lost": shapes.TRUTH,
+        "state": shapes.STATE,
+    },
+    {"worker": shapes.TEXT},
+)
+
 _SAMPLE = shapes.thing(
     {
         "at": shapes.NUMBER,
@@ -213,6 +249,20 @@ ENDPOINTS = (
             )
         },
         query=BREAKDOWN,
+    ),
+    Endpoint(
+        "GET",
+        "/stats/failures",
+        "Stats",
+        list_failures,
+        "What failed last",
+        {
+            200: Content(
+                "The newest failures first.",
+                shapes.thing({"failures": shapes.listed(_FAILURE)}),
+            )
+        },
+        query=FAILURES,
     ),
     Endpoint(
         "GET",

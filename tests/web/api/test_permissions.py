@@ -106,6 +106,7 @@ REQUESTS: Mapping[tuple[str, str], Asked] = {
     ("DELETE", "/periodics/{name}"): Asked(_FATE, "/periodics/QUEUE-daily"),
     ("GET", "/stats"): Asked(("read:*",), "/stats"),
     ("GET", "/stats/breakdown"): Asked(_READ, "/stats/breakdown?by=queue"),
+    ("GET", "/stats/failures"): Asked(_READ, "/stats/failures"),
     ("GET", "/stats/history"): Asked(("read:*",), "/stats/history"),
     ("GET", "/broker"): Asked(("read:*",), "/broker"),
     ("GET", "/events"): Asked(_READ, "/events?queue=QUEUE"),
@@ -334,6 +335,8 @@ class UnknownTests(RoomsTestCase):
         self.assertEqual((row["name"], row["depth"]), (OWN, 3))
         [row] = self.by(name, "GET", "/stats/breakdown?by=type")["rows"]
         self.assertEqual(row["depth"], 3)
+        [failure] = self.by(name, "GET", "/stats/failures")["failures"]
+        self.assertEqual(failure["task"], task_id(OWN, 5))
         rows = self.by(name, "GET", "/stats/breakdown?by=tier")["rows"]
         self.assertEqual(sum(row["depth"] for row in rows), 3)
 

@@ -203,6 +203,20 @@ class NumberTests(ApiTestCase):
         self.refused("GET", "/stats/breakdown")
         self.refused("GET", "/stats/breakdown?by=colour")
 
+    def test_failures(self) -> None:
+        """The last to fail is first, whenever it was submitted and whatever became of it."""
+        old, new = self.submit(queue="a"), self.submit(queue="b")
+        self.end(State.FAILED, "b", error="first", permanent=True)
+        self.pass_time(5)
+        self.end(State.FAILED, "a", error="second" + 1000 * "x")
+        first, second = self.get("/stats/failures")["failures"]
+        self.assertEqual((first["task"], second["task"]), (old, new))
+        self.assertEqual((first["state"], second["state"]), ("failed", "dead_letter"))
+        self.assertEqual((first["at"] - second["at"], len(first["error"])), (5, 500))
+        self.assertEqual((first["queue"], first["attempt"], first["lost"]), ("a", 1, False))
+        self.assertEqual(self.get("/stats/failures?limit=1")["failures"], [first])
+        self.refused("GET", "/stats/failures?limit=101")
+
     def test_a_queue_without_tasks(self) -> None:
         self.post("/queues/a/pause")
         [row] = self.get("/stats/breakdown?by=queue")["rows"]

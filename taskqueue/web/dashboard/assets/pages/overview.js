@@ -219,24 +219,31 @@ function Percentiles() {
 
 // --- what failed lately, and who works ---------------------------------------------------
 
-const FAILED = "/tasks?state=failed,dead_letter&limit=30";
-
+// What failed since the broker started; where nothing has, what is left from before.
 // Asked for anew when the counters say that there is something new.
 function Failures({ totals, dead }) {
-  const { data, reload } = useResource(FAILED);
-  const soon = useThrottle(reload, 10_000);
-  const mark = `${totals.failed} ${totals.dead} ${totals.revived} ${dead}`;
+  const lately = useResource(`/stats/failures?limit=${FAILURES}`);
+  const none = lately.data?.failures.length === 0;
+  const before = useResource(none ? "/tasks?state=failed,dead_letter&limit=30" : null);
+  const soon = useThrottle(none ? () => (lately.reload(), before.reload()) : lately.reload, 10_000);
+  const mark = `${totals.failed} ${totals.lost} ${totals.dead} ${totals.revived} ${dead}`;
   useEffect(() => soon(), [mark]);
-  const tasks = [...(data?.tasks ?? [])].sort((a, b) => endOf(b) - endOf(a)).slice(0, FAILURES);
+  const data = none ? before.data : lately.data;
+  const failures = none ? leftOf(before.data) : lately.data?.failures ?? [];
   return html`<${Panel} title="Recent failures" aside=${html`<a href="/tasks?state=failed,dead_letter">All</a>`}>
-    ${data === undefined ? html`<${Loading} />` : tasks.length === 0
+    ${data === undefined ? html`<${Loading} />` : failures.length === 0
       ? html`<${Empty} title="Nothing has failed that is still of interest." />`
-      : html`<ul class="rows">${tasks.map((task) => html`<li key=${task.id}>
-          <div class="row-head"><${State} state=${task.state} /> <strong>${task.type}</strong>
-            <${TaskLink} id=${task.id} /><span class="spread"></span><${Ago} at=${endOf(task)} /></div>
-          <p class="error-line">${firstLine(task.error)}</p>
+      : html`<ul class="rows">${failures.map((one) => html`<li key=${`${one.task} ${one.at}`}>
+          <div class="row-head">${one.lost && one.state !== "dead_letter" ? html`<${Badge} kind="warn">lost<//>` : html`<${State} state=${one.state} />`}
+            <strong>${one.type}</strong> <${TaskLink} id=${one.task} /><span class="spread"></span><${Ago} at=${one.at} /></div>
+          <p class="error-line">${firstLine(one.error)}</p>
         </li>`)}</ul>`}
   <//>`;
+}
+
+function leftOf(page) {
+  const failures = (page?.tasks ?? []).map((task) => ({ ...task, task: task.id, at: endOf(task) }));
+  return failures.sort((a, b) => b.at - a.at).slice(0, FAILURES);
 }
 
 const endOf = (task) => task.ended_at ?? task.claimed_at ?? task.submitted_at;
