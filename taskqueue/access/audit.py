@@ -50,6 +50,8 @@ class AuditLog:
         self._wall = wall or (lambda: datetime.now(UTC).timestamp())
         self._file: int | None = None
         self._failing = False
+        #: What ends a line that is not whole, since the disk was full.
+        self._begin = ""
 
     def record(
         self,
@@ -98,13 +100,15 @@ class AuditLog:
         self._failing = False
 
     def _written(self, entry: _Entry) -> bool:
-        line = f"{entry}\n".encode("ascii")
+        line = f"{self._begin}{entry}\n".encode("ascii")
         try:
             if self._file is None:
                 # Of a pipe that nobody reads, the broker must not wait for a reader.
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
                 self._file = os.open(self.path, flags, 0o600)
-            if os.write(self._file, line) < len(line):
+            written = os.write(self._file, line)
+            if written < len(line):
+                self._begin = "\n"
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if not self._failing:
@@ -116,7 +120,7 @@ class AuditLog:
                     reason=error.strerror,
                 )
             return False
-        self._failing = False
+        self._failing, self._begin = False, ""
         return True
 
 

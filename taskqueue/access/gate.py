@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from taskqueue.access.audit import AuditLog, moment_text
 from taskqueue.access.differences import differences
 from taskqueue.access.identities import Identity, everyone
-from taskqueue.access.keyring import KeyEntry, Keyring, digest_of, id_of
+from taskqueue.access.keyring import KeyEntry, Keyring, digest_of, id_of, is_name
 from taskqueue.access.passwords import NOBODY, verify
 from taskqueue.access.pool import Pool
 from taskqueue.access.sessions import Sessions
@@ -165,7 +165,7 @@ class Gate:
         def told(true: bool) -> Identity:
             current = self.refresh(found.identity) if found and true else None
             if current is None:
-                raise self._audited(_WRONG_PASSWORD, peer, door, f"user {name}")
+                raise self._audited(_WRONG_PASSWORD, peer, door, _who_tried(name))
             self._failed_passwords.succeeded(peer)
             return current
 
@@ -308,6 +308,17 @@ class Gate:
         error = Unauthenticated(message)
         self.audit.record(None, "authenticate", peer=peer, door=door, what=what, outcome=error.code)
         return error
+
+
+def _who_tried(name: str) -> str:
+    """
+    Under which name somebody tried to sign in, for the audit log.  What cannot be a name may be a
+    password in the wrong field; a key certainly is.
+    """
+    key_id = id_of(name.strip())
+    if key_id is not None:
+        return f"key {key_id} in place of a name"
+    return f"user {name}" if is_name(name) else "user (what was given is no name)"
 
 
 def _why_invalid(entry: KeyEntry) -> str:

@@ -186,13 +186,18 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
+def is_name(text: str) -> bool:
+    """Whether a key, a user or a certificate may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(name: str) -> str:
     """
     A name, as it may be given to a key, a user or a certificate.
 
     @raises BadRequest: it may not.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise BadRequest(f"{name[:80]!r} cannot be a name; allowed: {NAME_RULE}.")
     return name
 

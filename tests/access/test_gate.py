@@ -442,6 +442,18 @@ class AuditTests(SynchronousTestCase):
         for secret in (self.secret[16:-1], "guess"):
             self.assertNotIn(secret, written)
 
+    def test_what_is_no_name_may_be_a_secret(self) -> None:
+        """Somebody gives a key, or a password, where the name stands."""
+        given = (self.secret, f" {self.secret} ", "correct horse!", "", "a\nb", "x" * 129, "eve")
+        for number, name in enumerate(given):
+            self.failureResultOf(self.gate.by_password(name, "guess", f"192.0.2.{number}", "http"))
+        key, none = f"key {self.entry.id} in place of a name", "user (what was given is no name)"
+        self.assertEqual(
+            [one["what"] for one in self.entries()],
+            [key, key, none, none, none, none, "user eve"],
+        )
+        self.assertNotIn(self.secret[16:], Path(self.path).read_text())
+
     def test_changes_of_the_keyring(self) -> None:
         other, _ = a_key("other", "read:a")
         user, certificate = a_user(role="operator"), a_certificate(subject="CN=a")
@@ -502,6 +514,22 @@ class AuditTests(SynchronousTestCase):
     def test_a_pipe_that_nobody_reads(self) -> None:
         os.mkfifo(self.path)
         self.audit.record(None, "a")
+
+    def test_a_line_that_did_not_fit(self) -> None:
+        """The disk is full in the middle of a line: the next one that fits stands by itself."""
+        write = os.write
+        self.audit.record(None, "a")
+        self.patch(os, "write", lambda file, data: write(file, data[:20]))
+        self.audit.record(None, "b")
+        self.patch(os, "write", lambda file, data: 0)
+        self.audit.record(None, "c")
+        self.patch(os, "write", write)
+        for name in ("d", "e"):
+            self.audit.record(None, name)
+        first, torn, *rest = Path(self.path).read_text().splitlines()
+        self.assertEqual(len(torn), 20)
+        operations = [json.loads(line)["operation"] for line in (first, *rest)]
+        self.assertEqual(operations, ["a", "d", "e"])
 
     def test_a_file_that_cannot_be_written(self) -> None:
         events: list[Any] = []
