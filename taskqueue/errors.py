@@ -9,7 +9,7 @@ L{ClientError} keeps the connection that caused it; L{FatalClientError} ends it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class TaskQueueError(Exception):
@@ -33,6 +33,16 @@ class TaskQueueError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def alone(self) -> Self:
+        """
+        Itself, without its traceback.
+
+        Who keeps an error as an answer must not keep the frames in which it was raised: they
+        hold what was asked, payloads too, and where they hold the answers as well, it is a cycle,
+        which stays until the garbage collector comes.
+        """
+        return self.with_traceback(None)
 
 
 class ClientError(TaskQueueError):

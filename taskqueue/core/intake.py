@@ -140,7 +140,7 @@ class Intake:
             try:
                 answer = answers[position] = self._submit(item, now, stored)
             except TaskQueueError as error:
-                answers[position] = error
+                answers[position] = error.alone()
                 continue
             if item.id is not None and answer.id != item.id:
                 # Who depends on the task that was not made depends on the one there is.

@@ -83,7 +83,7 @@ class Results:
             try:
                 answers.append(self.report(outcome, now))
             except TaskQueueError as error:
-                answers.append(error)
+                answers.append(error.alone())
         if completed:
             self._complete(completed, now)
         return answers

@@ -41,7 +41,7 @@ class Batch(Generic[_T]):
             try:
                 self.items.append(read(item))
             except TaskQueueError as error:
-                self._refused[position] = error
+                self._refused[position] = error.alone()
 
     def merge(self, answers: Sequence[Any]) -> list[Any]:
         """The answers for all items, from those for L{items}."""

@@ -167,6 +167,6 @@ class Commands:
             try:
                 answers.append(command(item, now))
             except TaskQueueError as error:
-                answers.append(error)
+                answers.append(error.alone())
         self.after(now)
         return answers
