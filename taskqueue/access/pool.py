@@ -48,6 +48,7 @@ class Pool:
         self._users: dict[str, Held[UserEntry]] = {}
         self._certificates: dict[str, Held[CertificateEntry]] = {}
         self._next_expiry = inf
+        self._looked_at = -inf
 
     def key(self, key_id: str | None) -> Held[KeyEntry] | None:
         """The key with this id."""
@@ -87,7 +88,9 @@ class Pool:
 
     def expired(self, wall: float) -> bool:
         """Whether an entry may have expired since the last call; looks at all of them seldom."""
-        if wall < self._next_expiry:
+        # A clock that was set back makes what had expired valid again, until it expires anew.
+        set_back, self._looked_at = wall < self._looked_at, wall
+        if wall < self._next_expiry and not set_back:
             return False
         everybody: Iterable[Held[Any]] = chain(self._keys.values(), self._certificates.values())
         moments = [held.identity.expires_at for held in everybody]

@@ -169,6 +169,22 @@ class ChangeTests(SynchronousTestCase):
             self.assertEqual(self.keeper.told - told, more, passed)
         self.assertIsNone(self.gate.refresh(self.found))
 
+    def test_the_clock_is_set_back(self) -> None:
+        """What had expired is valid again, and whoever is in is told when it expires anew."""
+        identity = self.gate.by_key(self.secret)
+        self.gate.expire()
+        self.keeper.passed = 200.0
+        self.gate.expire()
+        self.assertIsNone(self.gate.refresh(identity))
+        self.keeper.passed = 0.0
+        self.gate.expire()
+        self.assertIs(self.gate.by_key(self.secret), identity)
+        told = self.keeper.told
+        for passed, more in ((50.0, 0), (99.0, 0), (100.0, 1), (101.0, 1)):
+            self.keeper.passed = passed
+            self.gate.expire()
+            self.assertEqual(self.keeper.told - told, more, passed)
+
     def test_a_wrong_entry_changes_nothing(self) -> None:
         with self.assertRaises(BadRequest):
             self.change(replace(self.entry, allow=("fly",)), users=())
