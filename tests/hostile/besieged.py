@@ -17,7 +17,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 #: What the allocator, the store's writes and legitimate traffic may add to what is bounded.
-SLACK_BYTES = 96 * MIB
+SLACK_BYTES = 48 * MIB
 
 #: How many rounds of work are to be seen during an attack.
 ROUNDS = 3
