@@ -32,6 +32,21 @@ class LiveTests(SceneCase):
         after = int(changes(page, completed).split()[0].replace(",", ""))
         self.assertGreater(after, before)
 
+    def test_what_failed_last_is_first(self) -> None:
+        """However old it is, and whatever was submitted and failed since."""
+        peer = self.peer()
+        peer.submit({"type": "old", "queue": "live-failures", "max_retries": 0})
+        self.dead_letters("live-others", "LiveError: newer, but failed before", 31)
+        page = self.watch("/")
+        (task,) = peer.claim(queues=["live-failures"])
+        report = {"task": task["id"], "lease": task["lease"], "status": "failed"}
+        peer.ask(
+            MessageType.TASK_RESULT,
+            results=[{**report, "permanent": True, "error": "LiveError: out of luck"}],
+        )
+        failures = page.locator(".panel", has_text="Recent failures").locator("li")
+        expect(failures.filter(has_text="LiveError: out of luck")).to_contain_text("dead letter")
+
     def test_queues(self) -> None:
         page = self.watch("/queues")
         self.peer().submit({"type": "t", "queue": "came-up-just-now"})
