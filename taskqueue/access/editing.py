@@ -20,6 +20,7 @@ from taskqueue.access.keyring import (
     check_name,
     check_text,
     digest_of,
+    id_of,
     new_secret,
 )
 from taskqueue.access.passwords import check_password, hash_password
@@ -327,6 +328,12 @@ def _kept(keys: Iterable[KeyEntry], now: datetime) -> list[KeyEntry]:
 
 
 def _unknown(what: str, name: str, entries: Iterable[Entry]) -> BadRequest:
+    key_id = id_of(name)
+    if key_id is not None:
+        return BadRequest(
+            f"This is a whole key, which belongs on no command line: others may see it there. Use"
+            f" its name, or the part in the middle, {key_id}."
+        )
     known = sorted({one.name for one in entries})
     near = get_close_matches(name, known, 1, 0.6)
     if near == [name]:

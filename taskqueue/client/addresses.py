@@ -5,6 +5,7 @@ Where brokers are, and in which order and how often they are tried.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -43,10 +44,15 @@ class Place(NamedTuple):
         return f"{'tqs' if self.secure else 'tq'}://{host}:{self.port}"
 
 
+#: In an address, keys and passwords: people put them where other programs want them.
+_SECRET = re.compile(r"(?<=://)[^/,@]+(?=@)|tq_\w+")
+
+
 def no_address(address: str, error: Exception | str) -> BadRequest:
-    """What is wrong with an address."""
+    """What is wrong with an address.  What may be a key or a password in it is not repeated."""
+    shown, why = (_SECRET.sub("...", str(text)) for text in (address, error))
     return BadRequest(
-        f"{address!r} is no address of a broker ({error}): write tq://host:port, or tqs:// with"
+        f"{shown!r} is no address of a broker ({why}): write tq://host:port, or tqs:// with"
         " TLS (several with commas between), or a client endpoint such as tcp:host:port or"
         " unix:/run/taskqueue.sock"
     )

@@ -31,6 +31,16 @@ class SecretTests(SynchronousTestCase):
         for wrong in ("", text[:-1], text + "x", text.replace("tq", "tk"), " " + text, text + "\n"):
             self.assertIsNone(id_of(wrong))
 
+    def test_a_whole_key_in_place_of_a_name_is_not_repeated(self) -> None:
+        keyring, secret = add_key(Keyring(), "a", now=MADE_AT, role="admin")
+        for change in (
+            lambda name: revoke_keys(keyring, name, now=MADE_AT),
+            lambda name: rotate_key(keyring, name, now=MADE_AT, grace=_DAY),
+        ):
+            said = str(self.assertRaises(BadRequest, change, secret.text))
+            self.assertNotIn(secret.text[16:], said)
+            self.assertIn(f"the part in the middle, {secret.id}.", said)
+
 
 class TextTests(SynchronousTestCase):
     def test_what_is_beside_the_name(self) -> None:

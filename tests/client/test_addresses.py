@@ -45,6 +45,19 @@ class Places(SynchronousTestCase):
             error = self.assertRaises(errors.BadRequest, places_of, address)
             self.assertIn("write tq://host:port", str(error))
 
+    def test_what_may_be_a_key_or_a_password_is_not_repeated(self) -> None:
+        key = "tq_0123456789ab_" + "s3cret" * 5 + "xy"
+        for address, told in (
+            (f"tq://{key}@host:7780", "'tq://...@host:7780' is no address"),
+            ("tq://ann:s3cret@host", "'tq://...@host' is no address"),
+            (f"tq://host:7780?key={key}", "'tq://host:7780?key=...' is no address"),
+            (f"tq://host:{key}", "'tq://host:...' is no address"),
+            (key, "'...' is no address"),
+        ):
+            said = str(self.assertRaises(errors.BadRequest, places_of, address))
+            self.assertIn(told, said)
+            self.assertNotIn("s3cret", said)
+
 
 class Order(SynchronousTestCase):
     def test_who_worked_last_is_first(self) -> None:
