@@ -14,6 +14,7 @@ from twisted.web import http
 from twisted.web.server import Request
 
 from taskqueue.errors import FatalClientError, TimedOut
+from taskqueue.frontends.connection import describe_peer
 from taskqueue.strictjson import dumps
 from taskqueue.web.api.endpoints import ROOT
 from taskqueue.web.api.problems import MEDIA, Problem
@@ -125,8 +126,10 @@ class BrokerChannel(http.HTTPChannel):
     site: BrokerSite
     transport: Any
 
+    _host = ""
     _deadline: IDelayedCall | None = None
     _ended = False
+    _heard = False
     _held_bytes = 0
 
     @property
@@ -142,16 +145,39 @@ class BrokerChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         self.site.entered()
         super().connectionMade()
+        self._meet()
+
+    def _meet(self) -> None:
+        """Count the connection for its peer; a proxy says who that is with its first bytes."""
+        host, _ = describe_peer(self.transport.getPeer())
+        if host == self._host:
+            return
+        self.site.leave(self._host)
+        self._host = host
+        self.site.enter(host)
+        most = self.site.limits.max_connections_per_peer
+        if self.site.connections_of(host) > most:
+            code = "TOO_MANY_CONNECTIONS"
+            self.site.service.traffic.refused[code] += 1
+            message = (
+                f"there are {most} HTTP connections from {host}, as many as there may be "
+                f"(limits.max_connections_per_peer)"
+            )
+            self.hang_up(503, code, message)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._complete()
         self._ended = True
+        self.site.leave(self._host)
         self.site.left()
         super().connectionLost(reason)
 
     # --- receiving ------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
+        if not self._heard:
+            self._heard = True
+            self._meet()
         if self._ended:
             return
         super().dataReceived(data)

@@ -4,6 +4,7 @@ The web site of a broker: its pages, and what a peer may take of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,6 +129,7 @@ class BrokerSite(Site):
         )
         self.service = service
         self.connections = 0
+        self._peers: Counter[str] = Counter()
 
     @property
     def limits(self) -> LimitsConfig:
@@ -150,6 +152,21 @@ class BrokerSite(Site):
         """A connection is gone."""
         self.connections -= 1
         self.service.traffic.open[FRONTEND] -= 1
+
+    def enter(self, host: str) -> None:
+        """One more connection comes from C{host}."""
+        self._peers[host] += 1
+
+    def leave(self, host: str) -> None:
+        """One of C{host}, where that is known, is gone, or comes from elsewhere."""
+        if host:
+            self._peers[host] -= 1
+            if not self._peers[host]:
+                del self._peers[host]
+
+    def connections_of(self, host: str) -> int:
+        """How many come from C{host}."""
+        return self._peers[host]
 
     def startFactory(self) -> None:
         """Nothing: there is no access log, nor a clock for it."""

@@ -5,6 +5,7 @@ web site takes of the broker meanwhile.
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.config import LimitsConfig
@@ -133,6 +134,41 @@ class BuffersTests(ChannelTestCase):
         visit.send(b" " * 600)
         self.assertEqual(read_answer(visit.received())[0].status, 400)
         self.assertEqual(self.buffers.held_bytes, 0)
+
+
+class PeerTests(ChannelTestCase):
+    limits = LimitsConfig(max_connections_per_peer=2)
+
+    def visit(self, host: str = "192.0.2.1") -> Visit:
+        return Visit(self.place.site, host)
+
+    def test_too_many_of_one(self) -> None:
+        """One more is told so; others are not concerned; one that goes makes room."""
+        first, second, third = self.visit(), self.visit(), self.visit()
+        answer, rest = read_answer(third.received())
+        self.assertEqual((answer.status, answer.json["code"]), (503, "TOO_MANY_CONNECTIONS"))
+        self.assertIn("max_connections_per_peer", answer.json["message"])
+        self.assertEqual((rest, third.transport.connected), (b"", False))
+        first.hang_up()
+        for visit in (second, self.visit(), self.visit("192.0.2.2")):
+            visit.send(GET)
+            self.assertEqual(read_answer(visit.received())[0].status, 200)
+            visit.hang_up()
+        self.assertEqual(self.refused, {"TOO_MANY_CONNECTIONS": 1})
+        self.assertEqual((self.place.site.connections, dict(self.place.site._peers)), (0, {}))
+
+    def test_behind_a_proxy(self) -> None:
+        """Who it is comes with the first bytes: from then on it counts as that."""
+        visits = []
+        for number in range(6):
+            visits.append(self.visit("127.0.0.1"))
+            host = f"192.0.2.{number // 2}"
+            visits[-1].transport.peerAddr = IPv4Address("TCP", host, 40000)
+            visits[-1].send(GET)
+            self.assertEqual(read_answer(visits[-1].received())[0].status, 200)
+        for visit in visits:
+            visit.hang_up()
+        self.assertEqual(dict(self.place.site._peers), {})
 
 
 class UnreadTests(ChannelTestCase):

@@ -52,9 +52,10 @@ def read_answer(data: bytes, *, has_body: bool = True) -> tuple[Answer, bytes]:
 class Visit:
     """One connection to a site."""
 
-    def __init__(self, site: BrokerSite) -> None:
-        self.protocol = site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
-        self.transport = StringTransportWithDisconnection()
+    def __init__(self, site: BrokerSite, host: str = "192.168.1.1") -> None:
+        address = IPv4Address("TCP", host, 40000)
+        self.protocol = site.buildProtocol(address)
+        self.transport = StringTransportWithDisconnection(peerAddress=address)
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
 
