@@ -9,9 +9,10 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from taskqueue.wire import MessageType
-from tests.browser.broker import new_broker, new_folder
+from tests.browser.broker import new_broker, new_folder, site_of
 from tests.browser.browsing import BrowserCase, free_port
 from tests.browser.staged import SceneCase, changes, figure, row
+from tests.process.peer import Peer
 
 #: Says whether the document is still the one that was loaded.
 MARK = "window.loadedOnce = true"
@@ -134,6 +135,26 @@ class LossTests(BrowserCase):
         expect(page.locator("h1")).to_have_text("Workers")
         start()
         expect(line).to_have_count(0)
+
+    def test_failures_from_before(self) -> None:
+        """What failed before the broker started is shown too, as far as it is still there."""
+        folder = new_folder()
+        broker = new_broker(folder)
+        peer = Peer(broker.port())
+        peer.submit({"type": "t"})
+        (task,) = peer.claim()
+        report = {
+            "task": task["id"],
+            "lease": task["lease"],
+            "status": "failed",
+            "error": "long ago",
+        }
+        peer.ask(MessageType.TASK_RESULT, results=[{**report, "permanent": True}])
+        peer.close()
+        broker.end()
+        self.site = site_of(new_broker(folder))
+        page = self.visit("/?stay=1")
+        expect(page.locator(".panel", has_text="Recent failures")).to_contain_text("long ago")
 
     def broker(self) -> Callable[[], Callable[[], object]]:
         """What starts it; that returns what stops it."""

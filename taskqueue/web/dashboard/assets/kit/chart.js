@@ -20,8 +20,9 @@ const faded = (rgb, share) =>
 
 // A series is { label, colour: name of a CSS variable, values, fill, dash }; `at` has the
 // moments, seconds.  `format` makes text of a value; `durations` are
-// drawn so that milliseconds can be seen beside minutes.
-export function Chart({ label, at, series, format, durations = false, height = 190 }) {
+// drawn so that milliseconds can be seen beside minutes; of what is `whole`, no line
+// stands for half a one.
+export function Chart({ label, at, series, format, durations = false, whole = false, height = 190 }) {
   const frame = useRef(null);
   const plot = useRef(null);
   const [hovered, setHovered] = useState(null);
@@ -31,7 +32,7 @@ export function Chart({ label, at, series, format, durations = false, height = 1
   useLayoutEffect(() => {
     const node = frame.current;
     const width = () => Math.max(120, node.clientWidth);
-    const drawn = { ...options(series, format, height, durations, setHovered), width: width() };
+    const drawn = { ...options(series, format, height, { durations, whole }, setHovered), width: width() };
     const made = new uPlot(drawn, [at, ...series.map((one) => one.values)], node);
     const watch = new ResizeObserver(() => made.setSize({ width: width(), height }));
     watch.observe(node);
@@ -95,13 +96,13 @@ function AsTable({ label, at, series, format }) {
 // A few samples do not fill the whole width: they would look like much more.
 const LEAST_SPAN_S = 300;
 
-function options(series, format, height, durations, setHovered) {
+function options(series, format, height, { durations, whole }, setHovered) {
   const axis = { stroke: colour("text-quiet"), grid: { stroke: colour("line-soft"), width: 1 }, ticks: { show: false } };
   const font = '12px system-ui, sans-serif';
   return {
     height,
     legend: { show: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 24, 0, 0], // the last moment has room for its words
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     hooks: { setCursor: [(plot) => setHovered(plot.cursor.idx ?? null)] },
     scales: {
@@ -115,12 +116,16 @@ function options(series, format, height, durations, setHovered) {
       {
         ...axis, font, size: 52, space: 34,
         ...(durations && { splits: (_plot, _axis, low, high) => between(low, high), filter: (_plot, ticks) => ticks }),
+        ...(whole && { incrs: WHOLE }),
         values: (_plot, ticks) => ticks.map(format),
       },
     ],
     series: [{}, ...series.map(line)],
   };
 }
+
+// How far apart the lines of a whole number may be.
+const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat();
 
 // What an axis of durations is divided by, seconds: each line stands for about ten times
 // the one below.

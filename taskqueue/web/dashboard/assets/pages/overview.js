@@ -172,7 +172,7 @@ function Rates({ at, samples }) {
 
 function Depth({ at, samples }) {
   const tier = (name) => samples.map((sample) => sample.tiers[name]);
-  return html`<${Chart} label="Waiting tasks by tier of priority" at=${at} format=${count} series=${[
+  return html`<${Chart} label="Waiting tasks by tier of priority" at=${at} format=${count} whole series=${[
     { label: "high", colour: "series-3", values: tier("high") },
     { label: "normal", colour: "series-1", values: tier("normal"), fill: true },
     { label: "low", colour: "series-4", values: tier("low") },
@@ -219,17 +219,17 @@ function Percentiles() {
 
 // --- what failed lately, and who works ---------------------------------------------------
 
-// What failed since the broker started; where nothing has, what is left from before.
+// What failed since the broker started; where that is little, what is left from before too.
 // Asked for anew when the counters say that there is something new.
 function Failures({ totals, dead }) {
   const lately = useResource(`/stats/failures?limit=${FAILURES}`);
-  const none = lately.data?.failures.length === 0;
-  const before = useResource(none ? "/tasks?state=failed,dead_letter&limit=30" : null);
-  const soon = useThrottle(none ? () => (lately.reload(), before.reload()) : lately.reload, 10_000);
+  const few = lately.data?.failures.length < FAILURES;
+  const before = useResource(few ? "/tasks?state=failed,dead_letter&limit=30" : null);
+  const soon = useThrottle(few ? () => (lately.reload(), before.reload()) : lately.reload, 10_000);
   const mark = `${totals.failed} ${totals.lost} ${totals.dead} ${totals.revived} ${dead}`;
   useEffect(() => soon(), [mark]);
-  const data = none ? before.data : lately.data;
-  const failures = none ? leftOf(before.data) : lately.data?.failures ?? [];
+  const data = few ? before.data : lately.data;
+  const failures = [...(lately.data?.failures ?? []), ...leftOf(few ? before.data : null, lately.data)].slice(0, FAILURES);
   return html`<${Panel} title="Recent failures" aside=${html`<a href="/tasks?state=failed,dead_letter">All</a>`}>
     ${data === undefined ? html`<${Loading} />` : failures.length === 0
       ? html`<${Empty} title="Nothing has failed that is still of interest." />`
@@ -241,9 +241,10 @@ function Failures({ totals, dead }) {
   <//>`;
 }
 
-function leftOf(page) {
-  const failures = (page?.tasks ?? []).map((task) => ({ ...task, task: task.id, at: endOf(task) }));
-  return failures.sort((a, b) => b.at - a.at).slice(0, FAILURES);
+function leftOf(page, lately) {
+  const known = new Set(lately?.failures.map((one) => one.task));
+  const others = (page?.tasks ?? []).filter((task) => !known.has(task.id));
+  return others.map((task) => ({ ...task, task: task.id, at: endOf(task) })).sort((a, b) => b.at - a.at);
 }
 
 const endOf = (task) => task.ended_at ?? task.claimed_at ?? task.submitted_at;
