@@ -31,6 +31,9 @@ MAX_CHECKS = 20
 #: Of one change of the keyring, so many entries are named in the audit log.
 MAX_NOTED = 100
 
+#: Of what a certificate says, so many characters are told.
+MAX_SHOWN = 300
+
 #: When a session ends where nothing else is said: unused for an hour; after half a day.
 SESSION_IDLE_S = 3600.0
 SESSION_MAX_S = 12 * 3600.0
@@ -181,6 +184,23 @@ class Gate:
         @return: C{None} where it stands for nobody.
         """
         return self._pool.certificate(subject, names, self._moments().wall)
+
+    def unknown_certificate(
+        self, subject: str, names: Iterable[str] = (), peer: str = "", door: str = ""
+    ) -> Unauthenticated:
+        """
+        What to tell whom L{by_certificate} does not know, where nothing else lets them in: what
+        their certificate says, as an entry would have to have it.
+
+        @param peer: the address that it came from.
+        @param door: where it came in; for the audit log.
+        """
+        shown = ", ".join([subject, *names])
+        message = (
+            f"The certificate that was shown stands for nobody here ({shown[:MAX_SHOWN]}): whoever"
+            f" runs this broker lets it in with taskqueue certificates allow."
+        )
+        return self._key_failed(message, peer, door, f"certificate {shown}")
 
     # --- who is in already -------------------------------------------------------------
 

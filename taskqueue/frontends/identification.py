@@ -67,7 +67,7 @@ class Identified:
         known = self._identity
         found = self._found(key)
         if found is None:
-            raise Unauthenticated(_WHO_ASKS)
+            raise self._nobody()
         if known is not None and owner_of(known) not in (None, owner_of(found)):
             raise BadRequest(
                 f"this connection is {known.kind} {known.name!r}: use another one for another key",
@@ -85,6 +85,13 @@ class Identified:
         shown = self._certificate()
         found = None if shown is None else gate.by_certificate(*shown)
         return gate.everyone if found is None and gate.open else found
+
+    def _nobody(self) -> Unauthenticated:
+        """Why it is not let in: it said nothing, or its certificate says what nobody knows."""
+        shown = self._certificate()
+        if shown is None:
+            return Unauthenticated(_WHO_ASKS)
+        return self.service.gate.unknown_certificate(*shown, self.host, self.door)
 
     def adopt(self, identity: Identity) -> None:
         """It is C{identity}, and may do what that may, from now on."""

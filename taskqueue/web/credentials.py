@@ -53,6 +53,7 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
         return gate.by_key(_key_in(given), host_of(request), DOOR)
     token = session_token(request)
     found = None if token is None else gate.by_session(token)
+    shown = None
     if found is None:
         shown = certificate_of(request.channel.transport)
         found = None if shown is None else gate.by_certificate(*shown)
@@ -60,9 +61,11 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
         if gate.by_default:
             _check_host(request)
         found = gate.everyone
-    if found is None:
-        raise Unauthenticated(_WHO_ASKS)
-    return found
+    if found is not None:
+        return found
+    if shown is not None:
+        raise gate.unknown_certificate(*shown, host_of(request), DOOR)
+    raise Unauthenticated(_WHO_ASKS)
 
 
 def known(service: TaskQueueService, request: Any) -> Identity:

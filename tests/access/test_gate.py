@@ -356,6 +356,25 @@ class CertificateTests(SynchronousTestCase):
         ):
             self.assertEqual(self.name(subject, *names), expected, (subject, names))
 
+    def test_who_is_not_known_is_told_what_an_entry_must_have(self) -> None:
+        path = self.mktemp()
+        self.keeper = Keeper(Keyring(certificates=(a_certificate(),)), audit=AuditLog(path))
+        self.addCleanup(self.keeper.gate.audit.reopen)
+        peer = ("192.0.2.1", "http")
+        for _ in range(100):
+            error = self.keeper.gate.unknown_certificate("O=Ex,CN=w", ("DNS:w.example",), *peer)
+        self.assertIsInstance(error, Unauthenticated)
+        self.assertIn("(O=Ex,CN=w, DNS:w.example)", str(error))
+        self.assertIn("taskqueue certificates allow", str(error))
+        first, *others = map(json.loads, Path(path).read_text().splitlines())
+        self.assertEqual(
+            (first["who"], first["what"], first["peer"], first["door"], first["outcome"]),
+            (None, "certificate O=Ex,CN=w, DNS:w.example", *peer, "UNAUTHENTICATED"),
+        )
+        self.assertLess(len(others), 6)
+        long = self.keeper.gate.unknown_certificate("CN=" + "x" * 10_000)
+        self.assertLess(len(str(long)), 600)
+
     def test_a_removed_mapping(self) -> None:
         entry = a_certificate(subject="CN=a")
         self.keeper = Keeper(Keyring(certificates=(entry,)))

@@ -167,7 +167,7 @@ class ComingInTests(GateTestCase):
             peer = self.world.meet(language)
             peer.connection.session._certificate = lambda: PeerCertificate("CN=other", ())
             peer.send(MessageType.HELLO, {})
-            self.assertSentAway(peer)
+            self.assertIn("stands for nobody here (CN=other)", self.assertSentAway(peer))
 
 
 class LeavingTests(GateTestCase):

@@ -105,6 +105,7 @@ class CertificateTests(SecureCase):
         ):
             heard = await self.say(broker, 2, asked(path), b"no such sign", shown)
             self.assertEqual(heard.split()[1], status, (path, shown))
+            self.assertEqual(b"stands for nobody here" in heard, shown == self.other)
 
     @flow
     async def test_a_key_comes_before_a_certificate(self) -> None:
