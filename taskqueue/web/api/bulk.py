@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import ENDED_STATES, LIVE_STATES, STATES_BY_WORD, WAITING, State
-from taskqueue.errors import BadRequest
+from taskqueue.errors import BadRequest, Forbidden
 from taskqueue.operations import lookups
 from taskqueue.operations.authorization import action_of as action_needed
 from taskqueue.operations.authorization import may
@@ -31,6 +31,7 @@ from taskqueue.operations.views import view_task
 from taskqueue.operations.visibility import narrowed
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
+from taskqueue.strictjson import dumps
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply
 from taskqueue.web.api.endpoints import Body, Content, Endpoint
@@ -193,17 +194,58 @@ async def act(visit: Visit, body: Header, only: tuple[State, ...] | None = None)
     action = action_of(body)
     if only is not None:
         action = action._replace(states=only)
-    visit.admit(action.kind)
     as_of = body.get("as_of", visit.service.moments().wall)
     dry_run = body.get("dry_run", False)
     told: Header = {"action": action.name, "dry_run": dry_run, "as_of": as_of}
-    if "ids" in body:
-        found = await (_look_at if dry_run else _do_these)(visit, action, list(body["ids"]))
+    if dry_run:
+        found = await _carry_out(visit, action, body, as_of, dry_run=True)
     else:
-        selection = Selection(visit.visitor, body["filter"], action, as_of)
-        limit = body.get("limit", LIMIT)
-        found = await (_survey if dry_run else _do_all)(visit, action, selection, limit)
+        found = await _audited(visit, action, body, as_of)
     return Reply(200, told | found)
+
+
+async def _carry_out(
+    visit: Visit, action: Action, body: Header, as_of: float, *, dry_run: bool
+) -> Header:
+    visit.admit(action.kind)
+    if "ids" in body:
+        return await (_look_at if dry_run else _do_these)(visit, action, list(body["ids"]))
+    selection = Selection(visit.visitor, body["filter"], action, as_of)
+    limit = body.get("limit", LIMIT)
+    return await (_survey if dry_run else _do_all)(visit, action, selection, limit)
+
+
+async def _audited(visit: Visit, action: Action, body: Header, as_of: float) -> Header:
+    try:
+        found = await _carry_out(visit, action, body, as_of, dry_run=False)
+    except Forbidden as error:
+        _note(visit, action, body, error.code)
+        raise
+    if "filter" in body:
+        refusals = found["refusals"]
+        outcome = f"{refusals} refused" if refusals else "ok"
+        _note(visit, action, body, outcome, found["done"])
+    return found
+
+
+def _note(
+    visit: Visit, action: Action, body: Header, outcome: str, count: int | None = None
+) -> None:
+    """
+    Write into the audit log what was asked for.  That the tasks of a page were cancelled,
+    retried or deleted stands there too; but not which filter found them, nor that it found none.
+    """
+    about = {"ids": len(body["ids"])} if "ids" in body else {"filter": body["filter"]}
+    visitor = visit.visitor
+    visit.service.gate.audit.record(
+        visitor.identity,
+        f"bulk_{action.name}",
+        peer=visitor.host,
+        door=visitor.door,
+        what=dumps(about).decode("utf-8"),
+        count=count,
+        outcome=outcome,
+    )
 
 
 async def _look_at(visit: Visit, action: Action, ids: list[str]) -> Header:

@@ -339,6 +339,7 @@ class UnknownTests(RoomsTestCase):
         self.assertEqual(failure["task"], task_id(OWN, 5))
         rows = self.by(name, "GET", "/stats/breakdown?by=tier")["rows"]
         self.assertEqual(sum(row["depth"] for row in rows), 3)
+        self.assertNotIn("wait_s", rows[1])
 
     def test_bulk(self) -> None:
         """An empty filter is for all that one may touch."""
@@ -352,6 +353,37 @@ class UnknownTests(RoomsTestCase):
         self.assertEqual(found["refusals"], 0)
         states = self.by("admin", "GET", "/tasks?queue=other&state=cancelled")["tasks"]
         self.assertEqual(states, [])
+
+    def test_bulk_is_audited(self) -> None:
+        """Which filter, what came of it, and what was refused; not what was only counted."""
+        self.pass_time(1)
+        told: list[tuple[Any, ...]] = []
+
+        def record(who: Any, operation: str, **more: Any) -> None:
+            told.append((who.kind, operation, *map(more.get, ("what", "count", "outcome"))))
+
+        name, blind = self.key("read:*", "cancel:own"), self.key("read:*")
+        self.patch(self.desk.service.gate.audit, "record", record)
+        own, other = ({"action": "cancel", "filter": {"queue": queue}} for queue in (OWN, OTHER))
+        self.by(name, "POST", "/tasks/bulk", {**own, "dry_run": True})
+        self.by(name, "POST", "/tasks/bulk", {**other, "dry_run": True}, status=403)
+        self.assertEqual(told, [])
+        done = self.by(name, "POST", "/tasks/bulk", own)["done"]
+        self.assertGreater(done, 0)
+        self.by(name, "POST", "/tasks/bulk", own)
+        self.by(name, "POST", "/tasks/bulk", other, status=403)
+        self.by(blind, "POST", "/dead-letters/retry", {"ids": [UNKNOWN]}, status=403)
+        self.assertEqual([one[:2] for one in told[:1]], [("key", "cancel_task")])
+        what = '{"filter":{"queue":"%s"}}'
+        self.assertEqual(
+            told[1:],
+            [
+                ("key", "bulk_cancel", what % OWN, done, "ok"),
+                ("key", "bulk_cancel", what % OWN, 0, "ok"),
+                ("key", "bulk_cancel", what % OTHER, None, "FORBIDDEN"),
+                ("key", "bulk_retry", '{"ids":1}', None, "FORBIDDEN"),
+            ],
+        )
 
     def test_bulk_by_ids(self) -> None:
         ids = [task_id(queue, number) for queue in (OWN, OTHER) for number in (1, 2)]
