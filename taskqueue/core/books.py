@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskqueue.core.changes import Changes, HistoryRow
-from taskqueue.core.counters import Counters
+from taskqueue.core.counters import Counters, Histogram
 from taskqueue.core.dependencies import Dependencies
 from taskqueue.core.failures import Failures
 from taskqueue.core.lanes import Lane, Queue
@@ -20,7 +20,7 @@ from taskqueue.core.paging import PAYLOAD_BYTES, share_of_unstored
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
-from taskqueue.core.task import NO_EXTRAS, WAITING, State, Task, tier_of
+from taskqueue.core.task import NO_EXTRAS, TIERS, WAITING, State, Task, tier_of
 from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
@@ -85,6 +85,7 @@ class Books:
     @ivar periodics: the periodic tasks by name.
     @ivar touched: lanes that got a ready task since claims were last served.
     @ivar reading: lanes of which payloads are being read ahead.
+    @ivar tier_waits: from ready to claimed, by tier, since the broker started.
     @ivar failures: the newest deliveries that came to nothing.
     @ivar notices: what holders should hear; whoever passes them on empties it.
     @ivar withdrawn: claims that wait no longer and get nothing; whoever answers
@@ -130,6 +131,7 @@ class Books:
         self.leases = Leases()
         self.claims = WaitingClaims()
         self.workers = Workers(policy.max_workers)
+        self.tier_waits = [Histogram() for _ in TIERS]
         self.failures = Failures()
         self.changes = Changes()
         self.touched: dict[Lane, None] = {}

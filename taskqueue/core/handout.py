@@ -4,16 +4,18 @@ Handing out: claims, and which tasks they get.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from math import inf
 from operator import attrgetter
 
+from taskqueue.core.counters import Histogram
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import check_lease
 from taskqueue.core.lanes import Lane
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
-from taskqueue.core.task import NO_EXTRAS, NO_PAST, Past, State, Task
+from taskqueue.core.task import NO_EXTRAS, NO_PAST, Past, State, Task, tier_of
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Worker
 from taskqueue.errors import BadRequest, Conflict, StoreUnavailable
@@ -120,7 +122,7 @@ class HandOut:
             found += _deliveries(lane, alike, claim, token, lease_s, now.wall)
             ends_at = now.mono + lease_s
             ledger.leases.grant_alike(alike, token, claim.holder, lease_s, ends_at)
-        _count(lane, tasks, now.wall)
+        _count(lane, tasks, now.wall, ledger.tier_waits)
         ledger.start(lane, tasks)
         return found
 
@@ -216,19 +218,21 @@ def _deliveries(
     return found
 
 
-def _count(lane: Lane, tasks: list[Task], wall: float) -> None:
-    """Count these tasks as claimed, and how long they had been ready."""
+def _count(lane: Lane, tasks: list[Task], wall: float, tiers: Sequence[Histogram]) -> None:
+    """Count these tasks as claimed, and how long they had been ready; that by tier too."""
     counters = lane.counters
     counters.claimed += len(tasks)
-    alike, since = 0, 0.0  # tasks of one submission have been ready equally long
+    alike, since, priority = 0, 0.0, 0  # tasks of one submission have been ready equally long
     for task in tasks:
         run_at = task.extras.run_at
         ready_at = task.submitted_at
         if run_at is not None and run_at > ready_at:
             ready_at = run_at
-        if ready_at != since and alike:
+        if (ready_at != since or task.priority != priority) and alike:
             counters.wait.observe(wall - since, alike)
+            tiers[tier_of(priority)].observe(wall - since, alike)
             alike = 0
-        since = ready_at
+        since, priority = ready_at, task.priority
         alike += 1
     counters.wait.observe(wall - since, alike)
+    tiers[tier_of(priority)].observe(wall - since, alike)

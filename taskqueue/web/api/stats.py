@@ -9,6 +9,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import NamedTuple
 
+from taskqueue.access.permissions import Action
 from taskqueue.core.counters import Counters
 from taskqueue.core.failures import KEPT, Failure
 from taskqueue.core.lanes import Lane, Queue
@@ -98,6 +99,16 @@ def _by_type(queues: Iterable[Queue]) -> Iterable[_Group]:
     return found.values()
 
 
+def _by_tier(visit: Visit, queues: Iterable[Queue]) -> list[Header]:
+    """Waits are counted of all queues together: for who may read all of them."""
+    rows: list[Header] = [{"name": name, "depth": n} for name, n in _tiers(queues).items()]
+    permissions = visit.visitor.restricted
+    if permissions is None or permissions.everywhere(Action.READ):
+        for row, waits in zip(rows, visit.service.broker.ledger.tier_waits, strict=True):
+            row["wait_s"] = distribution(waits)
+    return rows
+
+
 _GROUPINGS: dict[str, Callable[[Iterable[Queue]], Iterable[_Group]]] = {
     "queue": _by_queue,
     "type": _by_type,
@@ -113,8 +124,7 @@ async def break_down(visit: Visit) -> Reply:
     every = visit.service.broker.ledger.queues.values()
     queues = [queue for queue in every if readable(visit.visitor, queue.name)]
     if by == "tier":
-        rows = [{"name": name, "depth": depth} for name, depth in _tiers(queues).items()]
-        return Reply(200, {"by": by, "rows": rows, "more": False})
+        return Reply(200, {"by": by, "rows": _by_tier(visit, queues), "more": False})
     groups = list(_GROUPINGS[by](queues))
     deepest = nlargest(limit, groups, key=lambda group: group.depth)
     rows = [group.view() for group in deepest]

@@ -200,8 +200,20 @@ class NumberTests(ApiTestCase):
         self.assertEqual(found["rows"][0]["wait_s"]["count"], 1)
         tiers = self.get("/stats/breakdown?by=tier")["rows"]
         self.assertEqual([(r["name"], r["depth"]) for r in tiers][1], ("normal", 3))
+        self.assertEqual([r["wait_s"]["count"] for r in tiers], [0, 1, 0])
         self.refused("GET", "/stats/breakdown")
         self.refused("GET", "/stats/breakdown?by=colour")
+
+    def test_waits_by_tier(self) -> None:
+        """Of tasks that one claim gets together too."""
+        for priority, count in ((255, 1), (199, 2), (100, 1), (99, 3)):
+            for _ in range(count):
+                self.submit(priority=priority)
+        self.pass_time(4)
+        self.assertEqual(len(self.desk.claim(limit=7)), 7)
+        low, normal, high = self.get("/stats/breakdown?by=tier")["rows"]
+        self.assertEqual([r["wait_s"]["count"] for r in (low, normal, high)], [3, 3, 1])
+        self.assertAlmostEqual(low["wait_s"]["mean"], 4)
 
     def test_failures(self) -> None:
         """The last to fail is first, whenever it was submitted and whatever became of it."""
