@@ -33,6 +33,31 @@ def has_infinite_or_nan(value):
     return isinstance(value, list) and any(map(has_infinite_or_nan, value))
 
 
+class Many(SynchronousTestCase):
+    """So many values that as objects they would take a hundred times the text's memory."""
+
+    most = strictjson.MOST_VALUES
+
+    def refused(self, text):
+        error = self.assertRaises(BadRequest, strictjson.loads, text)
+        self.assertIn(f"more than {self.most} values", str(error))
+
+    def test_as_many_as_there_may_be(self):
+        text = b"[" + b"0," * (self.most - 1) + b"0]"
+        self.assertEqual(len(strictjson.loads(text)), self.most)
+        self.refused(b"[" + b"0," * self.most + b"0]")
+
+    def test_of_every_kind(self):
+        for item in (b"[],", b"{},", b'"",', rb'"a\\",', rb'"\"",', b'"[",', b"{ } ,"):
+            self.refused(b'{"a":[' + item * (self.most + 1) + b"0]}")
+
+    def test_in_texts(self):
+        """What stands in a text is no value."""
+        for text in (b",", b"[{", rb",\"", rb"\\,", rb"\",\\"):
+            data = b'["' + text * self.most + rb'",{"k,":"v,","\"":1}]'
+            self.assertEqual(len(strictjson.loads(data)), 2)
+
+
 class Reading(SynchronousTestCase):
     def refused(self, text):
         return str(self.assertRaises(BadRequest, strictjson.loads, text))

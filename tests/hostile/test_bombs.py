@@ -20,6 +20,7 @@ BOMBS = {
     "a lone surrogate in UTF-8": b'{"op":"ping","id":"\xed\xa0\x80"}',
     "no UTF-8": b'{"op":"ping","id":"\xff"}',
     "too many names": b'{"op":"ping",' + b",".join(b'"%d":0' % n for n in range(100_000)) + b"}",
+    "too many values": b'{"op":"ping","id":[' + b"{}," * 1_200_000 + b"0]}",
     "long escapes": b'{"op":"ping","id":"' + rb"\u0041" * 100_000 + b'"}',
     "a name twice, the last one wrong": b'{"op":"ping","id":1,"id":[]}',
 }
