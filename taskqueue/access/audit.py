@@ -99,29 +99,42 @@ class AuditLog:
             self._file = None
         self._failing = False
 
+    def open(self) -> None:
+        """Open the file now: the log says at once where it cannot be, not with the first entry."""
+        if self.path:
+            try:
+                self._opened()
+            except OSError as error:
+                self._complain(error)
+
     def _written(self, entry: _Entry) -> bool:
         line = f"{self._begin}{entry}\n".encode("ascii")
         try:
-            if self._file is None:
-                # Of a pipe that nobody reads, the broker must not wait for a reader.
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-                self._file = os.open(self.path, flags, 0o600)
-            written = os.write(self._file, line)
+            written = os.write(self._opened(), line)
             if written < len(line):
                 self._begin = "\n"
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            if not self._failing:
-                self._failing = True
-                _log.error(
-                    "the audit log {path} cannot be written: {reason}; entries stand here until"
-                    " it can",
-                    path=self.path,
-                    reason=error.strerror,
-                )
+            self._complain(error)
             return False
         self._failing, self._begin = False, ""
         return True
+
+    def _opened(self) -> int:
+        if self._file is None:
+            # Of a pipe that nobody reads, the broker must not wait for a reader.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            self._file = os.open(self.path, flags, 0o600)
+        return self._file
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            _log.error(
+                "the audit log {path} cannot be written: {reason}; entries stand here until it can",
+                path=self.path,
+                reason=error.strerror,
+            )
 
 
 def moment_text(wall: float) -> str:

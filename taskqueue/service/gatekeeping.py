@@ -80,6 +80,7 @@ class GateKeeping(Timer):
 
     def startService(self) -> None:
         super().startService()
+        self.gate.audit.open()
         if self.gate.warning is not None:
             self._log.warn("{problem}", problem=self.gate.warning)
 
@@ -98,6 +99,7 @@ class GateKeeping(Timer):
     def hung_up(self) -> None:
         """Read the file anew, and open the audit log anew."""
         self.gate.audit.reopen()
+        self.gate.audit.open()
         if self._watch is not None:
             self._watch.look(anew=True)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.access.editing import add_key, add_user
@@ -55,6 +56,25 @@ class GateKeepingCase(SynchronousTestCase):
 
         self.file.change(change)
         return made[0]
+
+
+class AuditLogTests(GateKeepingCase):
+    def test_it_is_there_from_the_start_and_after_each_hangup(self) -> None:
+        path = self.mktemp()
+        service = self.start(audit_log=path)
+        for _ in range(2):
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            os.rename(path, path + ".1")
+            service.hung_up()
+
+    def test_one_that_cannot_be_written_is_told_of_at_once(self) -> None:
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.start(audit_log=os.path.join(self.mktemp(), "audit.log"))
+        (ours,) = [one for one in events if one.get("log_namespace") == "taskqueue.audit"]
+        self.assertEqual((ours["log_level"].name, ours["reason"]), ("error", os.strerror(2)))
 
 
 class WatchedTests(GateKeepingCase):
