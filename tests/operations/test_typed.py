@@ -51,6 +51,7 @@ class Service:
 
     config = CONFIG
     fair_use = FairUse(CONFIG.limits, float)
+    total = 0
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []

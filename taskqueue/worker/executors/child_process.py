@@ -132,6 +132,7 @@ class ChildProcess(ProcessProtocol):
         self._looked_at = 0
         self._mean_s = 2 * AHEAD_S  # none is sent ahead before some have been quick
         self._aloud = 0
+        self._last_task: str | None = None
         self._reason: Reason | None = None
         self._decoder = Decoder()
         self._lines = {1: b"", 2: b""}
@@ -313,11 +314,12 @@ class ChildProcess(ProcessProtocol):
     def _ended(self, token: int, verdict: Verdict) -> None:
         sent = self._sent
         if sent and sent[0].token == token:
-            ended = sent.popleft().ended
+            first = sent.popleft()
+            self._last_task = first.task
             self._reason = None
             if sent:
                 self._began(sent[0].token)
-            ended(token, verdict)
+            first.ended(token, verdict)
 
     def _give_back(self, first: int, last: int) -> None:
         """The newest first: whoever puts each before the others has them in order."""
@@ -341,10 +343,11 @@ class ChildProcess(ProcessProtocol):
 
     def _log_line(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
-        if not self._sent:
+        # What it writes comes by another pipe than its end, which may be read first.
+        task = self._sent[0].task if self._sent else self._last_task
+        if task is None:
             self._log.info("child {pid}: {text}", pid=self.pid, text=text)
         else:
-            task = self._sent[0].task
             self._log.info("child {pid}, task {task}: {text}", pid=self.pid, task=task, text=text)
 
     # --- its end --------------------------------------------------------------------------
