@@ -95,13 +95,22 @@ def connections(ports: Ports) -> None:
             held.pop(0).close()
 
 
-def halves(ports: Ports) -> None:
-    """Frames and bodies of 10 MiB that are never finished, MiB by MiB, 40 at a time."""
+def _keep_beginning(ports: Ports, pause_s: float) -> None:
     doors = [
         (ports.framed, HELLO + (10 * MIB).to_bytes(4, "big") + b"\x02"),
         (ports.http, _BODY + b"Content-Length: %d\r\n\r\n" % (10 * MIB)),
     ]
-    _keep_saying(doors, b" " * MIB, 20, 0.05)
+    _keep_saying(doors, b" " * MIB, 20, pause_s)
+
+
+def halves(ports: Ports) -> None:
+    """Frames and bodies of 10 MiB that are never finished, at the speed of a gigabit network."""
+    _keep_beginning(ports, 0.33)
+
+
+def halves_local(ports: Ports) -> None:
+    """The same as fast as one machine can send to itself, up to 800 MiB a second."""
+    _keep_beginning(ports, 0.05)
 
 
 def payloads(ports: Ports) -> None:
@@ -143,7 +152,8 @@ def unread(ports: Ports) -> None:
 
 
 ATTACKS: dict[str, Callable[[Ports], None]] = {
-    each.__name__: each for each in (slow, connections, halves, payloads, bombs, requests, unread)
+    each.__name__: each
+    for each in (slow, connections, halves, halves_local, payloads, bombs, requests, unread)
 }
 
 
