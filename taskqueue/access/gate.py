@@ -157,7 +157,7 @@ class Gate:
         except RateLimited as error:
             return fail(error)
         # Noted before it is checked: else a hundred could be tried at once.
-        self._failed_passwords.failed(peer, self._moments().mono)
+        self._failed_passwords.failed(peer, self._moments().mono, name)
         found = self._pool.user(name)
         self._checking += 1
 
@@ -169,7 +169,7 @@ class Gate:
             current = self.refresh(found.identity) if found and true else None
             if current is None:
                 raise self._audited(_WRONG_PASSWORD, peer, door, _who_tried(name))
-            self._failed_passwords.succeeded(peer)
+            self._failed_passwords.succeeded(peer, name)
             return current
 
         hashed = found.entry.password if found else NOBODY

@@ -16,6 +16,12 @@ CAPACITY = 10_000
 #: So many failed attempts of one address cost nothing.
 FREE_FAILURES = 5
 
+#: Under so many names failures of one address are told apart.
+MOST_NAMES = 8
+
+#: What further ones are called: no name has a space.
+_OTHERS = "any other"
+
 #: What a household or a host has of IPv6: whoever has one address of it has them all.
 _PREFIX = 64
 
@@ -112,33 +118,47 @@ class FailedAttempts:
         self._longest_s = longest_s
         self._forgiven_s = forgiven_s
         self._capacity = capacity
-        #: Place to how many have failed, and when the last one did.
-        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        #: Place to how many have failed under which name, and when the last one did.
+        self._failed: OrderedDict[str, tuple[dict[str, int], float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._failed)
 
     def wait_s(self, peer: str, now: float) -> float:
         """For how long nothing from there is looked at yet; 0: not at all."""
-        count, last = self._failed.get(peer_group(peer), (0, now))
-        over = count - self._free
+        counts, last = self._failed.get(peer_group(peer), ({}, now))
+        over = sum(counts.values()) - self._free
         if over <= 0:
             return 0.0
         # Where the exponent is large the wait is the longest one anyway.
         wait_s = min(self._longest_s, self._first_s * 2.0 ** min(over - 1, 64))
         return max(0.0, last + wait_s - now)
 
-    def failed(self, peer: str, now: float) -> None:
-        """Note that an attempt from there failed, or that one has begun."""
+    def failed(self, peer: str, now: float, name: str = "") -> None:
+        """
+        Note that an attempt from there failed, or that one has begun.
+
+        @param name: as whom; whoever succeeds is forgiven what failed under the same name.
+        """
         group = peer_group(peer)
-        count, last = self._failed.get(group, (0, now))
+        counts, last = self._failed.get(group, ({}, now))
         if now - last >= self._forgiven_s:
-            count = 0
-        self._failed[group] = count + 1, now
+            counts = {}
+        if name not in counts and len(counts) >= MOST_NAMES:
+            name = _OTHERS
+        counts[name] = counts.get(name, 0) + 1
+        self._failed[group] = counts, now
         self._failed.move_to_end(group)
         if len(self._failed) > self._capacity:
             self._failed.popitem(last=False)
 
-    def succeeded(self, peer: str) -> None:
-        """Forget what has failed from there."""
-        self._failed.pop(peer_group(peer), None)
+    def succeeded(self, peer: str, name: str = "") -> None:
+        """
+        Forget what has failed from there under the same name.  No more: else whoever has an account
+        could guess at another one for ever, and sign in as oneself in between.
+        """
+        group = peer_group(peer)
+        counts, _ = self._failed.get(group, ({}, 0.0))
+        counts.pop(name, None)
+        if not counts:
+            self._failed.pop(group, None)

@@ -18,6 +18,7 @@ from taskqueue.access.identities import Identity
 from taskqueue.access.keyring import Keyring
 from taskqueue.access.passwords import LONGEST, NOBODY, hash_password, is_hash, verify
 from taskqueue.access.permissions import Action
+from taskqueue.access.throttle import FREE_FAILURES
 from taskqueue.errors import BadRequest, RateLimited, TaskQueueError, Unauthenticated
 from tests.access.entries import PASSWORD, Keeper, a_certificate, a_key, a_user, at
 
@@ -318,6 +319,25 @@ class HashTests(SynchronousTestCase):
     def test_what_nobody_types_is_not_hashed(self) -> None:
         self.assertFalse(verify("no hash", "x" * (LONGEST + 1)))
         self.assertFalse(verify("no hash", "x"))
+
+    def test_whoever_has_an_account_guesses_no_longer_at_another(self) -> None:
+        keeper = Keeper(Keyring(users=(a_user(), a_user("eve"))))
+        tried = 0
+        for _ in range(20):
+            for _ in range(4):
+                told = self.failureResultOf(keeper.gate.by_password("ann", "guess", "192.0.2.1"))
+                tried += told.check(RateLimited) is None
+            found: list[Any] = []
+            keeper.gate.by_password("eve", PASSWORD, "192.0.2.1").addBoth(found.append)
+        self.assertEqual(tried, FREE_FAILURES + 1)
+
+    def test_one_may_mistype_ones_own(self) -> None:
+        keeper = Keeper(Keyring(users=(a_user(),)))
+        for _ in range(20):
+            for _ in range(3):
+                told = self.failureResultOf(keeper.gate.by_password("ann", "typo", "192.0.2.1"))
+                told.trap(Unauthenticated)
+            self.successResultOf(keeper.gate.by_password("ann", PASSWORD, "192.0.2.1"))
 
     def test_hashing_where_it_is(self) -> None:
         keeper = Keeper(Keyring(users=(a_user(),)))

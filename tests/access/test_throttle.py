@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.access.throttle import FailedAttempts, TokenBuckets, peer_group
+from taskqueue.access.throttle import MOST_NAMES, FailedAttempts, TokenBuckets, peer_group
 
 given_always = settings(derandomize=True, deadline=None)
 
@@ -93,7 +93,7 @@ class FailedAttemptsTests(SynchronousTestCase):
         self.assertEqual(self.failed.wait_s("b", 0.0), 0.0)
 
     def test_millions_of_them(self) -> None:
-        self.failed._failed["a"] = 10**9, 0.0
+        self.failed._failed["a"] = {"": 10**9}, 0.0
         self.assertEqual(self.failed.wait_s("a", 0.0), 10.0)
 
     def test_forgiven_after_a_while(self) -> None:
@@ -117,6 +117,17 @@ class FailedAttemptsTests(SynchronousTestCase):
             self.failed.failed(peer, 0.0)
         self.assertEqual(self.failed.wait_s("2001:db8::4", 0.0), 1.0)
         self.assertEqual(self.failed.wait_s("2001:db8:0:1::1", 0.0), 0.0)
+
+    def test_very_many_names(self) -> None:
+        """They are counted together: none of them is forgiven for another's success."""
+        failed = FailedAttempts(free=100)
+        for number in range(1000):
+            failed.failed("192.0.2.1", 0.0, str(number))
+        (counts, _) = failed._failed["192.0.2.1"]
+        self.assertEqual((len(counts), sum(counts.values())), (MOST_NAMES + 1, 1000))
+        failed.succeeded("192.0.2.1", "0")
+        failed.succeeded("192.0.2.1", "999")
+        self.assertEqual(sum(counts.values()), 999)
 
 
 class PeerGroupTests(SynchronousTestCase):
