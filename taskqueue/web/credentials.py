@@ -50,6 +50,7 @@ def identify(service: TaskQueueService, request: Any) -> Identity:
     gate = service.gate
     given = request.getHeader("authorization")
     if given is not None:
+        _check_once(request)
         return gate.by_key(_key_in(given), host_of(request), DOOR)
     token = session_token(request)
     found = None if token is None else gate.by_session(token)
@@ -86,6 +87,16 @@ def known(service: TaskQueueService, request: Any) -> Identity:
 def nobody() -> Identity:
     """Whoever is not known: may do nothing but what is open."""
     return Identity("nobody", "everyone", Permissions({}))
+
+
+def _check_once(request: Any) -> None:
+    """
+    Of several, a proxy might look at another one than the broker.
+
+    @raises Unauthenticated: C{Authorization} is given more than once.
+    """
+    if len(request.requestHeaders.getRawHeaders("authorization", ())) > 1:
+        raise Unauthenticated("authorization is given more than once: give one key")
 
 
 def _key_in(authorization: str) -> str:

@@ -59,6 +59,17 @@ class PageTests(SynchronousTestCase):
                 self.assertIn(b"must begin with Bearer", answer.body)
                 self.assertNotIn(key[:20].encode(), answer.body)
 
+    def test_two_keys_are_none(self) -> None:
+        one = f"Bearer {self.keys['admin']}"
+        for other in (one, "Bearer x", ""):
+            for first, second in ((one, other), (other, one)):
+                answer = self.get_with(first, second)
+                self.assertEqual(answer.status, 401)
+                self.assertIn("more than once", answer.json["message"])
+
+    def get_with(self, first: str, second: str) -> Answer:
+        return self.place.get("/metrics", authorization=first, Authorization=second)
+
     def test_the_reason_is_for_those_who_may_read(self) -> None:
         self.store.broken = True
         self.place.submit(Submission("x"))
