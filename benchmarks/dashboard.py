@@ -137,7 +137,7 @@ def main() -> None:
     given = parser.parse_args()
     load_s = WARM_S + 2 * given.rounds * given.seconds + 5
     arguments = json.dumps({"rate": given.rate, "seconds": load_s})
-    settings = ("http.listen=tcp:0:interface=127.0.0.1",)
+    settings = ("http.listen=tcp:0:interface=127.0.0.1", "limits.max_requests_per_s=0")
     with BrokerProcess(given.durability, *settings) as broker:
         command = [sys.executable, "-m", "benchmarks.load", "latency", str(broker.port), arguments]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:

@@ -280,7 +280,11 @@ def main() -> None:
         if not (folder / "data").exists():
             folder.mkdir(parents=True, exist_ok=True)
             make_store(folder, given.tasks)
-        settings = ("http.listen=tcp:0:interface=127.0.0.1", "retention.sweep_interval_s=86400")
+        settings = (
+            "http.listen=tcp:0:interface=127.0.0.1",
+            "retention.sweep_interval_s=86400",
+            "limits.max_requests_per_s=0",
+        )
         with BrokerProcess("fsync", *settings, folder=str(folder)) as broker:
             _run(broker, given, console)
 
