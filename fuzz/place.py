@@ -17,11 +17,10 @@ from fuzz.watching import nothing_unforeseen
 from taskqueue.config import Config, LimitsConfig, StoreConfig
 from taskqueue.core.audit import audit
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import FramedConnection, LineConnection
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.service import TaskQueueService
 from taskqueue.web.site import make_site
-from tests.frontends.peers import Wire
+from tests.frontends.peers import Wire, framed, lines
 
 #: Small, so that exceeding them is within reach.
 _LIMITS = LimitsConfig(max_frame_bytes=64 * 1024, max_payload_bytes=16 * 1024)
@@ -31,15 +30,11 @@ _TURNS = 20
 
 
 def _framed(service: TaskQueueService) -> Factory:
-    return BrokerFactory(
-        service, Admission(), "framed", lambda limits: FramedConnection(limits.max_frame_bytes)
-    )
+    return BrokerFactory(service, Admission(), "framed", framed)
 
 
 def _lines(service: TaskQueueService) -> Factory:
-    return BrokerFactory(
-        service, Admission(), "lines", lambda limits: LineConnection(limits.max_frame_bytes)
-    )
+    return BrokerFactory(service, Admission(), "lines", lines)
 
 
 _DOORS: Mapping[str, Callable[[TaskQueueService], Factory]] = {

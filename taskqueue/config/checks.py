@@ -179,16 +179,15 @@ def check_path(value: object) -> str:
 
 def check_file(value: object) -> str:
     """The path of a file, or nothing."""
-    allowed = "the path of a file in PEM format, or nothing"
-    text = _one(value, allowed)
-    if not text.isprintable():
-        raise Unusable("it is not a path", allowed)
-    return text
+    return _path_or_nothing(value, "the path of a file in PEM format, or nothing")
 
 
 def check_filename(value: object) -> str:
     """The path of a file, which need not exist yet, or nothing."""
-    allowed = "the path of a file, without control characters, or nothing"
+    return _path_or_nothing(value, "the path of a file, without control characters, or nothing")
+
+
+def _path_or_nothing(value: object, allowed: str) -> str:
     text = _one(value, allowed)
     if not text.isprintable():
         raise Unusable("it is not a path", allowed)
