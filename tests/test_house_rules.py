@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("client",),
     ("app",),
     ("worker",),
-    ("cli", "process", "systemd", "web"),
+    ("cli", "contrib", "process", "systemd", "web"),
     ("application",),
     ("testing",),
     ("tap", "__main__"),
@@ -48,6 +48,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "app": BROKER_SIDE | {"operations", "config", "logs", "access"},
     "worker": BROKER_SIDE | {"access"},
     "cli": BROKER_SIDE,
+    "contrib": BROKER_SIDE | {"operations", "config", "access", "cli", "web"},
     "web": frozenset({"client", "worker"}),
 }
 
