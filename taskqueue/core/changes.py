@@ -13,181 +13,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taskqueue.core.task import NO_PAST, State, Task, TaskOptions, Unique
+from taskqueue.core.rows import (
+    EVENTS,
+    Batch,
+    HistoryRow,
+    OpenWindow,
+    QueueRow,
+    TaskRow,
+    TaskUpdate,
+    empty_batch,
+)
+from taskqueue.core.task import NO_PAST, State, Task
 
 if TYPE_CHECKING:
     from taskqueue.core.periodic import PeriodicRow
 
-
-class TaskRow(NamedTuple):
-    """
-    Everything durable about one task, as the store keeps and returns it.
-
-    @ivar state: a L{State}, as a plain integer.
-    @ivar payload: bytes; C{None} where a read did not ask for it.
-    @ivar worker: the name of the holder of the newest lease.
-    @ivar incarnation: of the registered worker that holds the lease; 0 where
-        nobody does, or a claimer that never registered.
-    @ivar lease_s: the length of the current lease, seconds.
-    """
-
-    seq: int
-    id: str
-    queue: str
-    type: str
-    priority: int
-    submitted_at: float
-    expires_at: float | None
-    options: TaskOptions
-    headers: str | None
-    depends_on: tuple[str, ...]
-    unique: Unique | None
-    payload: bytes | None
-    state: int
-    run_at: float | None
-    attempt: int
-    failures: int
-    losses: int
-    token: int
-    worker: str | None
-    incarnation: int
-    lease_s: float | None
-    claimed_at: float | None
-    ended_at: float | None
-    cancel_requested: bool
-    error: str | None
-    result: bytes | None
-
-
-class TaskUpdate(NamedTuple):
-    """The columns of a stored task that can change, by its C{seq}."""
-
-    seq: int
-    state: int
-    run_at: float | None
-    attempt: int
-    failures: int
-    losses: int
-    token: int
-    worker: str | None
-    incarnation: int
-    lease_s: float | None
-    claimed_at: float | None
-    ended_at: float | None
-    cancel_requested: bool
-    error: str | None
-    result: bytes | None
-
-
-class OpenWindow(NamedTuple):
-    """
-    An ended task that still holds its unique key.
-
-    @ivar unique: with an end.
-    """
-
-    seq: int
-    id: str
-    state: State
-    unique: Unique
-
-
-class HistoryRow(NamedTuple):
-    """
-    One event in a task's life that its row alone does not tell: a failed,
-    lost, released or cancelled delivery, a revival, a failed dependency.
-    (Submission, the newest delivery and the end stand in the row.)
-
-    @ivar event: one of L{EVENTS}.
-    @ivar at: wall-clock seconds.
-    @ivar started_at: when the delivery that ended here was claimed, or C{None}.
-    """
-
-    seq: int
-    at: float
-    event: str
-    attempt: int
-    worker: str | None
-    started_at: float | None
-    detail: str | None
-
-
-EVENTS = (
-    "failed",
-    "lost",
-    "released",
-    "snoozed",
-    "cancel_requested",
-    "cancelled",
-    "expired",
-    "dead_letter",
-    "dependency_failed",
-    "revived",
-)
-
-
-class QueueRow(NamedTuple):
-    """
-    What an operator set on a queue while the broker ran.
-
-    @ivar resume_at: wall-clock moment at which a timed pause ends, or C{None}.
-    @ivar max_depth: bound on waiting tasks, C{None} for the configured one.
-    """
-
-    name: str
-    paused: bool
-    resume_at: float | None
-    max_depth: int | None
-
-
-class Batch(NamedTuple):
-    """
-    What one commit makes durable, all or nothing.
-
-    @ivar inserts: tasks the store has not seen, or that changed in what updates
-        do not carry (a revival drops the expiry), as L{TaskRow}s.
-    @ivar updates: changes to tasks that it has, as L{TaskUpdate}s.
-    @ivar history: L{HistoryRow}s to add.
-    @ivar queues: L{QueueRow}s to insert or replace, by name.
-    @ivar removed: C{seq}s of tasks to forget entirely.
-    @ivar token_ceiling: no token at or above it has been given out; C{None}
-        where it is unchanged.
-    @ivar next_seq: the next unused C{seq}.
-    @ivar periodics: periodic tasks to insert or replace, by name.
-    @ivar dropped: names of periodic tasks to forget.
-    """
-
-    inserts: list[TaskRow]
-    updates: list[TaskUpdate]
-    history: list[HistoryRow]
-    queues: list[QueueRow]
-    removed: list[int]
-    token_ceiling: int | None
-    next_seq: int
-    periodics: Sequence[PeriodicRow] = ()
-    dropped: Sequence[str] = ()
-
-    @property
-    def facts(self) -> int:
-        """How many facts it holds."""
-        return (
-            len(self.inserts)
-            + len(self.updates)
-            + len(self.history)
-            + len(self.queues)
-            + len(self.removed)
-            + len(self.periodics)
-            + len(self.dropped)
-            + (self.token_ceiling is not None)
-        )
-
-    def __bool__(self) -> bool:
-        return self.facts > 0
-
-
-def empty_batch(next_seq: int = 1) -> Batch:
-    """A batch without a change."""
-    return Batch([], [], [], [], [], None, next_seq)
+__all__ = [
+    "EVENTS",
+    "Batch",
+    "Changes",
+    "HistoryRow",
+    "Marked",
+    "OpenWindow",
+    "QueueRow",
+    "TaskRow",
+    "TaskUpdate",
+    "empty_batch",
+    "row_of",
+]
 
 
 def row_of(task: Task, *, with_payload: bool = True) -> TaskRow:
