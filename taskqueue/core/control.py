@@ -279,15 +279,18 @@ class Control:
         return worker
 
     def _beat(self, worker: Worker, now: Now) -> None:
-        worker.renewed_at = now.mono
-        worker.beat_at = now.wall
+        worker.beat(now)
         worker.away_since = None
 
     def strike(self, worker: Worker, reason: str, now: Now) -> None:
         """Strike a worker out of the registry; its leases end, as losses."""
+        self.retire(worker)
+        self._desk.lose_all(worker, reason, now)
+
+    def retire(self, worker: Worker) -> None:
+        """Strike a worker out of the registry; its leases run on until they end by themselves."""
         self._ledger.workers.remove(worker)
         self._ledger.withdraw_claims(worker)
-        self._desk.lose_all(worker, reason, now)
 
     def order(self, worker_id: str, order: str) -> None:
         """

@@ -47,14 +47,17 @@ class Upkeep:
     def evict_stale(self, now: Now) -> list[tuple[Worker, str]]:
         """
         Strike out workers without a heartbeat, or without a connection for
-        longer than the grace.
+        longer than the grace; the leases of those that reserve run on.
 
         @return: the workers, each with the reason.
         """
         ledger, policy = self._ledger, self._ledger.policy
         gone = ledger.workers.stale(now.mono, policy.stale_after_s, policy.reconnect_grace_s)
         for worker, reason in gone:
-            self._control.strike(worker, f"worker evicted: {reason}", now)
+            if worker.info.reserves:
+                self._control.retire(worker)
+            else:
+                self._control.strike(worker, f"worker evicted: {reason}", now)
         return gone
 
     def release_due(self, now: Now) -> bool:

@@ -26,6 +26,10 @@ class Registration(NamedTuple):
     @ivar queues: the queues it claims from, in order of preference.
     @ivar types: the types it can run, C{None} for any.
     @ivar capacity: how many tasks it runs at once, as far as it says.
+    @ivar reserves: its leases run for as long as they were given, as reservations do: its
+        heartbeats do not renew them, and they stay when it falls silent.
+    @ivar stale_after_s: after how long without a heartbeat it counts as dead; C{None}: as the
+        policy says.
     """
 
     id: str
@@ -35,6 +39,8 @@ class Registration(NamedTuple):
     capacity: int = 1
     host: str | None = None
     pid: int | None = None
+    reserves: bool = False
+    stale_after_s: float | None = None
 
 
 class Worker(Holder):
@@ -42,6 +48,7 @@ class Worker(Holder):
     A registered worker.
 
     @ivar beat_at: wall-clock moment of the newest heartbeat.
+    @ivar heard_at: the same as a monotonic moment.
     @ivar away_since: monotonic moment at which its connection dropped,
         C{None} while it is connected (or never had one).
     @ivar recovered: known only from leases that a restart found; it has not
@@ -57,6 +64,7 @@ class Worker(Holder):
         "completed",
         "cpu_percent",
         "failed",
+        "heard_at",
         "in_hand",
         "info",
         "lost",
@@ -71,8 +79,8 @@ class Worker(Holder):
         super().__init__(info.id, info.incarnation)
         self.info = info
         self.link = link
-        self.registered_at = self.beat_at = now.wall
-        self.renewed_at = now.mono
+        self.registered_at = now.wall
+        self.beat(now)
         self.away_since: float | None = None
         self.recovered = False
         self.cpu_percent: float | None = None
@@ -81,6 +89,13 @@ class Worker(Holder):
         self.order: str | None = None
         self.stalled = False
         self.completed = self.failed = self.lost = 0
+
+    def beat(self, now: Now) -> None:
+        """It lives: its leases run anew, unless it reserves."""
+        self.beat_at = now.wall
+        self.heard_at = now.mono
+        if not self.info.reserves:
+            self.renewed_at = now.mono
 
 
 class Workers:
@@ -133,12 +148,13 @@ class Workers:
         """
         Workers that count as dead, each with the reason.
 
-        @param silent_s: how long one may go without a heartbeat.
+        @param silent_s: how long one may go without a heartbeat that does not say itself.
         @param away_s: how long one may go without a connection.
         """
         found: list[tuple[Worker, str]] = []
         for worker in self._by_id.values():
-            if worker.renewed_at + silent_s <= mono:
+            own_s = worker.info.stale_after_s
+            if worker.heard_at + (silent_s if own_s is None else own_s) <= mono:
                 found.append((worker, "no heartbeat"))
             elif worker.away_since is not None and worker.away_since + away_s <= mono:
                 found.append((worker, "disconnected"))

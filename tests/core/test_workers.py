@@ -186,6 +186,56 @@ class EvictionTests(CoreTestCase):
         self.assertEqual(len(self.world.ledger.workers), 0)
 
 
+class ReservingTests(CoreTestCase):
+    """Workers whose leases are reservations: for so long, and no longer."""
+
+    def reserving(self, link: object | None = None, **fields: float) -> Worker:
+        return self.world.register("w", 0, link, reserves=True, **fields)
+
+    def test_a_heartbeat_renews_nothing(self) -> None:
+        self.world.submit("t")
+        worker = self.reserving()
+        self.world.claim(holder=worker, lease_s=60.0)
+        for _ in range(3):
+            self.world.tick(19)
+            self.reserving()
+            self.assertIs(self.world.state("t"), State.IN_PROGRESS)
+        self.world.tick(3)
+        self.assertIs(self.world.state("t"), State.PENDING)
+        self.assertEqual(worker.lost, 1)
+        self.assertIs(self.world.ledger.workers.get("w"), worker)
+
+    def test_its_leases_outlive_it(self) -> None:
+        self.world.submit("t")
+        worker = self.reserving(stale_after_s=60.0)
+        [delivery] = self.world.claim(holder=worker, lease_s=1800.0)
+        self.world.tick(59)
+        self.assertIs(self.world.ledger.workers.find("w"), worker)
+        self.world.tick(1)
+        self.assertIsNone(self.world.ledger.workers.find("w"))
+        self.assertIs(self.world.state("t"), State.IN_PROGRESS)
+        self.assertIs(self.world.complete(delivery), State.COMPLETED)
+
+    def test_its_leases_outlive_its_connection(self) -> None:
+        self.world.submit("t")
+        worker = self.reserving(object())
+        self.world.claim(holder=worker, lease_s=1800.0)
+        self.world.broker.upkeep.connection_lost(worker, self.world.now)
+        self.world.tick(11)
+        self.assertIsNone(self.world.ledger.workers.find("w"))
+        self.world.tick(1788)
+        self.assertIs(self.world.state("t"), State.IN_PROGRESS)
+        self.world.tick(1)
+        self.assertIs(self.world.state("t"), State.PENDING)
+
+    def test_somebody_can_end_them(self) -> None:
+        self.world.submit("t")
+        worker = self.reserving()
+        self.world.take(worker)
+        self.world.broker.control.strike(worker, "deregistered", self.world.now)
+        self.assertIs(self.world.state("t"), State.PENDING)
+
+
 class ConnectionTests(CoreTestCase):
     def test_the_leases_of_an_unregistered_claimer_end_at_once(self) -> None:
         other = Holder("other")
