@@ -26,8 +26,8 @@ from taskqueue.client.codecs import codec_of
 from taskqueue.client.deferreds import TwistedFramework
 from taskqueue.client.session import Session
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import FramedConnection
 from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.native.connection import FramedConnection
 from taskqueue.service import TaskQueueService
 from taskqueue.store.files import Files
 from taskqueue.store.logged import LoggedStore

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import Int32StringReceiver, LineOnlyReceiver, LineReceiver
 
-from taskqueue.frontends.framed import FramedReceiver
-from taskqueue.frontends.lines import JSONLineReceiver
+from taskqueue.frontends.native.framed import FramedReceiver
+from taskqueue.frontends.native.lines import JSONLineReceiver
 
 MIB = 1024 * 1024
 

@@ -35,8 +35,8 @@ from taskqueue.config import Config, HttpConfig, ListenConfig, StoreConfig
 from taskqueue.core.intake import Accepted
 from taskqueue.core.task import State
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import FramedConnection
 from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.native.connection import FramedConnection
 from taskqueue.ids import new_task_id
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import FrameDecoder, MessageType, decode, encode

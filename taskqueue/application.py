@@ -8,10 +8,10 @@ from typing import Any
 
 from taskqueue.config import Config, LimitsConfig
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import FramedConnection, LineConnection
 from taskqueue.frontends.doorways import Doorways
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.listening import EndpointService
+from taskqueue.frontends.native.connection import FramedConnection, LineConnection
 from taskqueue.frontends.reachability import Reachability
 from taskqueue.service import TaskQueueService
 from taskqueue.service.timers import Timer

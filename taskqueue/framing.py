@@ -14,6 +14,7 @@ from then on, or this one if it had nothing to return, raises it.
 from __future__ import annotations
 
 from struct import Struct
+from typing import Generic, TypeVar
 
 from taskqueue.errors import BadFrame, FatalClientError, FrameTooLarge
 
@@ -23,10 +24,13 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 _LENGTH = Struct(">I")
 _PREFIX_BYTES = _LENGTH.size
 
+#: What a decoder makes of a message.
+_M = TypeVar("_M")
 
-class Decoder:
+
+class Decoder(Generic[_M]):
     """
-    What both decoders have alike.
+    What all decoders have alike.
 
     @ivar failure: what is wrong with the stream, or C{None}.
     """
@@ -46,7 +50,7 @@ class Decoder:
         """Hold nothing any more: nothing follows."""
         self._held = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[_M]:
         """
         Take what was received.
 
@@ -59,7 +63,7 @@ class Decoder:
             raise self.failure
         return messages
 
-    def whole(self, data: bytes) -> bytes | None:
+    def whole(self, data: bytes) -> _M | None:
         """
         What most often is received: the one message that C{data} consists of.
 
@@ -67,7 +71,7 @@ class Decoder:
         """
         return None
 
-    def _split(self, data: bytes) -> list[bytes]:
+    def _split(self, data: bytes) -> list[_M]:
         raise NotImplementedError
 
     def _fail(self, failure: FatalClientError) -> None:
@@ -75,7 +79,7 @@ class Decoder:
         self._held = bytearray()
 
 
-class FrameDecoder(Decoder):
+class FrameDecoder(Decoder[bytes]):
     """
     Cuts a stream into frames, each after its length (4 bytes, big-endian).
 
@@ -170,7 +174,7 @@ class FrameDecoder(Decoder):
             self._fail(BadFrame("A frame of length 0 was announced; it must hold a message."))
 
 
-class LineDecoder(Decoder):
+class LineDecoder(Decoder[bytes]):
     r"""
     Cuts a stream into lines that end with C{\n} or C{\r\n}.
 

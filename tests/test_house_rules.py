@@ -328,7 +328,7 @@ class RulesCanFailTests(SynchronousTestCase):
     def test_the_other_side_is_seen(self) -> None:
         for room, source in (
             ("client", "from taskqueue.service import x"),
-            ("worker", "from taskqueue.frontends.framed import y"),
+            ("worker", "from taskqueue.frontends.native.framed import y"),
             ("cli", "import taskqueue.store.sqlite"),
             ("web", "from taskqueue.client import z"),
         ):

@@ -140,6 +140,15 @@ class Gate:
         self._failed_keys.succeeded(peer)
         return found.identity
 
+    def by_name(self, name: str) -> Identity | None:
+        """
+        Whom a door stands for that the configuration gives a key by its name, as its clients
+        cannot show one.
+
+        @return: C{None} where no key of this name is valid.
+        """
+        return self._pool.key_named(name, self._moments().wall)
+
     def by_password(
         self, name: str, password: str, peer: str = "", door: str = ""
     ) -> Deferred[Identity]:

@@ -54,6 +54,15 @@ class Pool:
         """The key with this id."""
         return None if key_id is None else self._keys.get(key_id)
 
+    def key_named(self, name: str, wall: float) -> Identity | None:
+        """Of the keys of this name that are valid, the one that was made last."""
+        valid = [
+            held
+            for held in self._keys.values()
+            if held.entry.name == name and held.identity.valid(wall)
+        ]
+        return max(valid, key=lambda held: held.entry.created_at).identity if valid else None
+
     def user(self, name: str) -> Held[UserEntry] | None:
         """The user of this name."""
         return self._users.get(name)

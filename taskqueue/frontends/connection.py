@@ -1,5 +1,8 @@
 """
-A connection to the broker: a receiver of one wire language, and its session.
+A connection to the broker, whatever language is spoken on it: a receiver, and its session.
+
+A language has a decoder, a session and a subclass of L{Connection}; what those implement says
+the note "Doors" in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -18,35 +21,16 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from taskqueue.errors import (
-    ClientError,
-    FatalClientError,
-    SlowReader,
-    TaskQueueError,
-    TimedOut,
-)
+from taskqueue.errors import FatalClientError, SlowReader, TaskQueueError, TimedOut
+from taskqueue.frontends.door_session import DoorSession
 from taskqueue.frontends.factory import BrokerFactory
-from taskqueue.frontends.framed import FramedReceiver
-from taskqueue.frontends.lines import JSONLineReceiver
 from taskqueue.frontends.sending import (
     LONGEST_DIRECT_BYTES,
     keeps_nothing,
     send,
     takes_directly,
 )
-from taskqueue.frontends.session import Session, nack
 from taskqueue.frontends.unfinished import Unfinished
-from taskqueue.transport.naming import certificate_of
-from taskqueue.wire import (
-    MAX_HEADER_BYTES,
-    Header,
-    MessageType,
-    decode,
-    decode_line,
-    encode,
-    encode_line,
-)
-from taskqueue.wire.typed import Message, Reply, encode_reply
 
 #: Why parsing is paused while too many requests wait for their answers.
 TOO_MANY_UNANSWERED = "too many unanswered requests"
@@ -61,33 +45,43 @@ class Connection(Unfinished):
     One connection: limits, time-outs and back-pressure in both directions.
 
     @ivar session: what the connection has said, holds and waits for.
+    @ivar host: the address by which it is counted; empty until it is known.
+    @ivar heard_all: the peer sends no more, but may still read.
+    @cvar greeting: what has to come first, for messages; of languages that have it.
+    @cvar idle_advice: what a peer does that has nothing to say for long, for messages.
     """
 
     factory: BrokerFactory
-    session: Session
-    hello_required = True
-
-    #: Whether messages are frames, so that some can be read, and answered, as typed values.
-    typed = False
+    session: DoorSession
+    greeting = "HELLO"
+    idle_advice = "send something now and then"
 
     host = ""
+    heard_all = False
     _admitted = False
     _lingering: IDelayedCall | None = None
-    _heard_all = False
     _unread_bytes = 0
     _unread_since: float | None = None
 
-    # --- the two languages differ in these --------------------------------------------
+    # --- languages differ in these ----------------------------------------------------
 
-    def encode(self, message_type: MessageType, header: Header) -> bytes:
-        """A message as bytes."""
+    def make_session(self) -> DoorSession:
+        """The session of this connection; called once, when it is made."""
         raise NotImplementedError
 
-    def decode(self, message: bytes) -> tuple[MessageType, Header]:
-        """
-        @raises ClientError: it cannot be understood.
-        """
+    def last_words(self, error: FatalClientError) -> bytes:
+        """What to tell the peer before its connection ends, as bytes; empty for nothing."""
         raise NotImplementedError
+
+    @property
+    def handshake_timeout_s(self) -> float:
+        """How long a peer may take to say what has to come first."""
+        return self.factory.limits.handshake_timeout_s
+
+    @property
+    def idle_timeout_s(self) -> float | None:
+        """How long a peer may be silent that waits for nothing; C{None}: for ever."""
+        return self.factory.limits.idle_timeout_s
 
     # --- beginning and end --------------------------------------------------------
 
@@ -99,16 +93,7 @@ class Connection(Unfinished):
         self.connected_at = self.heard_at = self.factory.now()
         self.factory.connections.add(self)
         _send_at_once(self.transport)
-        self.session = Session(
-            self.factory.service,
-            "",
-            self.send,
-            self.end,
-            hello_required=self.hello_required,
-            typed=self.typed,
-            door=self.factory.language,
-            certificate=lambda: certificate_of(self.transport),
-        )
+        self.session = self.make_session()
         if not self.factory.behind_proxy:
             self._meet(self.transport.getPeer())
         if not self.closing:
@@ -117,8 +102,7 @@ class Connection(Unfinished):
     def _meet(self, address: IAddress) -> None:
         """Who the peer is, is known: may it come in?"""
         self.host, peer = describe_peer(address)
-        self.session.peer = self.session.holder.name = peer
-        self.session.host = self.host
+        self.session.meet(self.host, peer)
         try:
             self.factory.admit(self.host)
         except TaskQueueError as error:
@@ -155,7 +139,9 @@ class Connection(Unfinished):
         self.factory.count_refused(error)
         self.flush()
         self.transport.unregisterProducer()
-        self.transport.write(self.encode(MessageType.NACK, nack(error)))
+        words = self.last_words(error)
+        if words:
+            self.transport.write(words)
         self.linger()
 
     def linger(self) -> None:
@@ -180,15 +166,22 @@ class Connection(Unfinished):
         if self.closing:
             self.transport.loseConnection()
             return
-        self._heard_all = True
+        self.heard_all = True
         self.session.withdraw_claims()
         self._close_if_answered()
 
     def _close_if_answered(self) -> None:
-        """Close, after what has been written, once a peer that sends no more has its answers."""
-        if self.closing or self.waiting or self.session.unanswered:
+        """Close once a peer that sends no more has its answers."""
+        if not (self.closing or self.waiting or self.session.unanswered):
+            self.finish()
+
+    def finish(self) -> None:
+        """Close after what has been written, which the peer has its time to read."""
+        if self.closing:
             return
         self.flush()
+        self._end()
+        self.let_go()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         self._lingering = self.factory.reactor.callLater(
@@ -213,35 +206,22 @@ class Connection(Unfinished):
         if held or self._held_bytes:
             self.note_held(held, len(data))
 
-    def request_received(self, message: bytes) -> None:
-        """Take one request, as bytes."""
-        session = self.session
-        if not (self.typed and session.handle_typed(message)):
-            try:
-                message_type, header = self.decode(message)
-            except ClientError as error:
-                session.refuse(error.fields.get("id"), error)
-                return
-            session.handle(message_type, header)
-        if self._heard_all:
-            session.withdraw_claims()
-        limits = self.factory.service.config.limits
-        if session.unanswered >= limits.max_inflight_requests:
+    def pause_if_full(self) -> None:
+        """Take no more requests while too many wait for their answers."""
+        if self.session.unanswered >= self.factory.limits.max_inflight_requests:
             self.pause_parsing(TOO_MANY_UNANSWERED)
 
     # --- sending --------------------------------------------------------------------
 
-    def send(self, message_type: MessageType, message: Message) -> None:
-        """Send one message, in this turn of the reactor."""
-        if isinstance(message, Reply):
-            data = encode_reply(message_type, message, MAX_HEADER_BYTES)
-        else:
-            data = self.encode(message_type, message)
+    def send_bytes(self, data: bytes) -> None:
+        """Send one message or more, in this turn of the reactor."""
         self.factory.service.traffic.bytes_out += len(data)
-        if self._out or (self._direct and keeps_nothing(self.transport)):
+        if self._out:
+            self._keep(data)
+        elif self._direct and keeps_nothing(self.transport):
             self._collect(data)
-        else:
-            self.send_frame(data)
+        elif not self.closing:
+            self.transport.write(data)
         if self._unread_since is not None:
             self._unread_bytes += len(data)
             if self._unread_bytes > self.factory.limits.max_outbound_bytes:
@@ -250,18 +230,21 @@ class Connection(Unfinished):
                 )
         if self.paused and self.session.unanswered < self.factory.limits.max_inflight_requests:
             self.resume_parsing(TOO_MANY_UNANSWERED)
-        if self._heard_all:
+        if self.heard_all:
             self._close_if_answered()
 
     def _collect(self, data: bytes) -> None:
-        """Keep what is to be sent until messages have been handed on, or the turn is over."""
+        """Keep the first of what is to be sent when messages have been handed on, or later."""
         if self._ended or self.transport.disconnecting:
             return
-        if not (self._out or self._delivering):
+        if not self._delivering:
             if self.factory.outbox.at_once:
                 send(self.transport, data)
                 return
             self.factory.outbox.add(self)
+        self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > LONGEST_DIRECT_BYTES:
@@ -319,63 +302,28 @@ class Connection(Unfinished):
         ):
             self.cut(SlowReader())
         elif not session.greeted and self._is_over(
-            self.connected_at, limits.handshake_timeout_s, now
+            self.connected_at, self.handshake_timeout_s, now
         ):
-            self.end(TimedOut(f"no HELLO within {limits.handshake_timeout_s:g} s"))
+            self.end(TimedOut(f"no {self.greeting} within {self.handshake_timeout_s:g} s"))
         elif (late := self.lateness(now)) is not None:
             self.end(late)
         elif session.busy:
             self.heard_at = now  # its silence begins when it has nothing to wait for
-        elif self._is_over(self.heard_at, limits.idle_timeout_s, now):
+        else:
+            self._check_silence(now)
+
+    def _check_silence(self, now: float) -> None:
+        limit_s = self.idle_timeout_s
+        if limit_s is not None and self._is_over(self.heard_at, limit_s, now):
             self.end(
                 TimedOut(
-                    f"nothing was heard for {limits.idle_timeout_s:g} s (idle_timeout_s): send "
-                    f"PING now and then"
+                    f"nothing was heard for {limit_s:g} s (idle_timeout_s): {self.idle_advice}"
                 )
             )
 
     @staticmethod
     def _is_over(since: float, limit_s: float, now: float) -> bool:
         return now - since >= limit_s
-
-
-class FramedConnection(Connection, FramedReceiver):
-    """A connection of a program: frames, beginning with HELLO."""
-
-    typed = True
-
-    def __init__(self, max_frame_bytes: int) -> None:
-        FramedReceiver.__init__(self, max_frame_bytes)
-
-    message_received = Connection.request_received  # without a detour: a frame is a request
-
-    def stringReceived(self, string: bytes) -> None:
-        self.request_received(string)
-
-    def encode(self, message_type: MessageType, header: Header) -> bytes:
-        return encode(message_type, header, MAX_HEADER_BYTES)
-
-    def decode(self, message: bytes) -> tuple[MessageType, Header]:
-        return decode(message)
-
-
-class LineConnection(Connection, JSONLineReceiver):
-    """A connection of a person or a script: JSON lines, HELLO if one likes."""
-
-    hello_required = False
-
-    def __init__(self, max_line_bytes: int) -> None:
-        JSONLineReceiver.__init__(self, max_line_bytes)
-
-    def lineReceived(self, line: bytes) -> None:
-        if line.strip():
-            self.request_received(line)
-
-    def encode(self, message_type: MessageType, header: Header) -> bytes:
-        return encode_line(message_type, header)
-
-    def decode(self, message: bytes) -> tuple[MessageType, Header]:
-        return decode_line(message)
 
 
 def _send_at_once(transport: Any) -> None:

@@ -25,6 +25,9 @@ from taskqueue.framing import Decoder
 #: L{IPushProducer}: what was written to the peer is not read by it.
 PEER_DOES_NOT_READ = "the peer does not read"
 
+#: How much is read, about, of what comes after a message that has to wait.
+MOST_READ_AHEAD_BYTES = 64 * 1024
+
 
 @implementer(IPushProducer)
 class Receiver(Protocol):
@@ -33,8 +36,10 @@ class Receiver(Protocol):
 
     Messages wait while there is any reason to pause (L{pause_parsing}), and then
     the transport is paused too, so that what waits is at most what one or two
-    reads brought.  As soon as the connection is closing, for whatever reason,
-    messages that still wait are dropped and no more are handed on.
+    reads brought; a reason that lasts, so that a peer may go away meanwhile, lets
+    the transport read on, up to L{MOST_READ_AHEAD_BYTES}.  As soon as the connection
+    is closing, for whatever reason, messages that still wait are dropped and no more
+    are handed on.
 
     A subclass implements L{message_received} and, where an abort without a word
     is not enough, L{fatal}.  As an L{IPushProducer} that is registered with its
@@ -52,21 +57,32 @@ class Receiver(Protocol):
 
     paused = False
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder[Any]) -> None:
         self._decoder = decoder
-        self._waiting: deque[bytes] | tuple[()] = ()
+        self._waiting: deque[Any] | tuple[()] = ()
         self._pauses: set[str] = set()
+        self._reading_on: set[str] | tuple[()] = ()
+        self._read_ahead_bytes = 0
         self._delivering = False
         self._transport_paused = False
         self._ended = False
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: Any) -> None:
         """
-        Take one message.  What this raises ends the connection: a
+        Take one message, as the decoder has made it.  What this raises ends the connection: a
         L{FatalClientError} by way of L{fatal}; anything else is logged, and the
         connection aborted.
         """
         raise NotImplementedError
+
+    def messages_received(self, waiting: deque[Any]) -> None:
+        """
+        Take the messages that wait, from the left, for as long as nothing speaks
+        against it; what is left there goes on waiting.  A language that takes many
+        at once has a way of its own.
+        """
+        while waiting and not self.paused and not self.closing:
+            self.message_received(waiting.popleft())
 
     def fatal(self, error: FatalClientError) -> None:
         """
@@ -98,12 +114,17 @@ class Receiver(Protocol):
         if not self.closing:
             self.transport.write(frame)
 
-    def pause_parsing(self, reason: str) -> None:
+    def pause_parsing(self, reason: str, *, reading: bool = False) -> None:
         """
         Hand on no more messages, and read no more, until every reason that was
         given is taken back by L{resume_parsing}.
+
+        @param reading: read on meanwhile, up to L{MOST_READ_AHEAD_BYTES}: a peer that
+            goes away is noticed.
         """
         self._pauses.add(reason)
+        if reading:
+            self._reading_on = {reason, *self._reading_on}
         self.paused = True
         self._adjust_transport()
 
@@ -114,6 +135,8 @@ class Receiver(Protocol):
         called while a message is being handed on.
         """
         self._pauses.discard(reason)
+        if self._reading_on:
+            self._reading_on = {each for each in self._reading_on if each != reason} or ()
         self.paused = bool(self._pauses)
         self._deliver()
 
@@ -130,6 +153,7 @@ class Receiver(Protocol):
         except FatalClientError:
             messages = []  # the decoder remembers what is wrong; messages that wait come first
         if self._waiting:
+            self._read_ahead_bytes += len(data)
             self._waiting.extend(messages)
         elif messages:
             self._waiting = deque(messages)
@@ -177,14 +201,14 @@ class Receiver(Protocol):
         finally:
             self._delivering = False
         self.delivered()
-        if self.paused is not self._transport_paused:
+        if self.paused or self._transport_paused:
             self._adjust_transport()
 
     def _deliver_waiting(self) -> None:
         failure: FatalClientError | None = None
         try:
-            while self._waiting and not self.paused and not self.closing:
-                self.message_received(self._waiting.popleft())
+            if self._waiting and not self.paused and not self.closing:
+                self.messages_received(self._waiting)
         except FatalClientError as error:
             failure = error
         if not self.paused and failure is None:
@@ -196,13 +220,24 @@ class Receiver(Protocol):
             self.fatal(failure)
         elif not self._waiting:
             self._waiting = ()  # an idle connection keeps no deque
+            self._read_ahead_bytes = 0
+
+    @property
+    def _reads_on(self) -> bool:
+        """Whether more may be read, although messages may have to wait."""
+        if not self.paused:
+            return True
+        return (
+            len(self._reading_on) == len(self._pauses)
+            and self._read_ahead_bytes < MOST_READ_AHEAD_BYTES
+        )
 
     def _adjust_transport(self) -> None:
         """Pause or resume the transport, once what is being handed on is through."""
-        if self._delivering or self.closing or self.paused is self._transport_paused:
+        if self._delivering or self.closing or self._reads_on is not self._transport_paused:
             return
-        self._transport_paused = self.paused
-        if self.paused:
+        self._transport_paused = not self._transport_paused
+        if self._transport_paused:
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()

@@ -6,9 +6,9 @@ long.
 from __future__ import annotations
 
 from taskqueue.errors import FatalClientError, FrameTooLarge, TimedOut
+from taskqueue.frontends.door_session import DoorSession
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.receiving import Receiver
-from taskqueue.frontends.session import Session
 
 #: How long a message may be that comes before HELLO: nobody knows yet from whom.
 MOST_BYTES_UNGREETED = 64 * 1024
@@ -19,12 +19,14 @@ class Unfinished(Receiver):
     A receiver that bounds what its peer has it hold.
 
     @ivar heard_at: when anything arrived last, monotonic seconds.
+    @cvar hello_required: nobody is known before the session was greeted, and may have little
+        held.
     """
 
     factory: BrokerFactory
-    session: Session
+    session: DoorSession
     heard_at: float
-    hello_required: bool
+    hello_required = False
 
     _held_bytes = 0
     _begun_at = 0.0

@@ -14,7 +14,7 @@ from taskqueue.client.answers import error_from
 from taskqueue.config import Config, HttpConfig, ListenConfig, StoreConfig
 from taskqueue.core.moments import Now
 from taskqueue.errors import AnswerTimedOut, FatalClientError
-from taskqueue.frontends.session import Session
+from taskqueue.frontends.native.session import Session
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import Header, MessageType
 from taskqueue.wire.typed import Message

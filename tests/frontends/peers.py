@@ -16,8 +16,9 @@ from taskqueue import strictjson
 from taskqueue.config import LimitsConfig
 from taskqueue.core.audit import audit
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import Connection, FramedConnection, LineConnection
+from taskqueue.frontends.connection import Connection
 from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.native.connection import FramedConnection, LineConnection
 from taskqueue.wire import FrameDecoder, Header, MessageType, decode, encode
 from tests.service.running import ServiceTestCase
 

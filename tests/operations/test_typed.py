@@ -21,7 +21,7 @@ from taskqueue.core.leases import Holder
 from taskqueue.core.moments import Now
 from taskqueue.core.task import ENDED_STATES, State
 from taskqueue.errors import TaskQueueError
-from taskqueue.frontends.session import _is_request_id
+from taskqueue.frontends.native.session import _is_request_id
 from taskqueue.operations import typed_events, typed_tasks, typed_work
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.operations.typed import PREPARE

@@ -15,8 +15,8 @@ from taskqueue.config import Config, HttpConfig, ListenConfig, StoreConfig
 from taskqueue.core.audit import audit
 from taskqueue.framing import FrameDecoder, LineDecoder
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.connection import FramedConnection, LineConnection
 from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.native.connection import FramedConnection, LineConnection
 from taskqueue.service import TaskQueueService
 from taskqueue.wire import MessageType, decode, decode_line, encode, encode_line
 

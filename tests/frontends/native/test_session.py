@@ -10,8 +10,8 @@ from taskqueue.errors import (
     StoreFailed,
     TooManyConnections,
 )
-from taskqueue.frontends import session as session_module
-from taskqueue.frontends.session import Session, nack
+from taskqueue.frontends.native import session as session_module
+from taskqueue.frontends.native.session import Session, nack
 from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.fields import Form
 from taskqueue.operations.table import Operation

@@ -28,7 +28,7 @@ from taskqueue.errors import (
     TaskQueueError,
     UnknownWorker,
 )
-from taskqueue.frontends.identification import Identified
+from taskqueue.frontends.door_session import DoorSession, say_nothing
 from taskqueue.operations.answers import Pending, WhenStored
 from taskqueue.operations.authorization import admit
 from taskqueue.operations.fields import LARGEST_INTEGER
@@ -57,13 +57,11 @@ _UNTYPED = ("", None)
 Send = Callable[[MessageType, Message], None]
 
 
-class Session(Identified):
+class Session(DoorSession):
     """
     Turns requests into commands, and what comes of them into answers: the one
     place where errors become NACKs.
 
-    @ivar unanswered: how many requests wait for their answer.
-    @ivar fatal: called with the error that ends the connection.
     """
 
     _log = Logger()
@@ -85,20 +83,20 @@ class Session(Identified):
         @param door: where the peer came in, for the audit log.
         @param certificate: tells whom the peer's certificate names, once there is one.
         """
-        super().__init__(service, peer, door, certificate)
-        self.peer = peer
+        super().__init__(service, door, fatal, certificate, peer=peer)
         self._hello_required = hello_required
         self._worker: Worker | None = None
         self.claims_waiting = 0
-        self.unanswered = 0
         self.greeted = not hello_required and service.gate.open
-        self.open = True
         self._own = Holder(peer)
         self._own.link = self
         self._send = send
         self._view_outcomes: Callable[[Sequence[TaskRow]], Message]
         self._view_outcomes = reply_outcomes if typed else view_outcomes
-        self._fatal = fatal
+
+    def meet(self, host: str, peer: str) -> None:
+        super().meet(host, peer)
+        self._own.name = peer
 
     @property
     def worker(self) -> Worker | None:
@@ -155,11 +153,6 @@ class Session(Identified):
         if self.restricted is not None and self.claims_waiting:
             self.withdraw_claims()  # they may be for queues that are not allowed any more
 
-    def dismiss(self, error: FatalClientError) -> None:
-        """It may stay no longer: end the connection."""
-        self.withdraw_claims()
-        self._fatal(error)
-
     def introduce(self, client: str) -> None:
         """Its program said HELLO."""
         self.greeted = True
@@ -182,17 +175,14 @@ class Session(Identified):
         self.service.after(self.service.moments())
 
     def close(self) -> None:
-        """The connection is gone: give back all that it took."""
-        self.open = False
+        super().close()
         self.service.watches.drop(self)
         self.service.holder_gone(self._own)
         worker, self._worker = self._worker, None
         if worker is not None and worker.link is self:
             self.service.holder_gone(worker)
-        # In no cycle any more, it is gone when the last one that refers to it is.
         self._own.link = None
-        self._send = self._fatal = _say_nothing
-        self._certificate = _say_nothing
+        self._send = say_nothing
 
     # --- requests -----------------------------------------------------------------
 
@@ -365,10 +355,6 @@ class Session(Identified):
     def _push(self, event: Message) -> None:
         if self.open:
             self._send(MessageType.EVENT, event)
-
-
-def _say_nothing(*_: object) -> None:
-    """Nobody is there any more."""
 
 
 def _weight_bytes(row: TaskRow) -> int:

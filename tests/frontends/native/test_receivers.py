@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from taskqueue.errors import BadFrame, FrameTooLarge
-from taskqueue.frontends.framed import FramedReceiver
-from taskqueue.frontends.lines import JSONLineReceiver
+from taskqueue.frontends.native.framed import FramedReceiver
+from taskqueue.frontends.native.lines import JSONLineReceiver
 
 
 class CollectingMixin:
