@@ -138,6 +138,11 @@ class BlockingClient:
         thread, client = self._running()
         return thread.run(call(client.calls))
 
+    def begin(self, call: Callable[[AllCalls], Coroutine[Any, Any, _T]]) -> Future[_T]:
+        """Make a call without waiting: for event loops, which L{asyncio.wrap_future} it."""
+        thread, client = self._running()
+        return thread.begin(call(client.calls))
+
     def perform(self, name: str, *args: Any, **how: Any) -> Any:
         """What the call with this name gives; handles of tasks make theirs so."""
         return self.run(lambda calls: calls.perform(name, *args, **how))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -65,6 +66,18 @@ class Talking(BlockingCase):
             self.assertEqual(client.handle(task.id).result(), [1])
         self.assertRaises(errors.ConnectionLost, client.ping)
         client.close()
+
+    @in_thread
+    def test_an_event_loop_awaits_what_was_begun(self) -> None:
+        """So a program of both kinds needs one connection."""
+        client = self.waiting()
+
+        async def submit() -> list[str]:
+            begun = [client.begin(lambda calls: calls.submit("t")) for _ in range(3)]
+            return [await asyncio.wrap_future(future) for future in begun]
+
+        submitted = asyncio.run(submit())
+        self.assertEqual(len(client.claim(limit=5, wait_s=5)), len(submitted))
 
     @in_thread
     def test_what_goes_wrong_is_raised(self) -> None:
