@@ -177,6 +177,12 @@ class QueueFull(ClientError):
     code = "QUEUE_FULL"
 
 
+class ValuesFull(ClientError):
+    """There is no room for more values; delete some, or let them expire."""
+
+    code = "VALUES_FULL"
+
+
 class StoreUnavailable(ClientError):
     """The store cannot write at the moment, so nothing can be accepted."""
 

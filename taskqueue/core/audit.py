@@ -29,6 +29,7 @@ def audit(ledger: Ledger) -> list[str]:
         *_audit_moments(ledger),
         *_audit_keys(ledger),
         *_audit_periodics(ledger),
+        *_audit_values(ledger),
         *(problem for queue in ledger.queues.values() for problem in _audit_queue(ledger, queue)),
     ]
 
@@ -175,6 +176,15 @@ def _audit_periodics(ledger: Ledger) -> Iterator[str]:
         done = row.ticked_at
         if done is not None and row.next_at is not None and row.next_at <= done:
             yield f"periodic task {name!r} is due at {row.next_at}, which it dealt with"
+
+
+def _audit_values(ledger: Ledger) -> Iterator[str]:
+    problems: list[str] = []
+    ledger.values.audit(problems.append)
+    yield from problems
+    for row in ledger.values.everything():
+        if row.version >= ledger.next_seq:
+            yield f"value {row.key!r} of {row.namespace!r} has a version that is still to come"
 
 
 def _audit_queue(ledger: Ledger, queue: Queue) -> Iterator[str]:

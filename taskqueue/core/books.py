@@ -22,6 +22,7 @@ from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import NO_EXTRAS, TIERS, WAITING, State, Task, tier_of
 from taskqueue.core.unique import UniqueKeys
+from taskqueue.core.values import Values
 from taskqueue.core.waiting import Claim, WaitingClaims
 from taskqueue.core.workers import Workers
 from taskqueue.errors import QueueFull, StoreUnavailable
@@ -83,6 +84,7 @@ class Books:
     @ivar expiring: waiting tasks with an expiry.
     @ivar keys: who holds which unique key.
     @ivar periodics: the periodic tasks by name.
+    @ivar values: the values under keys.
     @ivar touched: lanes that got a ready task since claims were last served.
     @ivar reading: lanes of which payloads are being read ahead.
     @ivar tier_waits: from ready to claimed, by tier, since the broker started.
@@ -128,6 +130,7 @@ class Books:
         self.dependencies = Dependencies()
         self.keys = UniqueKeys()
         self.periodics: dict[str, PeriodicRow] = {}
+        self.values = Values()
         self.leases = Leases()
         self.claims = WaitingClaims()
         self.workers = Workers(policy.max_workers)
@@ -261,12 +264,12 @@ class Books:
 
     @property
     def memory_bytes(self) -> int:
-        """About how many bytes all live tasks take in memory."""
+        """About how many bytes all live tasks, and all values, take in memory."""
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
         counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES
-        return counted + self.held_bytes + self.extra_bytes
+        return counted + self.held_bytes + self.extra_bytes + self.values.memory_bytes
 
     def check_memory(self, bound: int, size: int, count: int) -> None:
         """

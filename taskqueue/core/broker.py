@@ -15,6 +15,7 @@ from taskqueue.core.paging import begin_paging
 from taskqueue.core.periodic import NextTick, Periodics, next_multiple
 from taskqueue.core.policy import Policy
 from taskqueue.core.upkeep import Upkeep
+from taskqueue.core.value_desk import ValueDesk
 
 
 class Broker:
@@ -29,6 +30,7 @@ class Broker:
     @ivar desk: claiming, results, leases.
     @ivar control: cancel, revive, queues, workers.
     @ivar periodics: what is submitted again and again.
+    @ivar values: values under keys.
     @ivar upkeep: what time brings about.
     """
 
@@ -51,6 +53,7 @@ class Broker:
         self.desk = Desk(self.ledger)
         self.control = Control(self.ledger, self.desk)
         self.periodics = Periodics(self.ledger, self.intake, next_tick)
+        self.values = ValueDesk(self.ledger)
         self.upkeep = Upkeep(self.ledger, self.desk, self.control)
 
     def adopt(self, policy: Policy) -> None:

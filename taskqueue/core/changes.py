@@ -21,9 +21,11 @@ from taskqueue.core.rows import (
     QueueRow,
     TaskRow,
     TaskUpdate,
+    ValueRow,
     empty_batch,
 )
 from taskqueue.core.task import NO_PAST, State, Task
+from taskqueue.core.value_marks import ValueMarks
 
 if TYPE_CHECKING:
     from taskqueue.core.periodic import PeriodicRow
@@ -38,6 +40,7 @@ __all__ = [
     "QueueRow",
     "TaskRow",
     "TaskUpdate",
+    "ValueRow",
     "empty_batch",
     "row_of",
 ]
@@ -125,6 +128,7 @@ class Changes:
     The marks that the core sets, until somebody drains them.
 
     @ivar ended: tasks that ended since, in the order in which they did.
+    @ivar values: the marks of values.
     """
 
     __slots__ = (
@@ -137,9 +141,11 @@ class Changes:
         "_tasks",
         "_token_ceiling",
         "ended",
+        "values",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, values: ValueMarks | None = None) -> None:
+        self.values = ValueMarks() if values is None else values
         self._new: list[Task] = []
         self._stored: list[Task] = []
         self._tasks: dict[int, Task] = {}
@@ -158,11 +164,13 @@ class Changes:
             or self._periodics
             or self._removed
             or self._history
+            or self.values.marked
             or self._token_ceiling is not None
         )
 
     def __len__(self) -> int:
-        return len(self._new) + len(self._tasks) + len(self._history) + len(self._removed)
+        tasks = len(self._new) + len(self._tasks) + len(self._history) + len(self._removed)
+        return tasks + len(self.values.marked)
 
     def enter(self, tasks: Iterable[Task]) -> None:
         """These tasks are new: the store has none with their C{seq}."""
@@ -220,6 +228,7 @@ class Changes:
     def take_stored(self) -> list[Task]:
         """All that was drained is stored; returns the new tasks in it since the last call."""
         stored, self._stored = self._stored, []
+        self.values.stored()
         return stored
 
     def drain(self, next_seq: int) -> tuple[Batch, list[Task]]:
@@ -245,9 +254,10 @@ class Changes:
             next_seq,
             [row for row in periodics.values() if row is not None] if periodics else (),
             [name for name, row in periodics.items() if row is None] if periodics else (),
+            *self.values.drain(),
         )
         batch = _new(Batch, values)
         ended = self.ended
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self.values)  # type: ignore[misc]
         self._stored = drained
         return batch, ended

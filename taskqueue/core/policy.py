@@ -54,6 +54,8 @@ class Policy:
     @ivar max_workers: bound on registered workers.
     @ivar max_queues: bound on queues.
     @ivar max_types: bound on the types of all queues, each counted once for each queue.
+    @ivar max_values: bound on values.
+    @ivar max_values_bytes: bound on their bytes, those of their keys counted too.
     @ivar recent_ended: how many ended tasks are remembered without a look
         into the store.
     """
@@ -71,6 +73,8 @@ class Policy:
     max_workers: int = 10_000
     max_queues: int = 10_000
     max_types: int = 50_000
+    max_values: int = 1_000_000
+    max_values_bytes: int = 256 * 2**20
     recent_ended: int = 10_000
 
     def for_queue(self, name: str) -> QueuePolicy:

@@ -12,6 +12,7 @@ from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.paging import page_out
 from taskqueue.core.periodic import PeriodicRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import DEFAULT_OPTIONS, Past, State, Task
 from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker
@@ -98,6 +99,13 @@ class Restoration:
         """The periodic tasks; ticks that were missed are still to come."""
         for row in rows:
             self._ledger.periodics[row.definition.name] = row
+
+    def values(self, rows: Iterable[ValueRow]) -> None:
+        """All values, also those that have expired meanwhile."""
+        values = self._ledger.values
+        for row in rows:
+            values.restore(row)
+        values.restored()
 
     def windows(self, rows: Iterable[OpenWindow]) -> None:
         """Ended tasks that still hold their unique keys."""

@@ -134,6 +134,22 @@ class QueueRow(NamedTuple):
     max_depth: int | None
 
 
+class ValueRow(NamedTuple):
+    """
+    A value under its key, as it is and as the store keeps it.
+
+    @ivar version: a number that no write before it had.
+    @ivar expires_at: the wall-clock moment from which on there is no such value;
+        C{None}: it stays.
+    """
+
+    namespace: str
+    key: str
+    value: bytes
+    version: int
+    expires_at: float | None = None
+
+
 class Batch(NamedTuple):
     """
     What one commit makes durable, all or nothing.
@@ -149,6 +165,8 @@ class Batch(NamedTuple):
     @ivar next_seq: the next unused C{seq}.
     @ivar periodics: periodic tasks to insert or replace, by name.
     @ivar dropped: names of periodic tasks to forget.
+    @ivar values: values to insert or replace, by namespace and key.
+    @ivar unset: the (namespace, key) of values to forget; none of them is in C{values}.
     """
 
     inserts: list[TaskRow]
@@ -160,6 +178,8 @@ class Batch(NamedTuple):
     next_seq: int
     periodics: Sequence[PeriodicRow] = ()
     dropped: Sequence[str] = ()
+    values: Sequence[ValueRow] = ()
+    unset: Sequence[tuple[str, str]] = ()
 
     @property
     def facts(self) -> int:
@@ -172,6 +192,8 @@ class Batch(NamedTuple):
             + len(self.removed)
             + len(self.periodics)
             + len(self.dropped)
+            + len(self.values)
+            + len(self.unset)
             + (self.token_ceiling is not None)
         )
 

@@ -14,12 +14,13 @@ import msgspec
 
 from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
 from taskqueue.core.periodic import PeriodicRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import TaskOptions, Unique
 
 # The module of TaskRow knows these two for type checkers only.
 _TYPES = get_type_hints(TaskRow, localns={"TaskOptions": TaskOptions, "Unique": Unique})
 _ROW: Any = tuple[tuple(_TYPES[name] for name in TaskRow._fields)]  # type: ignore[misc]
-_BATCH: Any = tuple[
+_FORMAT_1: Any = (
     list[_ROW],
     list[TaskUpdate],
     list[HistoryRow],
@@ -29,10 +30,12 @@ _BATCH: Any = tuple[
     int,
     list[PeriodicRow],
     list[str],
-]
+)
+_FORMAT_2: Any = (*_FORMAT_1, list[ValueRow], list[tuple[str, str]])
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_BATCH)
+_decoder = msgspec.msgpack.Decoder(tuple[_FORMAT_2])
+_older = msgspec.msgpack.Decoder(tuple[_FORMAT_1])
 
 
 def encode_into(batch: Batch, buffer: bytearray, offset: int) -> None:
@@ -48,9 +51,15 @@ def encode_into(batch: Batch, buffer: bytearray, offset: int) -> None:
 
 def decode(body: bytes | memoryview) -> Batch:
     """
-    The batch that C{body} holds.
+    The batch that C{body} holds, in this format or an older one.
 
     @raises ValueError: it holds none.
     """
-    rows, *others = _decoder.decode(body)
+    try:
+        rows, *others = _decoder.decode(body)
+    except msgspec.ValidationError as problem:
+        try:
+            rows, *others = _older.decode(body)
+        except ValueError:
+            raise problem from None
     return Batch([TaskRow._make(row) for row in rows], *others)

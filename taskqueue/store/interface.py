@@ -17,6 +17,7 @@ from zope.interface import Attribute, Interface
 
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
 from taskqueue.core.periodic import PeriodicRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import State
 
 #: (queue, type, state) of ended tasks: how many the store holds.
@@ -134,6 +135,14 @@ class IStore(Interface):
         """
         The ended tasks that hold their unique keys until a wall-clock moment
         later than C{beyond}, by C{seq} ascending; called with L{recover}.
+        """
+
+    def key_values() -> Iterable[ValueRow]:
+        """
+        All values, in any order, also those that have expired; may be consumed once.  Called
+        with L{recover}.
+
+        @raises StoreCorrupt: also while it is consumed.
         """
 
     def commit(batch: Batch) -> None:

@@ -12,7 +12,7 @@ C{docs/store.md} says why nothing is lost at any crash point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import SystemRandom
 from threading import Lock, RLock
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, TaskRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import State
 from taskqueue.errors import StoreError, StoreFailed
 from taskqueue.store import overlay, pending, searches
@@ -166,6 +167,10 @@ class LoggedStore:
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         self.settle()
         return self._database.open_windows(beyond)
+
+    def key_values(self) -> Iterable[ValueRow]:
+        self.settle()
+        return self._database.key_values()
 
     # --- the writer's -----------------------------------------------------------
 

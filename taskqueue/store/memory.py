@@ -23,6 +23,7 @@ from taskqueue.core.changes import (
 )
 from taskqueue.core.paging import SMALLEST_BYTES
 from taskqueue.core.periodic import PeriodicRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import FIRST_ENDED, State, Until
 from taskqueue.errors import StoreFailed
 from taskqueue.store import schema, statements
@@ -50,6 +51,7 @@ class MemoryStore:
         self._history: dict[int, list[HistoryRow]] = {}
         self._queues: dict[str, QueueRow] = {}
         self._periodics: dict[str, PeriodicRow] = {}
+        self._values: dict[tuple[str, str], ValueRow] = {}
         self._ended: Counter[tuple[str, str, State]] = Counter()
         self._token_ceiling = 0
         self._next_seq = 1
@@ -77,6 +79,10 @@ class MemoryStore:
             if row.unique is not None and row.state >= FIRST_ENDED and _window_end(row) > beyond
         ]
 
+    def key_values(self) -> Iterable[ValueRow]:
+        self._check_open()
+        return list(self._values.values())
+
     def commit(self, batch: Batch) -> None:
         self._check_open()
         for row in batch.inserts:
@@ -94,6 +100,10 @@ class MemoryStore:
             self._periodics[periodic.definition.name] = periodic
         for name in batch.dropped:
             self._periodics.pop(name, None)
+        for place in batch.unset:
+            self._values.pop(place, None)
+        for value in batch.values:
+            self._values[value.namespace, value.key] = value
         for seq in batch.removed:
             self._remove(seq)
         self._token_ceiling = max(self._token_ceiling, batch.token_ceiling or 0)
@@ -178,8 +188,8 @@ class MemoryStore:
             return write_backup(path, self._fill)
 
     def size(self) -> int:
-        """The bytes of all payloads and results."""
-        return self._bytes
+        """The bytes of all payloads, results and values."""
+        return self._bytes + sum(len(row.value) for row in self._values.values())
 
     def _fill(self, path: str) -> None:
         everything = Batch(
@@ -196,6 +206,7 @@ class MemoryStore:
             schema.migrate(target)
             target.execute("BEGIN")
             for text, values in statements.writing(everything, 1):
+            values=list(self._values.values()),
                 target.execute(text, values)
             target.execute("COMMIT")
 

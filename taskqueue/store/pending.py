@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
 from taskqueue.core.periodic import PeriodicRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.errors import StoreError
 
 #: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
@@ -76,6 +77,7 @@ class Pending:
         self.history: dict[int, list[HistoryRow]] = {}
         self.queues: dict[str, QueueRow] = {}
         self.periodics: dict[str, PeriodicRow | None] = {}
+        self.values: dict[tuple[str, str], ValueRow | None] = {}
         self.removed: set[int] = set()
         self.token_ceiling: int | None = None
         self.next_seq = 0
@@ -89,7 +91,8 @@ class Pending:
     @property
     def rows(self) -> int:
         """How many rows the database will have to write, or a few more."""
-        return len(self.inserts) + len(self.updates) + len(self.removed) + len(self.history)
+        tasks = len(self.inserts) + len(self.updates) + len(self.removed) + len(self.history)
+        return tasks + len(self.values)
 
     def add(self, batch: Batch, lsn: int, size_bytes: int, now: float = 0.0) -> None:
         """
@@ -111,6 +114,10 @@ class Pending:
             self.periodics.update({row.definition.name: row for row in batch.periodics})
         if batch.dropped:
             self.periodics.update(dict.fromkeys(batch.dropped))
+        if batch.values:
+            self.values.update({(row.namespace, row.key): row for row in batch.values})
+        if batch.unset:
+            self.values.update(dict.fromkeys(batch.unset))
         if batch.removed:
             self._remove(batch.removed)
         if batch.token_ceiling is not None:
@@ -178,6 +185,8 @@ class Pending:
             self.next_seq,
             [row for row in self.periodics.values() if row is not None],
             [name for name, row in self.periodics.items() if row is None],
+            [row for row in self.values.values() if row is not None],
+            [place for place, row in self.values.items() if row is None],
         )
 
 

@@ -213,12 +213,28 @@ _VERSION_4 = (
     "CREATE INDEX tasks_with_error ON tasks (seq) WHERE error NOT NULL",
 )
 
+_VERSION_5 = (
+    # A value that is written again gets a new row, and so its bytes are written one behind
+    # another; in the order of its versions, salvage can walk them.
+    """
+    CREATE TABLE key_values (
+        version INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        expires_at REAL,
+        value BLOB NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX key_values_by_key ON key_values (namespace, key)",
+)
+
 #: Version to the statements that lead to it from the one before.
 MIGRATIONS: Mapping[int, Sequence[str]] = {
     1: _VERSION_1,
     2: _VERSION_2,
     3: _VERSION_3,
     4: _VERSION_4,
+    5: _VERSION_5,
 }
 
 

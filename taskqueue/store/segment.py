@@ -28,8 +28,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-#: What the version of the format is; it changes with that of the bodies.
-FORMAT = 1
+#: What the version of the format is; it changes with that of the bodies.  (2: with values.)
+FORMAT = 2
 
 _MAGIC = b"tskq-log"
 _VERSION = struct.Struct(">8sI")

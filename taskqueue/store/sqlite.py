@@ -16,8 +16,9 @@ from itertools import chain, islice
 from zope.interface import implementer
 
 from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, QueueRow, TaskRow
+from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import FIRST_ENDED, State, Unique, Until
-from taskqueue.store import periodics, queries, statements
+from taskqueue.store import key_values, periodics, queries, statements
 from taskqueue.store.backups import write_backup
 from taskqueue.store.database import PATIENCE_MS, WAL_BOUND_BYTES, Database
 from taskqueue.store.faults import damaged, translating
@@ -72,6 +73,15 @@ class SQLiteStore(Database):
                     queries.OPEN_WINDOWS, (beyond,)
                 )
             ]
+
+    def key_values(self) -> Iterator[ValueRow]:
+        """All values; reads on while it is consumed."""
+        with translating(self._path, "be read"), closing(self._reader.cursor()) as cursor:
+            for values in cursor.execute(key_values.SELECT):
+                row = key_values.value_row(values)
+                if row is None:
+                    raise damaged(self._path, f"value {values[0]!r} is unreadable")
+                yield row
 
     def _live(self, reader: sqlite3.Connection, payload_bytes: int | None) -> Iterator[TaskRow]:
         newest, left = 0, payload_bytes

@@ -21,7 +21,7 @@ from typing import Any
 
 from taskqueue.core.changes import Batch, QueueRow, TaskRow, TaskUpdate
 from taskqueue.core.task import DEFAULT_OPTIONS, TaskOptions, Unique, Until
-from taskqueue.store import periodics
+from taskqueue.store import key_values, periodics
 
 #: One statement and its parameters.
 Call = tuple[str, Sequence[Any]]
@@ -127,6 +127,12 @@ _STORE_PERIODICS = ManyRows(
 _DROP_PERIODICS = ManyRows(1, "DELETE FROM periodics WHERE name IN ({rows})")
 _REMOVE_TASKS = ManyRows(1, "DELETE FROM tasks WHERE seq IN ({rows})")
 # Neither ever goes back, whatever a caller says: tokens and places in line are given out once.
+_STORE_VALUES = ManyRows(
+    len(key_values.COLUMNS),
+    f"INSERT OR REPLACE INTO key_values ({', '.join(key_values.COLUMNS)})"
+    " SELECT * FROM ({rows}) WHERE column1 IS NOT NULL",
+)
+_UNSET_VALUES = ManyRows(2, "DELETE FROM key_values WHERE (namespace, key) IN ({rows})")
 _RAISE_META = ManyRows(
     2,
     "INSERT INTO meta SELECT * FROM ({rows}) WHERE column1 IS NOT NULL"
@@ -181,6 +187,10 @@ def _rows(batch: Batch, longest: int) -> Iterator[Call]:
     yield from _STORE_QUEUES.calls([value for queue in batch.queues for value in queue])
     yield from _STORE_PERIODICS.calls(periodics.bound(batch.periodics))
     yield from _DROP_PERIODICS.calls(batch.dropped)
+    yield from _UNSET_VALUES.calls([name for place in batch.unset for name in place], longest)
+    for start in range(0, len(batch.values), longest):
+        rows = batch.values[start : start + longest]
+        yield from _STORE_VALUES.calls(key_values.bound(rows), longest)
 
 
 def _inserts(rows: Sequence[TaskRow], longest: int) -> Iterator[Call]:

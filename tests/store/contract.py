@@ -18,6 +18,7 @@ from taskqueue.core.changes import (
     OpenWindow,
     QueueRow,
     TaskRow,
+    ValueRow,
     empty_batch,
 )
 from taskqueue.core.task import ENDED_STATES, FIRST_ENDED, State, Unique, Until
@@ -28,6 +29,7 @@ from tests.store.rows import (
     HOURLY,
     NIGHTLY,
     NOW,
+    VALUE,
     after,
     batch,
     lives,
@@ -109,6 +111,17 @@ narrow_filters = st.sampled_from(Filter._fields).flatmap(
 )
 
 
+#: What one batch does to a few values: a new one under a key, or none any more.
+_writes = st.dictionaries(
+    st.tuples(st.sampled_from(("a", "b")), st.sampled_from(("k", "k2", "ü\x00"))),
+    st.none()
+    | st.tuples(
+        st.sampled_from((0, 3, 1024, 1025, 5000)).map(bytes), st.none() | st.just(NOW + 0.5)
+    ),
+    max_size=6,
+)
+
+
 class StoreContract:
     """Mixed into a test case whose C{makeStore} makes a new, empty store, not open."""
 
@@ -138,6 +151,57 @@ class StoreContract:
         payloads = store.payloads([row.seq for row in found])
         records = store.records([row.id for row in found])
         return [record._replace(payload=payloads.get(record.seq)) for record in records]
+
+    # --- values ---
+
+    def test_valuesAreKept(self) -> None:
+        other = VALUE._replace(namespace="a", key="k", version=8, expires_at=None)
+        store = self.holding(batch(values=[VALUE, other], next_seq=2**53))
+        self.assertEqual(set(store.key_values()), {VALUE, other})
+        self.assertEqual(set(self.reopened(store).key_values()), {VALUE, other})
+        self.assertEqual(store.recover().next_seq, 2**53)
+
+    def test_aValueTakesThePlaceOfAnother(self) -> None:
+        newer = VALUE._replace(value=b"newer", version=VALUE.version + 1, expires_at=None)
+        store = self.holding(batch(values=[VALUE]), batch(values=[newer]))
+        self.assertEqual(list(store.key_values()), [newer])
+        store.checkpoint()
+        self.assertEqual(list(self.reopened(store).key_values()), [newer])
+
+    def test_anUnsetValueIsGone(self) -> None:
+        other = VALUE._replace(namespace="other", version=8)
+        store = self.holding(batch(values=[VALUE, other]))
+        store.checkpoint()
+        gone = [(VALUE.namespace, VALUE.key), ("never", "there")]
+        store.commit(batch(unset=gone))
+        self.assertEqual(list(store.key_values()), [other])
+        self.assertEqual(list(self.reopened(store).key_values()), [other])
+
+    @examples
+    @given(st.lists(_writes, max_size=6), st.booleans())
+    def test_valuesStandAsTheBatchesSay(
+        self, writes: list[dict[tuple[str, str], tuple[bytes, float | None] | None]], twice: bool
+    ) -> None:
+        """Whether each batch is sent once or twice, settled in between or not, reopened or not."""
+        store = self.opened()
+        expected: dict[tuple[str, str], ValueRow] = {}
+        version = 0
+        for number, each in enumerate(writes):
+            rows = []
+            for place, written in each.items():
+                version += 1
+                expected.pop(place, None)
+                if written is not None:
+                    rows.append(ValueRow(*place, written[0], version, written[1]))
+                    expected[place] = rows[-1]
+            unset = [place for place, written in each.items() if written is None]
+            for _ in range(1 + twice):
+                store.commit(batch(values=rows, unset=unset, next_seq=version + 1))
+            if number % 2:
+                store.checkpoint()
+        for found in (store, self.reopened(store)):
+            self.assertEqual(set(found.key_values()), set(expected.values()))
+            self.assertEqual(found.recover().next_seq, version + 1)
 
     # --- commit and recover ---
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from taskqueue.core.changes import EVENTS, Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.changes import (
+    EVENTS,
+    Batch,
+    HistoryRow,
+    QueueRow,
+    TaskRow,
+    TaskUpdate,
+    ValueRow,
+)
 from taskqueue.core.periodic import Periodic, PeriodicRow
 from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, TaskOptions, Unique, Until
 
@@ -70,6 +78,8 @@ def batch(
     next_seq: int = 1,
     periodics: Sequence[PeriodicRow] = (),
     dropped: Sequence[str] = (),
+    values: Sequence[ValueRow] = (),
+    unset: Sequence[tuple[str, str]] = (),
 ) -> Batch:
     """A batch with nothing in it but what is given."""
     newest = max((row.seq for row in inserts or ()), default=0)
@@ -83,6 +93,8 @@ def batch(
         max(next_seq, newest + 1),
         periodics,
         dropped,
+        values,
+        unset,
     )
 
 
@@ -113,6 +125,8 @@ EVERY_FIELD = task(
     result=b"",
 )
 
+
+VALUE = ValueRow("celery/results", "meta:ü\x06", b"\x00\xff", 2**53 - 1, NOW + 0.25)
 
 HOURLY = PeriodicRow(Periodic("hourly", "send", every_s=3600.0), next_at=NOW)
 NIGHTLY = PeriodicRow(

@@ -88,7 +88,7 @@ class SalvageTests(SynchronousTestCase):
 
     def test_damagedPages(self) -> None:
         """A lost page costs its own rows; those before and behind it are kept."""
-        self.overwrite(62, 63, 152)
+        self.overwrite(64, 65, 154)
         self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
         out = io.StringIO()
         self.assertEqual(main([self.directory, self.target], out), 1)
@@ -104,7 +104,7 @@ class SalvageTests(SynchronousTestCase):
 
     def test_gapsAreExact(self) -> None:
         """Every task is either stored or within a gap that is told."""
-        self.overwrite(62, 152)
+        self.overwrite(64, 154)
         result = salvage(self.directory, self.target)
         held = set(self.held(self.salvaged()))
         missing = set(range(1, 3001)) - held

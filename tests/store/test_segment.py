@@ -6,13 +6,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.changes import (
+    Batch,
+    HistoryRow,
+    QueueRow,
+    TaskRow,
+    TaskUpdate,
+    ValueRow,
+)
 from taskqueue.core.periodic import Periodic, PeriodicRow
 from taskqueue.core.task import TaskOptions, Unique
 from taskqueue.store import segment
 from taskqueue.store.encoding import decode, encode_into
 from taskqueue.store.segment import BODY_AT, HEADER_BYTES, Header
-from tests.store.rows import EVERY_FIELD, HOURLY, NIGHTLY, NOW, batch, lives, task, update
+from tests.store.rows import (
+    EVERY_FIELD,
+    HOURLY,
+    NIGHTLY,
+    NOW,
+    VALUE,
+    batch,
+    lives,
+    task,
+    update,
+)
 
 examples = settings(derandomize=True, deadline=None, max_examples=50)
 HEADER = Header(segment.FORMAT, 2**63 - 1, 7, 9)
@@ -94,7 +111,9 @@ class EncodingTests(SynchronousTestCase):
     @given(lives())
     def test_thereAndBack(self, batches: list[Batch]) -> None:
         for each in batches:
-            self.assertEqual(decode(encoded(each)), each._replace(periodics=[], dropped=[]))
+            self.assertEqual(
+                decode(encoded(each)), each._replace(periodics=[], dropped=[], values=[], unset=[])
+            )
 
     def test_everyField(self) -> None:
         each = batch(
@@ -106,12 +125,21 @@ class EncodingTests(SynchronousTestCase):
             2**62,
             periodics=[HOURLY, NIGHTLY],
             dropped=["x"],
+            values=[VALUE, VALUE._replace(key="k", expires_at=None)],
+            unset=[("a", "ü\x00")],
         )
         found = decode(memoryview(encoded(each)))
         self.assertEqual(found, each)
         self.assertIs(type(found.inserts[0]), TaskRow)
         self.assertIs(type(found.inserts[0].options), TaskOptions)
         self.assertIs(type(found.updates[0]), TaskUpdate)
+        self.assertIs(type(found.values[0]), ValueRow)
+
+    def test_theOlderFormatIsRead(self) -> None:
+        """A log that was left behind before there were values."""
+        each = batch([EVERY_FIELD], periodics=[HOURLY], dropped=["x"])
+        older = encoded(each[:9])  # type: ignore[arg-type]  # that is the older format
+        self.assertEqual(decode(older), each)
 
     def test_whatDoesNotFitIsRefused(self) -> None:
         good = encoded(batch([task(1)]))
@@ -128,9 +156,9 @@ class EncodingTests(SynchronousTestCase):
 
     def test_theFormatIsOfTheseFields(self) -> None:
         """Whoever changes one of them must change the version, and read the older one."""
-        self.assertEqual(segment.FORMAT, 1)
+        self.assertEqual(segment.FORMAT, 2)
         shapes = (
-            *(TaskRow, TaskUpdate, HistoryRow, QueueRow, Batch),
+            *(TaskRow, TaskUpdate, HistoryRow, QueueRow, Batch, ValueRow),
             *(TaskOptions, Unique, Periodic, PeriodicRow),
         )
         counts = {shape.__name__: len(shape._fields) for shape in shapes}
@@ -141,7 +169,8 @@ class EncodingTests(SynchronousTestCase):
                 "TaskUpdate": 15,
                 "HistoryRow": 7,
                 "QueueRow": 4,
-                "Batch": 9,
+                "Batch": 11,
+                "ValueRow": 5,
                 "TaskOptions": 7,
                 "Unique": 3,
                 "Periodic": 14,
