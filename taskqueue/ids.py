@@ -8,11 +8,16 @@ millisecond only, and further ids of the same millisecond count up from there (s
 6.2, method 2): unique in this process by counting, among processes by chance, and
 sorted, which keeps the store's index compact.  And the system is asked for the bits of
 many milliseconds at a time.
+
+A task may instead have an id that carries its place in line, a number from 1 on, for
+protocols whose ids are numbers: a UUID of version 8 (section 5.8), whose first half is always
+the same.  Nobody else may give an id of that kind: it would stand in the way of a task to come.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from itertools import count, islice
@@ -23,6 +28,19 @@ _BYTES = 10
 
 #: For how many series the system is asked at a time.
 _AHEAD = 256
+
+
+#: In place of an id: the task is to get the one that carries its number.  (No id is so short.)
+NUMBERED = "#"
+
+#: How the ids begin that carry a number; twelve hexadecimal digits follow.
+NUMBERED_HEAD = "ffffffff-ffff-8000-8000-"
+
+_NUMBER_DIGITS = 12
+_NUMBER = re.compile(f"{NUMBERED_HEAD}([0-9a-f]{{{_NUMBER_DIGITS}}})")
+
+#: The largest number that an id can carry.
+LARGEST_NUMBER = (1 << 4 * _NUMBER_DIGITS) - 1
 
 
 class _Series(NamedTuple):
@@ -70,6 +88,27 @@ def new_task_ids(count: int) -> list[str]:
     series = _current()
     head = series.head
     return [f"{head}{tail:012x}" for tail in islice(series.tails, count)]
+
+
+def numbered_id(number: int) -> str:
+    """
+    The id that carries C{number}; in the order of the numbers, and behind all others.
+
+    @param number: at most L{LARGEST_NUMBER}.
+    """
+    return f"{NUMBERED_HEAD}{number:012x}"
+
+
+def numbered_ids(first: int, count: int) -> list[str]:
+    """The ids of so many numbers in a row."""
+    head = NUMBERED_HEAD
+    return [f"{head}{number:012x}" for number in range(first, first + count)]
+
+
+def number_of(task_id: str) -> int | None:
+    """The number that an id carries, C{None} where it carries none."""
+    found = _NUMBER.fullmatch(task_id)
+    return None if found is None else int(found[1], 16)
 
 
 def _current() -> _Series:

@@ -12,7 +12,15 @@ from uuid import RFC_4122, UUID
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import ids
-from taskqueue.ids import new_task_id, new_task_ids
+from taskqueue.ids import (
+    LARGEST_NUMBER,
+    NUMBERED,
+    new_task_id,
+    new_task_ids,
+    number_of,
+    numbered_id,
+    numbered_ids,
+)
 
 
 def in_child(count: int) -> list[str]:
@@ -103,3 +111,25 @@ class NewTaskIdTests(SynchronousTestCase):
         theirs = in_child(3)
         self.assertEqual(len({*theirs, *new_task_ids(3)}), 6)
         ids._forget()
+
+
+class NumberedIdTests(SynchronousTestCase):
+    """L{numbered_id} and L{number_of}."""
+
+    def test_isAVersion8UUIDThatCarriesItsNumber(self) -> None:
+        for number in (1, 9, 10, 255, 2**31, LARGEST_NUMBER):
+            task_id = numbered_id(number)
+            parsed = UUID(task_id)
+            self.assertEqual((str(parsed), parsed.version, parsed.variant), (task_id, 8, RFC_4122))
+            self.assertEqual(number_of(task_id), number)
+
+    def test_inOrderAndBehindAllOthers(self) -> None:
+        made = numbered_ids(250, 20)
+        self.assertEqual(made, [numbered_id(number) for number in range(250, 270)])
+        self.assertEqual(sorted([*made[::-1], new_task_id()])[1:], made)
+
+    def test_othersCarryNone(self) -> None:
+        right = numbered_id(1)
+        wrong = (right + "0", right[:-1], right.upper(), right.replace("8000-8", "8001-8"))
+        for other in (new_task_id(), "", "1", NUMBERED, f"{right[:-1]}g", *wrong):
+            self.assertIsNone(number_of(other), other)

@@ -11,10 +11,10 @@ from operator import attrgetter
 
 from taskqueue.core.counters import Histogram
 from taskqueue.core.delivery import Delivery
-from taskqueue.core.intake import check_lease
 from taskqueue.core.lanes import Lane
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.submission import check_lease
 from taskqueue.core.task import NO_EXTRAS, NO_PAST, Past, State, Task, tier_of
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Worker

@@ -5,81 +5,29 @@ Submission: what is let in, and what waits for what.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from taskqueue.core.dependencies import order_batch
 from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
-from taskqueue.core.policy import Policy
 from taskqueue.core.room import lane_for, queue_for
-from taskqueue.core.task import (
-    DEFAULT_OPTIONS,
-    DEFAULT_PRIORITY,
-    FIRST_ENDED,
-    State,
-    Task,
-    TaskOptions,
-    Unique,
-    Until,
+from taskqueue.core.submission import (
+    Accepted,
+    Submission,
+    check_options,
+    check_submission,
+    chosen_id,
+    cycle,
+    unknown_dependency,
 )
-from taskqueue.errors import (
-    BadRequest,
-    DependencyCycle,
-    QueueFull,
-    TaskQueueError,
-    UnknownDependency,
-)
+from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, Task, Unique
+from taskqueue.errors import QueueFull, TaskQueueError
+from taskqueue.ids import NUMBERED, NUMBERED_HEAD, numbered_id, numbered_ids
+
+__all__ = ["RETRY_AFTER_S", "Accepted", "Intake", "Submission"]
 
 #: What a producer is told to wait when a queue is full, seconds.
 RETRY_AFTER_S = 1.0
-
-
-class Submission(NamedTuple):
-    """
-    One task to be submitted.
-
-    @ivar id: chosen by the client, so that it can safely submit again, or
-        C{None} for one chosen here.
-    @ivar run_at: wall-clock moment before which it must not run.
-    @ivar expires_at: wall-clock moment at which it expires if nobody has
-        claimed it.
-    @ivar headers: opaque JSON text that travels with the task.
-    @ivar depends_on: ids of tasks that must complete first.
-    @ivar unique: a key: while a task holds it, that task is the answer to every
-        submission with the same key.
-    @ivar unique_until: how long the task holds it.
-    @ivar unique_for_s: holds it no longer than so many seconds from submission;
-        with C{Until.WINDOW} exactly so long.
-    """
-
-    type: str
-    payload: bytes = b""
-    queue: str = "default"
-    priority: int = DEFAULT_PRIORITY
-    id: str | None = None
-    run_at: float | None = None
-    expires_at: float | None = None
-    options: TaskOptions = DEFAULT_OPTIONS
-    headers: str | None = None
-    depends_on: tuple[str, ...] = ()
-    unique: str | None = None
-    unique_until: Until = Until.SUCCESS
-    unique_for_s: float | None = None
-
-
-class Accepted(NamedTuple):
-    """
-    A task that the broker has.
-
-    @ivar existing: it had it before this submission, under its id or as the
-        holder of its unique key (the C{id} is then another one than was asked for).
-    """
-
-    id: str
-    state: State
-    existing: bool = False
-
 
 _new_answer = tuple.__new__  # without a call of a Python function
 
@@ -98,8 +46,9 @@ class Intake:
         """
         unknown: dict[str, None] = {}
         for item in items:
-            if item.id is not None and self._may_be_stored(item.id):
-                unknown[item.id] = None
+            own_id = item.id
+            if own_id is not None and own_id != NUMBERED and self._may_be_stored(own_id):
+                unknown[own_id] = None
             for dependency in item.depends_on:
                 if self._may_be_stored(dependency):
                     unknown[dependency] = None
@@ -110,27 +59,34 @@ class Intake:
         return ledger.seen.may_have(task_id) and ledger.find(task_id) is None
 
     def submit(
-        self, items: Sequence[Submission], now: Now, stored: Mapping[str, State]
+        self,
+        items: Sequence[Submission],
+        now: Now,
+        stored: Mapping[str, State],
+        *,
+        any_lease: bool = False,
     ) -> list[Accepted | TaskQueueError]:
         """
         Submit a batch; each item is accepted or refused by itself.
 
         @param stored: the states of tasks that are in the store only, as far
             as C{items} name them.
+        @param any_lease: whether leases may be of any length: for doors whose protocol has
+            bounds of its own.
         @return: for each item, in order, what became of it: L{Accepted}, or
             an L{UnknownDependency}, L{DependencyCycle}, L{QueueFull} or
             L{BadRequest}.
         """
-        plain = self._submit_plain(items, now, stored)
+        plain = self._submit_plain(items, now, stored, any_lease)
         if plain is not None:
             return plain
         answers: list[Accepted | TaskQueueError | None] = [None] * len(items)
         order: Sequence[int] = range(len(items))
         edges = {i: item.depends_on for i, item in enumerate(items) if item.depends_on}
         if edges:
-            order, cyclic = order_batch([item.id for item in items], edges)
+            order, cyclic = order_batch([chosen_id(item) for item in items], edges)
             for position in cyclic:
-                answers[position] = _cycle(items[position])
+                answers[position] = cycle(items[position])
         instead: dict[str, str] = {}
         for position in order:
             item = items[position]
@@ -138,18 +94,19 @@ class Intake:
                 depends_on = dict.fromkeys(instead.get(d, d) for d in item.depends_on)
                 item = item._replace(depends_on=tuple(depends_on))
             try:
-                answer = answers[position] = self._submit(item, now, stored)
+                answer = answers[position] = self._submit(item, now, stored, any_lease)
             except TaskQueueError as error:
                 answers[position] = error.alone()
                 continue
-            if item.id is not None and answer.id != item.id:
+            own_id = chosen_id(item)
+            if own_id is not None and answer.id != own_id:
                 # Who depends on the task that was not made depends on the one there is.
-                instead[item.id] = answer.id
+                instead[own_id] = answer.id
                 stored = {**stored, answer.id: answer.state}
         return answers  # type: ignore[return-value]  # every position was filled
 
     def _submit_plain(
-        self, items: Sequence[Submission], now: Now, stored: Mapping[str, State]
+        self, items: Sequence[Submission], now: Now, stored: Mapping[str, State], any_lease: bool
     ) -> list[Accepted | TaskQueueError] | None:
         """
         Submit a batch of new tasks that differ in their payloads, headers and
@@ -167,7 +124,7 @@ class Intake:
         ledger, first = self._ledger, items[0]
         try:
             queue = queue_for(ledger, first.queue)
-            if first.options is not DEFAULT_OPTIONS:
+            if first.options is not DEFAULT_OPTIONS and not any_lease:
                 check_options(first.options, ledger.policy)
             self._check_room(queue, size, len(items))
             lane = lane_for(ledger, queue, first.type)
@@ -208,13 +165,22 @@ class Intake:
             size += len(body)
         if not ids:
             return ledger.new_ids(len(items)), size
-        return (ids, size) if len(set(ids)) == len(items) else None
+        if ids[0] == NUMBERED:
+            if ids != [NUMBERED] * len(items):
+                return None
+            return numbered_ids(ledger.next_seq, len(items)), size
+        right = len(set(ids)) == len(items) and NUMBERED_HEAD not in "".join(ids)
+        return (ids, size) if right else None
 
-    def _submit(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted:
+    def _submit(
+        self, item: Submission, now: Now, stored: Mapping[str, State], any_lease: bool
+    ) -> Accepted:
         known = self._known(item, now, stored)
         if known is not None:
             return known
-        _check(item, now, self._ledger.policy)
+        check_submission(item, now)
+        if not any_lease:
+            check_options(item.options, self._ledger.policy)
         missing, failed = self._dependencies(item, stored)
         task = self._make(item, now)
         task.lane.counters.submitted += 1
@@ -223,13 +189,13 @@ class Intake:
 
     def _known(self, item: Submission, now: Now, stored: Mapping[str, State]) -> Accepted | None:
         """The task that the broker has under the id, or else the key, of C{item}."""
-        ledger = self._ledger
-        if item.id is not None:
-            task = ledger.find(item.id)
+        ledger, own_id = self._ledger, chosen_id(item)
+        if own_id is not None:
+            task = ledger.find(own_id)
             if task is not None:
                 return Accepted(task.id, task.state, True)
-            if item.id in stored:
-                return Accepted(item.id, stored[item.id], True)
+            if own_id in stored:
+                return Accepted(own_id, stored[own_id], True)
         if item.unique is None:
             return None
         holder = ledger.keys.holder(item.unique, now.wall)
@@ -248,7 +214,7 @@ class Intake:
         queue = queue_for(ledger, item.queue)
         self._check_room(queue, len(item.payload))
         task = Task(
-            item.id or ledger.new_id(),
+            numbered_id(ledger.next_seq) if item.id == NUMBERED else item.id or ledger.new_id(),
             ledger.next_seq,
             lane_for(ledger, queue, item.type),
             item.priority,
@@ -335,55 +301,3 @@ class Intake:
                 f"(max_held_bytes) is {policy.max_held_bytes}",
                 retry_after_s=RETRY_AFTER_S,
             )
-
-
-def unknown_dependency(task_id: str) -> UnknownDependency:
-    """The error for a dependency that no task is."""
-    return UnknownDependency(
-        f"depends on task {task_id}, which does not exist: submit it first, or earlier in the "
-        f"same batch",
-        dependency=task_id,
-    )
-
-
-def check_lease(lease_s: float, policy: Policy) -> None:
-    """
-    @raises BadRequest: C{lease_s} is outside the configured bounds.
-    """
-    if not policy.lease_min_s <= lease_s <= policy.lease_max_s:
-        raise BadRequest(
-            f"lease_s is {lease_s:g}, allowed are {policy.lease_min_s:g} to "
-            f"{policy.lease_max_s:g} seconds",
-            field="lease_s",
-        )
-
-
-def check_options(options: TaskOptions, policy: Policy) -> None:
-    """
-    @raises BadRequest: the broker's bounds allow no such task.
-    """
-    if options.lease_s is not None:
-        check_lease(options.lease_s, policy)
-
-
-def _check(item: Submission, now: Now, policy: Policy) -> None:
-    check_options(item.options, policy)
-    window = item.unique is not None and item.unique_until is Until.WINDOW
-    if window and item.unique_for_s is None:
-        raise BadRequest(
-            'unique_until is "window", so unique_for_s must say how long the key is held',
-            field="unique_for_s",
-        )
-    if item.expires_at is not None:
-        if item.expires_at <= now.wall:
-            raise BadRequest("expires_at is in the past", field="expires_at")
-        if item.run_at is not None and item.expires_at <= item.run_at:
-            raise BadRequest("expires_at is not after run_at", field="expires_at")
-
-
-def _cycle(item: Submission) -> DependencyCycle:
-    return DependencyCycle(
-        f"task {item.id or '(without an id)'} is part of a cycle of dependencies within the "
-        f"batch, or depends on one",
-        task=item.id,
-    )

@@ -17,9 +17,10 @@ from math import floor
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from taskqueue.core.intake import Intake, Submission, check_options
+from taskqueue.core.intake import Intake, Submission
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.submission import check_options
 from taskqueue.core.task import DEFAULT_OPTIONS, DEFAULT_PRIORITY, State, TaskOptions
 from taskqueue.errors import (
     BadRequest,

@@ -10,11 +10,11 @@ from operator import attrgetter
 from typing import Any
 
 from taskqueue.core.delivery import NO_REASON, Outcome, lease_lost, tells
-from taskqueue.core.intake import check_lease
 from taskqueue.core.leases import Holder, Lease
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.retry import retry_delay_s
+from taskqueue.core.submission import check_lease
 from taskqueue.core.task import State, Task
 from taskqueue.core.workers import Worker
 from taskqueue.errors import Conflict, TaskQueueError

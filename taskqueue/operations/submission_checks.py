@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from twisted.internet.defer import Deferred
 
 from taskqueue.access.permissions import Action, Permissions
-from taskqueue.core.intake import Accepted, Submission, unknown_dependency
+from taskqueue.core.submission import Accepted, Submission, unknown_dependency
 from taskqueue.errors import Conflict, TaskQueueError, UnknownDependency
 from taskqueue.operations.authorization import forbidden, require_each
 from taskqueue.operations.caller import Caller

@@ -95,6 +95,10 @@ class Reader:
             after = found[-1][0]
         seen.complete = True
 
+    def numbered(self, seqs: Sequence[int]) -> Deferred[list[TaskRow]]:
+        """Fires with the stored tasks that have these places in line, without payloads."""
+        return self._runner.run(self._store.numbered, seqs)
+
     def payloads(self, seqs: Sequence[int]) -> Deferred[dict[int, bytes]]:
         """Fires with the payloads of these tasks."""
         return self._runner.run(self._store.payloads, seqs)

@@ -34,6 +34,7 @@ from taskqueue.service.events import Events
 from taskqueue.service.gatekeeping import GateKeeping
 from taskqueue.service.journal import Journal
 from taskqueue.service.lateness import Lateness
+from taskqueue.service.numbers import NumberCommands
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.outbox import Outbox
 from taskqueue.service.patience import in_time
@@ -44,7 +45,6 @@ from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
 from taskqueue.service.settling import Settling
 from taskqueue.service.stalls import StallWatch
-from taskqueue.service.tasks import TaskCommands
 from taskqueue.service.ticks import next_tick
 from taskqueue.service.timers import Timer
 from taskqueue.service.traffic import Traffic
@@ -59,7 +59,7 @@ PATIENCE_S = 1.0
 
 class TaskQueueService(
     MultiService,
-    TaskCommands,
+    NumberCommands,
     WorkCommands,
     QueueCommands,
     OperatorCommands,

@@ -28,22 +28,32 @@ class TaskCommands(Commands):
 
     @answered
     def submit(
-        self, items: Sequence[Submission], listener: Listener | None = None
+        self,
+        items: Sequence[Submission],
+        listener: Listener | None = None,
+        *,
+        any_lease: bool = False,
     ) -> Deferred[list[Accepted | TaskQueueError]]:
         """
         Submit tasks.  An id that the broker knows gives the task it has: so
         whoever chose its ids can submit again after a lost connection.
 
         @param listener: told when the accepted tasks end.
+        @param any_lease: whether leases may be of any length: for doors whose protocol has
+            bounds of its own.
         @return: fires with what became of each item, in order.
         """
         self.check_open()
         unknown = self.broker.intake.unknown_ids(items)
         if unknown:
-            return self.reader.records(unknown).addCallback(self._submit, items, listener)
-        return self._submit({}, items, listener)
+            return self.reader.records(unknown).addCallback(
+                self._submit, items, listener, any_lease
+            )
+        return self._submit({}, items, listener, any_lease)
 
-    def submit_new(self, items: Sequence[Submission]) -> list[Accepted | TaskQueueError] | None:
+    def submit_new(
+        self, items: Sequence[Submission], *, any_lease: bool = False
+    ) -> list[Accepted | TaskQueueError] | None:
         """
         As L{submit}, where nothing has to be looked up in the store.
 
@@ -57,17 +67,21 @@ class TaskCommands(Commands):
         if intake.unknown_ids(items):
             return None
         now = self.moments()
-        answers = intake.submit(items, now, {})
+        answers = intake.submit(items, now, {}, any_lease=any_lease)
         self.after(now)
         return answers
 
     def _submit(
-        self, stored: dict[str, TaskRow], items: Sequence[Submission], listener: Listener | None
+        self,
+        stored: dict[str, TaskRow],
+        items: Sequence[Submission],
+        listener: Listener | None,
+        any_lease: bool,
     ) -> Deferred[list[Accepted | TaskQueueError]]:
         self.check_open()
         now = self.moments()
         states = {task_id: State(row.state) for task_id, row in stored.items()}
-        answers = self.broker.intake.submit(items, now, states)
+        answers = self.broker.intake.submit(items, now, states, any_lease=any_lease)
         if listener is not None:
             accepted = [answer.id for answer in answers if isinstance(answer, Accepted)]
             self.watches.add(listener, accepted)

@@ -155,6 +155,12 @@ class IStore(Interface):
     def records(ids: Sequence[str]) -> list[TaskRow]:
         """The tasks with these ids, without payload but with result; unknown ones are left out."""
 
+    def numbered(seqs: Sequence[int]) -> list[TaskRow]:
+        """
+        The tasks with these places in line, as C{records} returns them; unknown ones are left
+        out.
+        """
+
     def ended_ids(after: int, limit: int) -> list[tuple[int, str]]:
         """
         The C{seq} and id of up to C{limit} ended tasks whose C{seq} is above

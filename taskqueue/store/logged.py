@@ -280,6 +280,9 @@ class LoggedStore:
     def records(self, ids: Sequence[str]) -> list[TaskRow]:
         return overlay.records(ids, self._generations, self._database.records)
 
+    def numbered(self, seqs: Sequence[int]) -> list[TaskRow]:
+        return overlay.numbered(seqs, self._generations, self._database.numbered)
+
     def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
         return overlay.payloads(seqs, self._generations, self._database.payloads)
 

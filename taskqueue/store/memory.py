@@ -117,6 +117,11 @@ class MemoryStore:
             if task_id in self._seqs
         ]
 
+    def numbered(self, seqs: Sequence[int]) -> list[TaskRow]:
+        self._check_open()
+        found = (self._tasks[seq] for seq in dict.fromkeys(seqs) if seq in self._tasks)
+        return [row._replace(payload=None) for row in found]
+
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         self._check_open()
         ended = (

@@ -54,6 +54,15 @@ def records(
     return [by_id[task_id] for task_id in dict.fromkeys(ids) if task_id in by_id]
 
 
+def numbered(
+    seqs: Sequence[int], generations: Generations, read: Callable[[Sequence[int]], list[TaskRow]]
+) -> list[TaskRow]:
+    """C{IStore.numbered}; C{read} is that of the database."""
+    stored = {row.seq: row for row in read(seqs)}
+    rows = [as_it_stands(seq, stored.get(seq), generations) for seq in dict.fromkeys(seqs)]
+    return [row._replace(payload=None) for row in rows if row is not None]
+
+
 def payloads(
     seqs: Sequence[int],
     generations: Generations,

@@ -65,6 +65,10 @@ RECORDS = ManyRows(
     1,
     f"SELECT {_columns(payload='NULL', result=_RESULT)} FROM tasks AS t WHERE t.id IN ({{rows}})",
 )
+NUMBERED = ManyRows(
+    1,
+    f"SELECT {_columns(payload='NULL', result=_RESULT)} FROM tasks AS t WHERE t.seq IN ({{rows}})",
+)
 PAYLOADS = ManyRows(
     1, f"SELECT t.seq, {_PAYLOAD} FROM tasks AS t WHERE t.seq IN ({{rows}}) AND payload NOT NULL"
 )

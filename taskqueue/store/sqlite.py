@@ -203,6 +203,9 @@ class SQLiteStore(Database):
     def records(self, ids: Sequence[str]) -> list[TaskRow]:
         return queries.in_order_of(ids, self._tasks(list(queries.RECORDS.calls(ids))))
 
+    def numbered(self, seqs: Sequence[int]) -> list[TaskRow]:
+        return self._tasks(list(queries.NUMBERED.calls(seqs)))
+
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         with translating(self._path, "be read"):
             return self._reader.execute(queries.ENDED_IDS, (after, limit)).fetchall()

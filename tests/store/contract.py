@@ -370,6 +370,17 @@ class StoreContract:
         self.assertEqual([row.seq for row in found], [3, 1])
         self.assertEqual(store.records([]), [])
 
+    def test_numbered(self) -> None:
+        """By their places in line: what is new, what has changed, and nothing that is gone."""
+        rows = [task(seq, payload=bytes(2000)) for seq in range(1, 6)]
+        store = self.reopened(self.holding(batch(rows)))
+        done = update(rows[1], state=int(State.COMPLETED), ended_at=NOW, result=b"r")
+        store.commit(batch([task(9)], [done], removed=[3]))
+        found = {row.seq: row for row in store.numbered([9, 2, 3, 1, 7, 9])}
+        expected = [rows[0], updated(rows[1], done), task(9)]
+        self.assertEqual(found, {row.seq: row._replace(payload=None) for row in expected})
+        self.assertEqual(store.numbered([]), [])
+
     def test_endedIdsInOrderOfSeq(self) -> None:
         rows = [
             task(seq, state=State.PENDING if seq % 3 else State.COMPLETED) for seq in range(1, 10)
