@@ -4,17 +4,23 @@ The whole broker, put together: the service with its front-ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskqueue.config import Config, LimitsConfig
+from taskqueue.config.doors import FOREIGN
 from taskqueue.frontends.admission import Admission
-from taskqueue.frontends.doorways import Doorways
+from taskqueue.frontends.connection import Connection
+from taskqueue.frontends.doorways import Doorway, Doorways
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.frontends.listening import EndpointService
 from taskqueue.frontends.native.connection import FramedConnection, LineConnection
 from taskqueue.frontends.reachability import Reachability
 from taskqueue.service import TaskQueueService
 from taskqueue.service.timers import Timer
+
+#: Makes the protocol of a new connection.
+Connect = Callable[[LimitsConfig], Connection]
 
 #: How often connections are checked for silence, seconds.
 CHECK_TIMES_S = 1.0
@@ -33,26 +39,8 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
     @param reactor: the reactor to run on.
     """
     service = TaskQueueService(config, reactor)
-    admission = Admission()
     doorways = _make_doorways(service)
-    for language, connect, endpoints in (
-        ("framed", _framed, config.listen.framed),
-        ("lines", _lines, config.listen.lines),
-    ):
-        for description in endpoints:
-            doorway = doorways.make(description, config.listen)
-            factory = BrokerFactory(
-                service, admission, language, connect, behind_proxy=doorway.proxied
-            )
-            EndpointService(
-                description, factory, reactor, f"taskqueue ({language})", doorway
-            ).setServiceParent(service)
-            Timer(
-                f"time-outs of {language} on {description}",
-                CHECK_TIMES_S,
-                factory.check_times,
-                reactor,
-            ).setServiceParent(service)
+    _make_doors(service, doorways)
     if config.http.listen:
         from taskqueue.web.site import make_site  # costs start-up time where it is not used
 
@@ -62,6 +50,42 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
             EndpointService(description, site, reactor, "HTTP", doorway).setServiceParent(service)
     Reachability(service).setServiceParent(service)
     return service
+
+
+def _make_doors(service: TaskQueueService, doorways: Doorways) -> None:
+    """All that is listened on, HTTP left out."""
+    listen = service.config.listen
+    doors: list[tuple[str, Connect, Sequence[str]]] = [
+        ("framed", _framed, listen.framed),
+        ("lines", _lines, listen.lines),
+    ]
+    if any(getattr(listen, language) for language in FOREIGN):
+        from taskqueue.frontends.foreign import DoorKeys, open_doors  # not used by most
+
+        doors += [
+            (each.language, each.door.connect, each.endpoints) for each in open_doors(service)
+        ]
+        DoorKeys(service).setServiceParent(service)
+    admission = Admission()
+    for language, connect, endpoints in doors:
+        for description in endpoints:
+            doorway = doorways.make(description, listen)
+            factory = BrokerFactory(
+                service, admission, language, connect, behind_proxy=doorway.proxied
+            )
+            _listen(service, factory, description, doorway)
+
+
+def _listen(
+    service: TaskQueueService, factory: BrokerFactory, description: str, doorway: Doorway
+) -> None:
+    language, reactor = factory.language, service.reactor
+    what = f"taskqueue ({language})"
+    endpoint = EndpointService(description, factory, reactor, what, doorway, language)
+    endpoint.setServiceParent(service)
+    Timer(
+        f"time-outs of {language} on {description}", CHECK_TIMES_S, factory.check_times, reactor
+    ).setServiceParent(service)
 
 
 def _make_doorways(service: TaskQueueService) -> Doorways:

@@ -28,6 +28,7 @@ from taskqueue.config import (
     differences,
     load,
 )
+from taskqueue.config.doors import read_password
 from taskqueue.config.sections import SECTIONS
 from taskqueue.config.spec import QUEUES, Spec
 from taskqueue.errors import ConfigError
@@ -459,6 +460,47 @@ class Contradictions(ConfigCase):
             "tls_client_ca = /c.pem\ntls_client = required",
         ):
             self.read(f"[listen]\n{text}\n")
+
+    def test_foreign_doors_that_other_machines_reach(self) -> None:
+        for text, words in (
+            ("beanstalkd = tcp:11300", ("interface=127.0.0.1", "open_to_network = yes")),
+            ("beanstalkd = tls:/etc/c:port=1", ("unix:", "open_to_network = yes")),
+            ("faktory = tcp:7419", ("password_file", "interface=127.0.0.1")),
+        ):
+            (problem,) = self.problems(f"[listen]\n{text}\n")
+            for word in (text.partition(" = ")[2], "can be reached from other machines", *words):
+                self.assertIn(word, problem)
+
+    def test_foreign_doors(self) -> None:
+        for text in (
+            "beanstalkd = tcp:11300:interface=127.0.0.1, unix:/run/b.sock, systemd:INET:index=0",
+            "beanstalkd = tcp:11300\n[beanstalkd]\nopen_to_network = yes\nkey = jobs",
+            "faktory = tcp:7419:interface=127.0.0.1",
+            "faktory = tls:/etc/c:port=7419\n[faktory]\npassword_file = /etc/secret",
+        ):
+            self.read(f"[listen]\n{text}\n")
+
+    def test_jobs_larger_than_payloads(self) -> None:
+        small = "[limits]\nmax_payload_bytes = 1 KiB\n"
+        self.read(small)  # nobody can put a job
+        (problem,) = self.problems(f"[listen]\nbeanstalkd = unix:/run/b.sock\n{small}")
+        self.assertIn("max_job_bytes = 65535 must be at most [limits] max_payload_bytes", problem)
+
+    def test_names_of_keys(self) -> None:
+        (problem,) = self.problems("[beanstalkd]\nkey = a b")
+        self.assertIn("it is not the name of a key", problem)
+        self.assertEqual(self.read("[faktory]\nkey = jobs@host/1").faktory.key, "jobs@host/1")
+
+    def test_passwords_of_doors(self) -> None:
+        self.assertIsNone(read_password(""))
+        self.assertEqual(read_password(self.write("s3cret \r\nmore")), b"s3cret ")
+        for path, why in (
+            (self.write("\nx"), "its first line is empty"),
+            ("/nowhere", "cannot be read: No such file"),
+        ):
+            error = self.assertRaises(ConfigError, read_password, path)
+            self.assertIn(f"[faktory] password_file = {path!r}", str(error))
+            self.assertIn(why, str(error))
 
     def test_nothing_listens(self) -> None:
         (problem,) = self.problems("[listen]\nframed = ,\n[http]\nlisten = ,\n")

@@ -5,15 +5,11 @@ Whether anybody on another machine could reach a broker.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from twisted.internet.interfaces import IAddress
 
-from taskqueue.config.endpoints import Endpoint, parse_endpoint
+from taskqueue.config.endpoints import is_loopback, parse_endpoint
 from taskqueue.errors import ConfigError
-
-#: Of these the description says where they listen; of others only the socket does.
-_TELLING = frozenset({"tcp", "tcp6", "ssl", "tls"})
 
 
 def exposed(endpoints: Iterable[str]) -> list[str]:
@@ -24,7 +20,7 @@ def exposed(endpoints: Iterable[str]) -> list[str]:
 
     @param endpoints: Twisted server endpoint strings.
     """
-    return [text for text in endpoints if _is_exposed(parse_endpoint(text))]
+    return [text for text in endpoints if parse_endpoint(text).exposed]
 
 
 def is_reachable(address: IAddress) -> bool:
@@ -35,7 +31,7 @@ def is_reachable(address: IAddress) -> bool:
     """
     host = getattr(address, "host", None)
     # A Unix socket has no host, but a name.
-    return not _is_loopback(host) if host is not None else not hasattr(address, "name")
+    return not is_loopback(host) if host is not None else not hasattr(address, "name")
 
 
 def refusal(endpoint: str, path: str | None) -> ConfigError:
@@ -54,18 +50,3 @@ def refusal(endpoint: str, path: str | None) -> ConfigError:
             " let everybody do everything with [access] authentication = open_to_everyone."
         ]
     )
-
-
-def _is_exposed(endpoint: Endpoint) -> bool:
-    if endpoint.type not in _TELLING or "systemd" in endpoint.arguments:
-        return False
-    return not _is_loopback(endpoint.arguments.get("interface", ""))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:  # none is all of them
-        return False

@@ -7,8 +7,10 @@ C{docs/configuration.md} describes every key.
 from taskqueue.config.reading import load
 from taskqueue.config.sections import (
     AccessConfig,
+    BeanstalkdConfig,
     BrokerConfig,
     Config,
+    FaktoryConfig,
     HttpConfig,
     LimitsConfig,
     ListenConfig,
@@ -22,9 +24,11 @@ from taskqueue.config.writing import Difference, applicable, as_text, difference
 
 __all__ = [
     "AccessConfig",
+    "BeanstalkdConfig",
     "BrokerConfig",
     "Config",
     "Difference",
+    "FaktoryConfig",
     "HttpConfig",
     "LimitsConfig",
     "ListenConfig",

@@ -20,6 +20,10 @@ FOREVER = "forever"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/-]{1,128}", re.ASCII)
 IDENTIFIER_RULE = "1 to 128 characters of letters, digits and _ - . : /"
 
+#: As L{taskqueue.access.keyring} has it.
+_KEY_NAME = re.compile(r"[A-Za-z0-9_.@/+-]{1,128}")
+KEY_NAME_RULE = "the name of a key, 1 to 128 letters, digits and _ - . @ / +, or nothing"
+
 #: As a browser writes one: in lower case, without a path.
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]{1,255}", re.ASCII)
 
@@ -187,6 +191,14 @@ def check_filename(value: object) -> str:
     return _path_or_nothing(value, "the path of a file, without control characters, or nothing")
 
 
+def check_key_name(value: object) -> str:
+    """The name of a key of the keyring, or nothing."""
+    text = _one(value, KEY_NAME_RULE)
+    if text and _KEY_NAME.fullmatch(text) is None:
+        raise Unusable("it is not the name of a key", KEY_NAME_RULE)
+    return text
+
+
 def _path_or_nothing(value: object, allowed: str) -> str:
     text = _one(value, allowed)
     if not text.isprintable():
@@ -260,6 +272,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "identifier": check_identifier,
     "path": check_path,
     "filename": check_filename,
+    "keyname": check_key_name,
     "file": check_file,
     "peers": check_peers,
     "endpoints": check_endpoints,

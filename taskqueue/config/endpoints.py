@@ -14,6 +14,7 @@ takes its certificate from C{[listen] tls_certificate} unless it names its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
@@ -66,6 +67,9 @@ CLIENT_WORDS = ("none", "optional", "required")
 
 _WRAPPER = "haproxy"
 
+#: Of these the description says where they listen; of others only the socket does.
+_TELLING = frozenset({"tcp", "tcp6", "ssl", "tls"})
+
 
 class Endpoint(NamedTuple):
     """
@@ -108,6 +112,16 @@ class Endpoint(NamedTuple):
         """Whether it speaks TLS."""
         return self.type in ("ssl", "tls")
 
+    @property
+    def exposed(self) -> bool:
+        """
+        Whether another machine may reach it, as far as the description tells: of what systemd
+        hands over, and of endpoint types that packages add, only the socket does.
+        """
+        if self.type not in _TELLING or "systemd" in self.arguments:
+            return False
+        return not is_loopback(self.arguments.get("interface", ""))
+
     def _family(self) -> str:
         sixth = "path" in self.arguments or ":" in self.arguments.get("interface", "")
         return "tcp6" if self.type == "tcp6" or (self.type == "tls" and sixth) else "tcp"
@@ -136,6 +150,16 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind.lower() not in _plugin_types():
         raise ValueError(f"no endpoint type is called {kind!r}")
     return Endpoint(kind, {**dict.fromkeys(positional, ""), **named})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address, or a name that stands for it."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # none is all of them
+        return False
 
 
 def unwrapped(text: str) -> tuple[bool, str]:

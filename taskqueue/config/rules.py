@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from taskqueue.config.doors import FOREIGN, unguarded
 from taskqueue.config.endpoints import Endpoint, parse_endpoint, unwrapped
 from taskqueue.config.sections import Config, QueueConfig
 from taskqueue.config.spec import QUEUES
@@ -95,6 +96,8 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _of_endpoints(config)
     yield from _of_tls(config)
     yield from _of_proxies(config)
+    yield from _of_foreign_doors(config)
+    yield from _of_job_sizes(config)
 
 
 def value_at(config: Config, path: Path) -> Any:
@@ -138,7 +141,13 @@ def _of_queue(config: Config, name: str, queue: QueueConfig) -> Iterator[Contrad
 
 
 #: Where endpoints stand.
-_PLACES: tuple[Path, ...] = (("listen", "framed"), ("listen", "lines"), ("http", "listen"))
+_PLACES: tuple[Path, ...] = (
+    ("listen", "framed"),
+    ("listen", "lines"),
+    ("listen", "beanstalkd"),
+    ("listen", "faktory"),
+    ("http", "listen"),
+)
 
 _CERTIFICATE: Path = ("listen", "tls_certificate")
 _CLIENT: Path = ("listen", "tls_client")
@@ -155,8 +164,8 @@ def _of_endpoints(config: Config) -> Iterator[Contradiction]:
     if not given:
         yield Contradiction(
             _PLACES,
-            "nothing listens: [listen] framed, [listen] lines and [http] listen are all empty;"
-            " give at least one of them an endpoint",
+            f"nothing listens: {', '.join(map(show, _PLACES[:-1]))} and {show(_PLACES[-1])} are"
+            " all empty; give at least one of them an endpoint",
         )
     for (place, text), (other_place, other) in combinations(given, 2):
         if parse_endpoint(text).clashes(parse_endpoint(other)):
@@ -235,3 +244,25 @@ def _of_proxies(config: Config) -> Iterator[Contradiction]:
                 f"{show(place)} {text!r} is for proxies, but {show(path)} names none: nobody could"
                 " connect",
             )
+
+
+def _of_foreign_doors(config: Config) -> Iterator[Contradiction]:
+    for language in FOREIGN:
+        problem = unguarded(config, language)
+        place = ("listen", language)
+        for text in value_at(config, place):
+            if problem is not None and parse_endpoint(text).exposed:
+                yield Contradiction(
+                    (place, problem.setting), f"{show(place)} {text!r} {problem.text}"
+                )
+
+
+def _of_job_sizes(config: Config) -> Iterator[Contradiction]:
+    jobs, payloads = ("beanstalkd", "max_job_bytes"), ("limits", "max_payload_bytes")
+    largest, allowed = value_at(config, jobs), value_at(config, payloads)
+    if config.listen.beanstalkd and largest > allowed:
+        yield Contradiction(
+            (jobs, payloads),
+            f"{show(jobs)} = {largest} must be at most {show(payloads)} = {allowed}: the body of a"
+            " job is the payload of a task",
+        )

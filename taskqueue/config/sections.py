@@ -71,6 +71,8 @@ class ListenConfig:
 
     framed: tuple[str, ...] = ("tcp:7780:interface=127.0.0.1",)
     lines: tuple[str, ...] = ()
+    beanstalkd: tuple[str, ...] = ()
+    faktory: tuple[str, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
@@ -197,6 +199,34 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BeanstalkdConfig:
+    """
+    The door for clients of beanstalkd, whose protocol has no way to say who asks.
+
+    @ivar max_job_bytes: the largest body of a job, without the line end after it.
+    @ivar open_to_network: it may listen where other machines reach it.
+    @ivar key: the name of the key that everybody there stands for, once there are keys.
+    """
+
+    max_job_bytes: int = 65535
+    open_to_network: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaktoryConfig:
+    """
+    The door for clients of Faktory.
+
+    @ivar password_file: the file of the password that they show; empty: they show none.
+    @ivar key: the name of the key that everybody there stands for, once there are keys.
+    """
+
+    password_file: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccessConfig:
     """
     Who may come in.
@@ -247,6 +277,8 @@ class Config:
     limits: LimitsConfig = LimitsConfig()
     retention: RetentionConfig = RetentionConfig()
     http: HttpConfig = HttpConfig()
+    beanstalkd: BeanstalkdConfig = BeanstalkdConfig()
+    faktory: FaktoryConfig = FaktoryConfig()
     access: AccessConfig = AccessConfig()
     log: LogConfig = LogConfig()
 
@@ -260,6 +292,8 @@ SECTIONS: Mapping[str, type] = {
     "limits": LimitsConfig,
     "retention": RetentionConfig,
     "http": HttpConfig,
+    "beanstalkd": BeanstalkdConfig,
+    "faktory": FaktoryConfig,
     "access": AccessConfig,
     "log": LogConfig,
 }

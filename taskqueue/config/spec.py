@@ -43,6 +43,8 @@ audit_interval_s = seconds(0, 86400)
 [listen]
 framed = endpoints()
 lines = endpoints()
+beanstalkd = endpoints()
+faktory = endpoints()
 tls_certificate = file()
 tls_key = file()
 tls_client_ca = file()
@@ -106,6 +108,15 @@ max_label_pairs = count(1, 100000)
 api = word('full', 'read', 'off')
 dashboard = flag()
 cors_origins = origins()
+
+[beanstalkd]
+max_job_bytes = size('1', '1 GiB')
+open_to_network = flag()
+key = keyname()
+
+[faktory]
+password_file = filename()
+key = keyname()
 
 [access]
 authentication = word('auto', 'required', 'open_to_everyone')

@@ -17,6 +17,8 @@ _FIXED_SECTIONS = frozenset({"listen", "store", "http"})
 _FIXED_KEYS = frozenset(
     {
         ("broker", "name"),
+        ("beanstalkd", "open_to_network"),
+        ("faktory", "password_file"),
         ("access", "authentication"),
         ("access", "file"),
         ("access", "audit_log"),

@@ -53,17 +53,20 @@ class EndpointService(Service):
         reactor: Any,
         what: str,
         doorway: Doorway | None = None,
+        language: str = "",
     ) -> None:
         """
         @param description: a server endpoint string, such as C{tcp:7780}.
         @param what: what is offered there, for messages.
         @param doorway: what connections pass before the protocol; C{None}: nothing but
             what Twisted's own endpoint has.
+        @param language: what is spoken there, as C{[listen]} calls it.
         """
         self.description = description
         self.factory = factory
         self.reactor = reactor
         self.what = what
+        self.language = language
         self.doorway = doorway
         self.port: IListeningPort | None = None
 

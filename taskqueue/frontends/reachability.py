@@ -7,6 +7,8 @@ from __future__ import annotations
 from twisted.application.service import Service
 
 from taskqueue.access.exposure import is_reachable
+from taskqueue.config.doors import FOREIGN, unguarded
+from taskqueue.errors import ConfigError
 from taskqueue.frontends.listening import EndpointService
 from taskqueue.service import TaskQueueService
 
@@ -27,14 +29,25 @@ class Reachability(Service):
         @raises ConfigError: that is so.
         """
         super().startService()
-        endpoints = [child for child in self._broker if isinstance(child, EndpointService)]
         reachable = [
-            one.description
-            for one in endpoints
-            if one.port is not None and is_reachable(one.port.getHost())
+            child
+            for child in self._broker
+            if isinstance(child, EndpointService)
+            and child.port is not None
+            and is_reachable(child.port.getHost())
         ]
         try:
-            self._broker.gatekeeping.refuse(reachable)
+            self._refuse(reachable)
         except BaseException:
             self.running = False
             raise
+
+    def _refuse(self, reachable: list[EndpointService]) -> None:
+        foreign = [one for one in reachable if one.language in FOREIGN]
+        self._broker.gatekeeping.refuse(
+            [one.description for one in reachable if one not in foreign]
+        )
+        for one in foreign:
+            problem = unguarded(self._broker.config, one.language)
+            if problem is not None:
+                raise ConfigError([f"[listen] {one.language} {one.description!r} {problem.text}"])

@@ -119,6 +119,7 @@ class TaskQueueService(
         self._runners: list[Runner] = []
         self._closers: list[Any] = []
         self._hangups: list[Callable[[], None]] = []
+        self._drains: list[Callable[[], None]] = []
         self._timers = self.make_timers()
         self.gatekeeping = GateKeeping(self)
         self.gatekeeping.setServiceParent(self)
@@ -308,6 +309,15 @@ class TaskQueueService(
                 call()
             except Exception:
                 self._log.failure("not every file could be opened anew")
+
+    def at_drain(self, call: Callable[[], None]) -> None:
+        """Have C{call} called when the process is told by SIGUSR1 to take no more new tasks."""
+        self._drains.append(call)
+
+    def drain(self) -> None:
+        """Take no more new tasks, at the doors whose clients know what that means."""
+        for call in self._drains:
+            call()
 
     def reconfigure(self, config: Config) -> None:
         """

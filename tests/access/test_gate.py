@@ -109,6 +109,23 @@ class KeyTests(SynchronousTestCase):
             self.refused("x")
         self.gate.by_key(self.secret, "192.0.2.1")
 
+    def test_by_its_name(self) -> None:
+        """Of several, the one that was made last; none that does not count."""
+        old, _ = a_key("jobs", created_at=at(-10))
+        new, _ = a_key("jobs", created_at=at(-5), expires_at=at(10))
+        gone, _ = a_key("gone", revoked_at=at(-1))
+        keeper = Keeper(Keyring(keys=(old, new, gone)))
+
+        def found(name: str) -> str | None:
+            identity = keeper.gate.by_name(name)
+            return None if identity is None else identity.key_id
+
+        self.assertEqual(found("jobs"), new.id)
+        self.assertIsNone(found("gone"))
+        self.assertIsNone(found("nobody"))
+        keeper.passed += 10
+        self.assertEqual(found("jobs"), old.id)
+
     def test_nothing_secret_is_shown(self) -> None:
         found = self.gate.by_key(self.secret)
         shown = f"{found!r} {self.entry!r} {Keyring(keys=(self.entry,))!r} {vars(self.keeper)!r}"

@@ -8,11 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet import endpoints, reactor
+from twisted.internet.protocol import Factory
 from twisted.python.systemd import ListenFDs
 
 from taskqueue.application import build
-from taskqueue.config import AccessConfig
+from taskqueue.config import AccessConfig, BeanstalkdConfig, FaktoryConfig
 from taskqueue.errors import ConfigError
+from taskqueue.frontends.listening import EndpointService
+from taskqueue.frontends.reachability import Reachability
+from taskqueue.service import TaskQueueService
 from tests.frontends.talking import BrokerTestCase
 
 
@@ -53,3 +57,29 @@ class SocketTests(BrokerTestCase):
         broker.startService()
         self.addCleanup(broker.stopService)
         self.assertTrue(broker.gate.open)
+
+
+class DoorTests(BrokerTestCase):
+    """Doors at which nobody is asked who they are; their endpoints say what they speak."""
+
+    def start_with(self, language: str, **config: Any) -> Any:
+        broker = TaskQueueService(replace(self.config(), **config), reactor)
+        endpoint = EndpointService("tcp:0", Factory(), reactor, language, language=language)
+        for child in (endpoint, Reachability(broker)):
+            child.setServiceParent(broker)
+        self.addCleanup(broker.stopService)
+        broker.startService()
+        return broker
+
+    def test_everybody_could_reach_it(self) -> None:
+        for language, way_out in (("beanstalkd", "open_to_network"), ("faktory", "password_file")):
+            error = self.assertRaises(ConfigError, self.start_with, language)
+            self.assertIn(f"[listen] {language} 'tcp:0' can be reached", str(error))
+            self.assertIn(way_out, str(error))
+
+    def test_everybody_could_and_may(self) -> None:
+        """Whether others need keys is a question of other doors."""
+        self.start_with("beanstalkd", beanstalkd=BeanstalkdConfig(open_to_network=True))
+
+    def test_everybody_could_but_must_know_the_password(self) -> None:
+        self.start_with("faktory", faktory=FaktoryConfig(password_file="/etc/secret"))

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from taskqueue.errors import BadFrame, FrameTooLarge
+from taskqueue.frontends import receiving
 from taskqueue.frontends.native.framed import FramedReceiver
 from taskqueue.frontends.native.lines import JSONLineReceiver
 
@@ -96,6 +97,64 @@ class ReceiverTests:
         self.assertEqual(self.receiver.received, [b"a", b"b", b"c", b"d", b"e"])
         self.assertEqual(self.transport.producerState, "producing")
         self.assertEqual((self.receiver.waiting, self.receiver.paused), (0, False))
+
+    def test_pause_that_reads_on(self):
+        """What comes is read and waits, up to a bound; then the transport is paused too."""
+        self.patch(receiving, "MOST_READ_AHEAD_BYTES", len(self.join([b"b", b"c"])))
+        self.receiver.on[b"a"] = lambda: self.receiver.pause_parsing("full", reading=True)
+        self.receive(b"a", b"x")
+        self.receive(b"b")
+        self.assertEqual(self.transport.producerState, "producing")
+        self.receive(b"c")
+        self.assertEqual(self.transport.producerState, "paused")
+        self.assertEqual((self.receiver.received, self.receiver.waiting), ([b"a"], 3))
+        self.receiver.resume_parsing("full")
+        self.assertEqual(self.receiver.received, [b"a", b"x", b"b", b"c"])
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_pause_that_reads_on_and_again(self):
+        """What was read ahead counts until all of it was handed on."""
+        self.patch(receiving, "MOST_READ_AHEAD_BYTES", len(self.join([b"b", b"c"])))
+        for pausing in (b"a", b"b"):
+            self.receiver.on[pausing] = lambda: self.receiver.pause_parsing("full", reading=True)
+        self.receive(b"a", b"b")
+        self.receive(b"c")
+        self.receive(b"d")
+        self.assertEqual(self.transport.producerState, "paused")
+        self.receiver.resume_parsing("full")
+        self.assertEqual((self.receiver.received, self.receiver.waiting), ([b"a", b"b"], 2))
+        self.assertEqual(self.transport.producerState, "paused")
+        self.receiver.resume_parsing("full")
+        self.assertEqual(self.receiver.received, [b"a", b"b", b"c", b"d"])
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_a_pause_that_reads_no_more_goes_before(self):
+        self.receiver.pause_parsing("waiting", reading=True)
+        self.assertEqual(self.transport.producerState, "producing")
+        self.receiver.pauseProducing()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.receiver.resumeProducing()
+        self.assertEqual(self.transport.producerState, "producing")
+        self.receive(b"a")
+        self.assertEqual(self.receiver.received, [])
+        self.receiver.resume_parsing("waiting")
+        self.assertEqual(self.receiver.received, [b"a"])
+
+    def test_many_at_once(self):
+        """A language may take what waits as it likes, and leave some of it."""
+
+        def take(waiting):
+            while waiting and len(self.receiver.received) < 2:
+                self.receiver.received.append(waiting.popleft())
+            if waiting:
+                self.receiver.pause_parsing("enough")
+
+        self.receiver.messages_received = take
+        self.receive(b"a", b"b", b"c")
+        self.assertEqual((self.receiver.received, self.receiver.waiting), ([b"a", b"b"], 1))
+        self.receiver.received.clear()
+        self.receiver.resume_parsing("enough")
+        self.assertEqual(self.receiver.received, [b"c"])
 
     def test_pause_for_several_reasons(self):
         self.receiver.pause_parsing("one")
