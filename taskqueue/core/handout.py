@@ -5,13 +5,14 @@ Handing out: claims, and which tasks they get.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heapreplace
 from itertools import groupby
 from math import inf
 from operator import attrgetter
 
 from taskqueue.core.counters import Histogram
 from taskqueue.core.delivery import Delivery
-from taskqueue.core.lanes import Lane
+from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.submission import check_lease
@@ -43,8 +44,8 @@ class HandOut:
         @return: up to C{claim.limit} tasks, and C{claim.max_bytes} bytes if that
             is more than one, those of payloads that are not in memory, which
             C{claim.absent} tells of, included; queues in the claim's order of
-            preference, and within a queue strictly by priority, first come
-            first served.
+            preference, and within a queue, or over all of them where the claim is
+            C{by_priority}, strictly by priority, first come first served.
         @raises BadRequest: C{claim.limit} is no number of tasks, or
             C{claim.lease_s} is out of bounds.
         @raises Conflict: the worker was told to stop claiming.
@@ -68,6 +69,8 @@ class HandOut:
         ledger = self._ledger
         limit = min(claim.limit, ledger.tokens_left())
         room = inf if claim.max_bytes is None else claim.max_bytes
+        if claim.by_priority and len(claim.queues) > 1:
+            return self._hand_out_strictly(claim, limit, room, now)
         found: list[Delivery] = []
         for name in claim.queues:
             queue = ledger.queues.get(name)
@@ -83,6 +86,35 @@ class HandOut:
                 if room < 0:
                     return found
         return found
+
+    def _hand_out_strictly(self, claim: Claim, limit: int, room: float, now: Now) -> list[Delivery]:
+        """From all queues of a claim as if they were one."""
+        heads = self._heads_for(claim)
+        found: list[Delivery] = []
+        while heads and len(found) < limit and room >= 0:
+            queue = heads[0][1]
+            taken = queue.take(claim.types, 1 if len(heads) > 1 else limit - len(found))
+            chosen, room = self._choose(taken, room, not found, now)
+            for lane, tasks in groupby(chosen, _LANE):
+                found += self._deliver(lane, list(tasks), claim, now)
+            head = queue.head(claim.types)
+            if head is None:
+                heappop(heads)
+            else:
+                heapreplace(heads, (head, queue))
+        return found
+
+    def _heads_for(self, claim: Claim) -> list[tuple[int, Queue]]:
+        """A heap of the queues that have something for a claim, by what is first in each."""
+        queues, heads = self._ledger.queues, []
+        for name in claim.queues:
+            queue = queues.get(name)
+            if queue is not None and queue.busy and not queue.paused:
+                head = queue.head(claim.types)
+                if head is not None:
+                    heads.append((head, queue))
+        heapify(heads)
+        return heads
 
     def _choose(
         self, taken: list[Task], room: float, first: bool, now: Now

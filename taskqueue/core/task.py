@@ -49,6 +49,9 @@ ENDED_STATES = tuple(s for s in State if s >= FIRST_ENDED)
 LOWEST_PRIORITY = 0
 HIGHEST_PRIORITY = 255
 
+#: The lowest that a task can have which came by another door: those of beanstalkd have 2**32.
+LEAST_PRIORITY = HIGHEST_PRIORITY - (2**32 - 1)
+
 #: Name, lowest, highest and customary value of each priority tier.
 TIERS: tuple[tuple[str, int, int, int], ...] = (
     ("low", 0, 99, 50),

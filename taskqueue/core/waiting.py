@@ -32,6 +32,8 @@ class Claim:
     A request for tasks that may wait.
 
     @ivar queues: names, in order of preference.
+    @ivar by_priority: the order of the queues does not count, but that of their tasks: strictly
+        by priority and place in line over all of them.
     @ivar types: the types wanted, C{None} for any.
     @ivar limit: how many tasks at most.
     @ivar max_bytes: about as many bytes as all tasks together may take in a
@@ -46,6 +48,7 @@ class Claim:
 
     __slots__ = (
         "absent",
+        "by_priority",
         "deadline",
         "holder",
         "lease_s",
@@ -66,6 +69,7 @@ class Claim:
         lease_s: float | None = None,
         deadline: float = 0.0,
         max_bytes: int | None = None,
+        by_priority: bool = False,
     ) -> None:
         self.holder = holder
         self.queues = queues
@@ -74,6 +78,7 @@ class Claim:
         self.lease_s = lease_s
         self.deadline = deadline
         self.max_bytes = max_bytes
+        self.by_priority = by_priority
         self.serial = 0
         self.absent: dict[int, int] = {}
         self.reply: Any = None
@@ -154,6 +159,10 @@ class WaitingClaims:
                 if first is None or claim.serial < first.serial:
                     first = claim
         return first
+
+    def count(self, queue: str) -> int:
+        """How many claims wait for tasks of C{queue}."""
+        return sum(len(line) for line in self._by_queue.get(queue, {}).values())
 
     def wants(self, queue: str, task_type: str) -> bool:
         """Whether any claim waits for such a task."""

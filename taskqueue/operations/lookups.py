@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.changes import TaskRow
-from taskqueue.core.task import HIGHEST_PRIORITY, LOWEST_PRIORITY, STATES_BY_WORD, State
+from taskqueue.core.task import HIGHEST_PRIORITY, LEAST_PRIORITY, STATES_BY_WORD, State
 from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.operations.authorization import require_each
 from taskqueue.operations.caller import Caller
@@ -112,8 +112,8 @@ LIST = Form(
         "queue": name_text,
         "type": name_text,
         "worker": text(128),
-        "priority_from": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
-        "priority_to": integer(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1),
+        "priority_from": integer(LEAST_PRIORITY, HIGHEST_PRIORITY + 1),
+        "priority_to": integer(LEAST_PRIORITY, HIGHEST_PRIORITY + 1),
         "submitted_from": moment,
         "submitted_to": moment,
         "ended_from": moment,

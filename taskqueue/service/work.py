@@ -36,6 +36,7 @@ class WorkCommands(Commands):
         wait_s: float = 0.0,
         lease_s: float | None = None,
         max_bytes: int | None = None,
+        by_priority: bool = False,
     ) -> Deferred[list[Delivery]]:
         """
         Claim up to C{limit} tasks for C{holder}, waiting up to C{wait_s}
@@ -43,10 +44,11 @@ class WorkCommands(Commands):
 
         @param max_bytes: about how many bytes they may take together, if they
             are more than one.
+        @param by_priority: the order of the queues does not count, but that of their tasks.
         @return: fires with the deliveries, none when the time is over; it may
             be cancelled.
         """
-        claim = self.new_claim(holder, queues, types, limit, lease_s, max_bytes)
+        claim = self.new_claim(holder, queues, types, limit, lease_s, max_bytes, by_priority)
         reply: Deferred[list[Delivery]] = Deferred(lambda _: self._cancel_claim(claim))
         found = self.take(claim, wait_s, reply)
         return reply if found is None else succeed(found)
@@ -59,11 +61,18 @@ class WorkCommands(Commands):
         limit: int,
         lease_s: float | None,
         max_bytes: int | None,
+        by_priority: bool = False,
     ) -> Claim:
         """A claim as L{claim} makes it, for L{take}."""
         wanted = None if types is None else frozenset(types)
         return Claim(
-            holder, tuple(dict.fromkeys(queues)), wanted, limit, lease_s, max_bytes=max_bytes
+            holder,
+            tuple(dict.fromkeys(queues)),
+            wanted,
+            limit,
+            lease_s,
+            max_bytes=max_bytes,
+            by_priority=by_priority,
         )
 
     def take(

@@ -206,12 +206,12 @@ class MemoryStore:
             token_ceiling=self._token_ceiling,
             next_seq=self._next_seq,
             periodics=list(self._periodics.values()),
+            values=list(self._values.values()),
         )
         with closing(sqlite3.connect(path, isolation_level=None)) as target:
             schema.migrate(target)
             target.execute("BEGIN")
             for text, values in statements.writing(everything, 1):
-            values=list(self._values.values()),
                 target.execute(text, values)
             target.execute("COMMIT")
 

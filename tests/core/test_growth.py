@@ -13,14 +13,16 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue.core import lane as lane_module
 from taskqueue.core import lanes as lanes_module
 from taskqueue.core import leases as leases_module
 from taskqueue.core import schedule as schedule_module
 from taskqueue.core import waiting as waiting_module
 from taskqueue.core.intake import Submission
+from taskqueue.core.lane import MOST_LINES
 from taskqueue.core.overview import describe_queue
 from taskqueue.core.policy import Policy
-from taskqueue.core.task import State
+from taskqueue.core.task import State, Task
 from taskqueue.core.waiting import Claim
 from tests.core.world import WALL, World
 
@@ -83,8 +85,11 @@ class Weighed(dict[Any, Any]):
         return super().items()
 
 
-def filled(meter: Meter, tasks: int, lanes: int) -> World:
-    """A world with so many waiting tasks, most of them ready, in so many lanes."""
+def filled(meter: Meter, tasks: int, lanes: int, priorities: int = 256) -> World:
+    """
+    A world with so many waiting tasks, most of them ready, in so many lanes, and of so many
+    priorities, which go down to that of beanstalkd's least urgent job.
+    """
     world = World(Policy(depth_threshold=10**9))
     ledger, holder = world.ledger, world.register()
     queue = ledger.queue("default")
@@ -92,10 +97,11 @@ def filled(meter: Meter, tasks: int, lanes: int) -> World:
     ledger.queues = meter.weighed(ledger.queues)
     queue.lanes, queue.busy = meter.weighed(queue.lanes), meter.weighed(queue.busy)
     holder.leases = meter.weighed(holder.leases)
+    step = 1 if priorities <= 256 else 2**32 // priorities
     items = [
         Submission(
             f"type-{number % lanes}",
-            priority=number % 256,
+            priority=255 - number % priorities * step,
             id=f"t{number}",
             run_at=WALL + 10**6 if number % 10 == 9 else None,
             expires_at=WALL + 10**7 if number % 10 == 8 else None,
@@ -194,7 +200,8 @@ COMMANDS: tuple[Callable[[World], Callable[[], object]], ...] = (
 class GrowthTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.meter = Meter()
-        for module in (lanes_module, leases_module, schedule_module, waiting_module):
+        modules = (lane_module, lanes_module, leases_module, schedule_module, waiting_module)
+        for module in modules:
             self._weigh(module)
 
     def _weigh(self, module: Any) -> None:
@@ -207,14 +214,14 @@ class GrowthTests(SynchronousTestCase):
 
         self.patch(module, "heapify", weighed)
 
-    def costs(self, tasks: int, lanes: int) -> dict[str, float]:
+    def costs(self, tasks: int, lanes: int, priorities: int = 256) -> dict[str, float]:
         """Calls for each operation, one command after another in one world."""
-        world = filled(self.meter, tasks, lanes)
+        world = filled(self.meter, tasks, lanes, priorities)
         return {
             command.__name__: self.meter.measure(command(world)) / ROUND for command in COMMANDS
         }
 
-    def assertFlat(self, small: tuple[int, int], large: tuple[int, int]) -> None:
+    def assertFlat(self, small: tuple[int, ...], large: tuple[int, ...]) -> None:
         before, after = self.costs(*small), self.costs(*large)
         grown = [
             f"{name}: {before[name]:.1f} calls became {after[name]:.1f}"
@@ -230,6 +237,9 @@ class GrowthTests(SynchronousTestCase):
     def test_with_the_number_of_lanes(self) -> None:
         self.assertFlat((MANY_LANES, 1), (MANY_LANES, MANY_LANES))
 
+    def test_with_the_number_of_priorities(self) -> None:
+        self.assertFlat((FEW, 1, 256), (MANY, 1, MANY))
+
     def test_an_overview_looks_at_no_task(self) -> None:
         """Only at its lanes."""
         costs = []
@@ -239,6 +249,22 @@ class GrowthTests(SynchronousTestCase):
             now = world.now
             costs.append(self.meter.measure(lambda q=queue, n=now: describe_queue(q, n)))
         self.assertEqual(costs[0], costs[1])
+
+    def test_an_overview_looks_at_few_of_many_priorities(self) -> None:
+        world = filled(self.meter, MANY, 1, MANY)
+        [lane] = world.ledger.queues["default"].lanes.values()
+        self.assertEqual(len(lane.longest_ready()), MOST_LINES)
+
+    def test_reading_ahead_looks_at_few_of_many_priorities(self) -> None:
+        world = filled(self.meter, MANY, 1, MANY)
+        [lane] = world.ledger.queues["default"].lanes.values()
+        first = [delivery.id for delivery in world.claim(100)]
+        for delivery in [*world.holder.leases.values()]:
+            world.broker.desk.release(delivery.task.id, delivery.token, 0.0, world.now)
+        found: list[Task] = []
+        self.assertLess(self.meter.measure(lambda: found.extend(lane.upcoming(100))), 2000)
+        self.assertEqual([task.id for task in found], first)
+        self.assertLess(self.meter.measure(lambda: lane.samples(500)), 20)
 
     def test_the_meter_sees_what_is_slow(self) -> None:
         heap = list(range(1000))

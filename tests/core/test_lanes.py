@@ -6,15 +6,18 @@ neither tasks nor lanes make grow.
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue.core.audit import audit
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.policy import QueuePolicy
 from taskqueue.core.task import State, Task, order_key
-from tests.core.world import CoreTestCase
+from taskqueue.core.waiting import Claim
+from tests.core.world import CoreTestCase, World
 
 
 class Shelf:
@@ -38,6 +41,98 @@ class Shelf:
 
     def take(self, *types: str, limit: int = 1) -> list[str]:
         return [task.id for task in self.queue.take(frozenset(types) or None, limit)]
+
+
+class StrictOrderTests(CoreTestCase):
+    """Claims that go by priority over several queues."""
+
+    def strictly(self, limit: int, *names: str, **fields: Any) -> list[str]:
+        claim = Claim(self.world.holder, names, None, limit, by_priority=True, **fields)
+        return [d.id for d in self.world.broker.desk.claim(claim, self.world.now)]
+
+    def test_over_all_queues(self) -> None:
+        """Whatever the order in which they are named; those of one priority in line."""
+        for number, priority in enumerate((5, -3, 7, 5, 2**31, 5, -(2**32), 7)):
+            self.world.submit(str(number), priority=priority, queue=f"q{number % 3}")
+        names = ("q2", "none", "q0", "q1")
+        self.assertEqual(self.strictly(1, *names), ["4"])
+        self.assertEqual(self.strictly(3, *names), ["2", "7", "0"])
+        self.assertEqual(self.strictly(10, "q1", "q2", "q0"), ["3", "5", "1", "6"])
+        self.assertEqual(self.strictly(1, *names), [])
+
+    def test_one_queue(self) -> None:
+        for priority in (1, 3, 2):
+            self.world.submit(str(priority), priority=priority)
+        self.assertEqual(self.strictly(2, "default"), ["3", "2"])
+
+    def test_without_the_flag_queues_are_a_preference(self) -> None:
+        self.world.submit("low", priority=0, queue="first")
+        self.world.submit("high", priority=9, queue="second")
+        self.assertEqual([d.id for d in self.world.claim(2, "first", "second")], ["low", "high"])
+
+    def test_paused_queues_give_nothing(self) -> None:
+        self.world.submit("high", priority=9, queue="paused")
+        self.world.submit("low", priority=0, queue="open")
+        self.world.broker.control.pause("paused", self.world.now)
+        self.assertEqual(self.strictly(2, "paused", "open"), ["low"])
+
+    def test_only_wanted_types(self) -> None:
+        self.world.submit("a", "a", priority=9, queue="q0")
+        self.world.submit("b", "b", priority=1, queue="q0")
+        self.world.submit("c", "b", priority=2, queue="q1")
+        claim = Claim(self.world.holder, ("q0", "q1"), frozenset("b"), 3, by_priority=True)
+        deliveries = self.world.broker.desk.claim(claim, self.world.now)
+        self.assertEqual([d.id for d in deliveries], ["c", "b"])
+
+    def test_as_many_bytes_as_there_is_room_for(self) -> None:
+        for number in range(4):
+            self.world.submit(str(number), payload=bytes(1000), queue=f"q{number % 2}")
+        self.assertEqual(self.strictly(4, "q0", "q1", max_bytes=3100), ["0", "1"])
+        self.assertEqual(self.strictly(4, "q0", "q1", max_bytes=1), ["2"])
+        self.assertEqual(self.strictly(4, "q0", "q1"), ["3"])
+
+    def test_what_has_expired_is_passed_over(self) -> None:
+        self.world.submit("old", priority=9, queue="q0", expires_at=self.world.wall + 1)
+        self.world.submit("new", priority=1, queue="q1")
+        self.world.pass_time(2)
+        self.assertEqual(self.strictly(2, "q0", "q1"), ["new"])
+        self.assertEqual(self.world.state("old"), State.EXPIRED)
+
+    def test_waiting_claims_too(self) -> None:
+        """What comes while one waits goes to it by priority, when it is served."""
+        claim = Claim(
+            self.world.holder, ("q0", "q1"), None, 2, None, self.world.mono + 9, by_priority=True
+        )
+        self.world.ledger.claims.add(claim)
+        self.assertEqual(self.world.ledger.claims.count("q1"), 1)
+        for number, priority in enumerate((1, 3, 2)):
+            self.world.submit(str(number), priority=priority, queue=f"q{number % 2}")
+        self.assertEqual(self.world.serve(), [(claim, ["1", "2"])])
+        self.assertEqual(self.world.ledger.claims.count("q1"), 0)
+
+    @settings(derandomize=True, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(-2, 2)),
+            max_size=12,
+        ),
+        st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    )
+    def test_as_if_sorted(self, tasks: list[tuple[str, str, int]], limits: list[int]) -> None:
+        world = World()
+        for number, (queue, kind, priority) in enumerate(tasks):
+            world.submit(str(number), kind, queue=queue, priority=priority)
+        expected = sorted(range(len(tasks)), key=lambda n: (-tasks[n][2], n))
+        for limit in limits:
+            claim = Claim(world.holder, ("c", "a", "b"), None, limit, by_priority=True)
+            found = [int(d.id) for d in world.broker.desk.claim(claim, world.now)]
+            self.assertEqual(found, expected[:limit])
+            del expected[:limit]
+            names = [queue for queue in "abc" if queue in world.ledger.queues]
+            firsts = [task for name in names if (task := world.ledger.queues[name].first)]
+            left = [min(task.key for task in firsts)] if firsts else []
+            self.assertEqual(left, [world.task(str(n)).key for n in expected[:1]])
+        self.assertEqual(audit(world.ledger), [])
 
 
 class OrderTests(CoreTestCase):

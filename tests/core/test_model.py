@@ -45,6 +45,7 @@ from taskqueue.errors import (
     StoreUnavailable,
     UnknownTask,
 )
+from taskqueue.ids import NUMBERED, number_of
 from taskqueue.store import Filter, MemoryStore, Page
 from tests.core.world import World
 
@@ -104,8 +105,8 @@ submissions = st.builds(
     st.sampled_from("abc"),
     st.sampled_from([b"", b"x", b"yyyy"]),
     queues,
-    st.integers(0, 2),
-    st.none() | ids,
+    st.sampled_from([0, 1, 2, -(2**32)]),
+    st.none() | ids | st.just(NUMBERED),
     offsets,
     offsets,
     st.sampled_from(OPTIONS),
@@ -366,7 +367,9 @@ class BrokerMachine(RuleBasedStateMachine):
             if not isinstance(answer, Accepted):
                 assert isinstance(answer, ClientError)
                 continue
-            assert item.id in (None, answer.id) or (answer.existing and item.unique is not None)
+            made = number_of(answer.id) is not None and not answer.existing
+            assert made is (item.id == NUMBERED and not answer.existing)
+            assert made or item.id in (None, answer.id) or (answer.existing and item.unique)
             assert item.unique is None or answer.existing or self.is_alone(item.unique)
             if self.ledger.find(answer.id) is not None:
                 self.reply(answer.id, self.world.state(answer.id))
@@ -415,7 +418,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def expected(self, claim: Claim) -> list[str] | None:
         """What a claim must get, found by sorting; C{None} where expiry interferes."""
-        found: list[str] = []
+        found: list[Task] = []
         for name in claim.queues:
             queue = self.ledger.queues.get(name)
             if queue is None or queue.paused:
@@ -430,8 +433,10 @@ class BrokerMachine(RuleBasedStateMachine):
             if any(t.expires_at is not None and t.expires_at <= self.now.wall for t in ready):
                 return None
             ready.sort(key=lambda task: (-task.priority, task.seq))
-            found += [task.id for task in ready]
-        return found[: claim.limit]
+            found += ready
+        if claim.by_priority:
+            found.sort(key=lambda task: (-task.priority, task.seq))
+        return [task.id for task in found][: claim.limit]
 
     @rule(
         index=holders,
@@ -439,6 +444,7 @@ class BrokerMachine(RuleBasedStateMachine):
         types=some_types,
         limit=st.integers(1, 4),
         lease_s=st.sampled_from([None, 5.0, 60.0]),
+        by_priority=st.booleans(),
     )
     def claim(
         self,
@@ -447,8 +453,9 @@ class BrokerMachine(RuleBasedStateMachine):
         types: frozenset[str] | None,
         limit: int,
         lease_s: float | None,
+        by_priority: bool = False,
     ) -> None:
-        claim = Claim(self.holder(index), names, types, limit, lease_s)
+        claim = Claim(self.holder(index), names, types, limit, lease_s, by_priority=by_priority)
         expected = self.expected(claim)
         try:
             left = self.ledger.tokens_left()
@@ -461,12 +468,24 @@ class BrokerMachine(RuleBasedStateMachine):
         self.check_deliveries(claim, deliveries)
         self.serve()
 
-    @rule(index=holders, names=some_queues, types=some_types, limit=st.integers(1, 3))
+    @rule(
+        index=holders,
+        names=some_queues,
+        types=some_types,
+        limit=st.integers(1, 3),
+        by_priority=st.booleans(),
+    )
     def wait(
-        self, index: int, names: tuple[str, ...], types: frozenset[str] | None, limit: int
+        self,
+        index: int,
+        names: tuple[str, ...],
+        types: frozenset[str] | None,
+        limit: int,
+        by_priority: bool,
     ) -> None:
         """A long poll: it waits only where there was nothing."""
-        claim = Claim(self.holder(index), names, types, limit, None, self.now.mono + 30)
+        until = self.now.mono + 30
+        claim = Claim(self.holder(index), names, types, limit, None, until, None, by_priority)
         try:
             deliveries = self.world.broker.desk.claim(claim, self.now)
         except StoreUnavailable:

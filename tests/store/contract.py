@@ -21,7 +21,14 @@ from taskqueue.core.changes import (
     ValueRow,
     empty_batch,
 )
-from taskqueue.core.task import ENDED_STATES, FIRST_ENDED, State, Unique, Until
+from taskqueue.core.task import (
+    ENDED_STATES,
+    FIRST_ENDED,
+    LEAST_PRIORITY,
+    State,
+    Unique,
+    Until,
+)
 from taskqueue.errors import StoreError, StoreFailed
 from taskqueue.store import Filter, IStore, Page, SQLiteStore
 from tests.store.rows import (
@@ -97,8 +104,8 @@ filters = st.builds(
     queues=_or_none(st.frozensets(st.sampled_from(("default", "mail", "none such")))),
     type=_or_none(st.sampled_from(("send", "resize"))),
     worker=_or_none(st.sampled_from(("w0", "w1"))),
-    priority_from=_or_none(st.integers(0, 255)),
-    priority_to=_or_none(st.integers(0, 255)),
+    priority_from=_or_none(st.integers(0, 255) | st.integers(LEAST_PRIORITY, 0)),
+    priority_to=_or_none(st.integers(0, 255) | st.integers(LEAST_PRIORITY, 0)),
     submitted_from=_or_none(_moments),
     submitted_to=_or_none(_moments),
     ended_from=_or_none(_moments),

@@ -19,7 +19,15 @@ from taskqueue.core.changes import (
     ValueRow,
 )
 from taskqueue.core.periodic import Periodic, PeriodicRow
-from taskqueue.core.task import DEFAULT_OPTIONS, FIRST_ENDED, State, TaskOptions, Unique, Until
+from taskqueue.core.task import (
+    DEFAULT_OPTIONS,
+    FIRST_ENDED,
+    LEAST_PRIORITY,
+    State,
+    TaskOptions,
+    Unique,
+    Until,
+)
 
 NOW = 1_700_000_000.0
 
@@ -206,7 +214,7 @@ def lives(draw: st.DrawFn, also: Sequence[str] = ()) -> list[Batch]:
                 seq,
                 queue=draw(st.sampled_from(("default", "mail"))),
                 type=draw(st.sampled_from(("send", "resize"))),
-                priority=draw(st.integers(0, 255)),
+                priority=draw(st.integers(0, 255) | st.integers(LEAST_PRIORITY, 0)),
                 payload=bytes(draw(sizes)),
                 **_outcome(draw(states), number, draw(sizes)),
             )

@@ -241,6 +241,7 @@ class SearchTests(ApiTestCase):
             ("worker=someone", [self.dead]),
             ("priority_from=150", [self.dead, self.young]),
             ("priority_to=150", [self.old]),
+            ("priority_from=-4294967040&priority_to=150", [self.old]),
             ("submitted_from=1050", [self.dead, self.young]),
             ("submitted_to=1970-01-01T00:17:00Z", [self.old]),
             ("submitted_to=1970-01-01T01:17:00%2B01:00", [self.old]),
@@ -276,6 +277,7 @@ class SearchTests(ApiTestCase):
             ("submitted_from=yesterday", "submitted_from"),
             ("submitted_from=NaN", "submitted_from"),
             ("priority_from=300", "priority_from"),
+            ("priority_to=-4294967041", "priority_to"),
             ("order=random", "order"),
             ("queue=no%20blanks", "queue"),
         ):
