@@ -216,6 +216,14 @@ class Leases:
             del self._lines[lease_s]
         return found
 
+    def next_at(self) -> float:
+        """
+        The monotonic moment at which the first lease is to be looked at, infinity where there is
+        none: no lease ends before it.
+        """
+        at = min((line[0].watched_at for line in self._lines.values() if line), default=inf)
+        return min(at, self._deadlines[0][0]) if self._deadlines else at
+
     def watched(self) -> dict[int, float]:
         """By token, the moment at which each lease is looked at next; takes its time."""
         moments: dict[int, float] = {}

@@ -7,6 +7,8 @@ that a backlog is worked off in slices and nobody waits for all of it.
 
 from __future__ import annotations
 
+from math import inf
+
 from taskqueue.core.control import Control
 from taskqueue.core.desk import Desk
 from taskqueue.core.lanes import Queue
@@ -110,6 +112,20 @@ class Upkeep:
     def time_out_claims(self, now: Now) -> None:
         """Withdraw the claims that have waited as long as they would."""
         self._ledger.withdrawn += self._ledger.claims.expired(now.mono)
+
+    def due_in_s(self, now: Now) -> float:
+        """
+        In how many seconds any of L{release_due}, L{expire_tasks}, L{resume_queues} and
+        L{time_out_claims} has something to do, below 0 where it has already; infinity where
+        nothing will be due by itself.
+        """
+        ledger = self._ledger
+        moments = [queue.resume_at for queue in ledger.queues.values() if queue.resume_at]
+        for schedule in (ledger.delayed, ledger.expiring):
+            at = schedule.next_at()
+            if at is not None:
+                moments.append(at)
+        return min(min(moments, default=inf) - now.wall, ledger.claims.next_at() - now.mono)
 
     def connection_lost(self, holder: Holder, now: Now) -> None:
         """

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any
 
 from taskqueue.core.leases import Holder
@@ -167,6 +168,16 @@ class WaitingClaims:
     def wants(self, queue: str, task_type: str) -> bool:
         """Whether any claim waits for such a task."""
         return self.first_for(queue, task_type) is not None
+
+    def next_at(self) -> float:
+        """
+        The monotonic moment before which no claim has waited as long as it would, infinity where
+        there is none.
+        """
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][1] not in self.waiting:
+            heappop(deadlines)
+        return deadlines[0][0] if deadlines else inf
 
     def expired(self, mono: float) -> list[Claim]:
         """Take out the claims whose waiting time is over."""

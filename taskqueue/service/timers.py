@@ -14,13 +14,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
+#: What is due in less is due in so many seconds: something that is due and stays so must not
+#: keep the processor busy.
+SHORTEST_S = 0.001
+
+
 class Timer(Service):
     """
     Calls a function again and again while the service runs.
 
     An error of the function is logged and costs that one call.  A function
     that returns True has more to do, and is called again in the next turn of
-    the reactor, so that others get theirs in between.  One that returns a
+    the reactor, so that others get theirs in between.  One that returns a number
+    has something to do in so many seconds: it is called then too, if that is before
+    its next turn, so that what is due does not wait for that.  One that returns a
     Deferred is waited for, at each call and when the service stops.
 
     @ivar failures: how many calls have failed.
@@ -33,7 +40,7 @@ class Timer(Service):
         self,
         name: str,
         interval_s: float,
-        function: Callable[[], bool | Deferred[None] | None],
+        function: Callable[[], bool | float | Deferred[None] | None],
         reactor: IReactorTime,
     ) -> None:
         self.setName(name)
@@ -70,9 +77,17 @@ class Timer(Service):
             self._under_way = result.addCallbacks(self._succeeded, self._failed)
             return self._under_way
         self._succeeded()
-        if result and self._more is None and self.running:
-            self._more = self._reactor.callLater(0, self._again)
+        if result is True:
+            self._call_in(0.0)
+        elif type(result) is float and result < self.interval_s:
+            self._call_in(max(result, SHORTEST_S))
         return None
+
+    def _call_in(self, pause_s: float) -> None:
+        if self._more is not None:
+            self._more.reset(pause_s)
+        elif self.running:
+            self._more = self._reactor.callLater(pause_s, self._again)
 
     def _again(self) -> None:
         self._more = None

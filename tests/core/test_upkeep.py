@@ -4,11 +4,57 @@ What time alone brings about: expiry, slices of a backlog, idle lanes.
 
 from __future__ import annotations
 
+from math import inf
+
 from taskqueue.core import upkeep as upkeep_module
 from taskqueue.core.overview import total_counters
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import State, TaskOptions
 from tests.core.world import WALL, CoreTestCase
+
+
+class DueTests(CoreTestCase):
+    """When something is due by itself is known, so that nobody need look for it all the time."""
+
+    def due_in_s(self) -> float:
+        return self.world.broker.upkeep.due_in_s(self.world.now)
+
+    def test_nothing(self) -> None:
+        self.world.submit("ready")
+        self.assertEqual(self.due_in_s(), inf)
+
+    def test_whatever_comes_first(self) -> None:
+        upkeep, control = self.world.broker.upkeep, self.world.broker.control
+        self.world.wait("empty", for_s=50)
+        self.assertEqual(self.due_in_s(), 50)
+        control.pause("default", self.world.now, 40)
+        self.assertEqual(self.due_in_s(), 40)
+        self.world.submit("later", run_at=WALL + 30)
+        self.assertEqual(self.due_in_s(), 30)
+        self.world.submit("short", expires_at=WALL + 20)
+        self.assertEqual(self.due_in_s(), 20)
+        self.world.pass_time(21)
+        self.assertEqual(self.due_in_s(), -1)
+        upkeep.expire_tasks(self.world.now)
+        self.assertEqual(self.due_in_s(), 9)
+        self.world.cancel("later")
+        self.assertEqual(self.due_in_s(), 19)
+        control.resume("default")
+        self.assertEqual(self.due_in_s(), 29)
+        self.world.ledger.withdraw_claims(self.world.holder)
+        self.assertEqual(self.due_in_s(), inf)
+
+    def test_no_lease_ends_before_the_first_is_looked_at(self) -> None:
+        leases = self.world.ledger.leases
+        self.assertEqual(leases.next_at(), inf)
+        self.world.submit("long")
+        self.world.take()
+        self.assertEqual(leases.next_at(), self.world.mono + 30)
+        self.world.submit("short", options=TaskOptions(lease_s=5.0))
+        token = self.world.take().lease
+        self.assertEqual(leases.next_at(), self.world.mono + 5)
+        self.world.broker.desk.extend("short", token, 2.0, self.world.now)
+        self.assertEqual(leases.next_at(), self.world.mono + 2)
 
 
 class ExpiryTests(CoreTestCase):

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.errors import StoreFailed
-from taskqueue.service.timers import Timer
+from taskqueue.service.timers import SHORTEST_S, Timer
 
 
 class TurningClock(Clock):
@@ -89,6 +89,25 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
         self.clock.advance(0)
         self.assertEqual(len(self.calls), 2)
+
+    def test_what_is_due_before_the_next_turn_is_done_when_it_is_due(self):
+        self.start(self.counting(0.25, 0.5, 1.5, None))
+        self.clock.pump([0.25] * 12)
+        self.assertEqual(self.calls, [1.0, 1.25, 1.75, 2.0, 3.0])
+
+    def test_what_stays_due_does_not_keep_the_processor_busy(self):
+        self.start(self.counting(*[-1.0] * 1000))
+        self.clock.advance(1)
+        self.clock.advance(0)
+        self.assertEqual(self.calls, [1.0])
+        self.clock.advance(SHORTEST_S)
+        self.assertEqual(len(self.calls), 2)
+
+    def test_stop_leaves_nothing_that_was_due(self):
+        timer = self.start(self.counting(0.5))
+        self.clock.advance(1)
+        self.successResultOf(timer.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_leaves_nothing(self):
         timer = self.start(self.counting(True))
