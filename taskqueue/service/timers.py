@@ -13,7 +13,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-
 #: What is due in less is due in so many seconds: something that is due and stays so must not
 #: keep the processor busy.
 SHORTEST_S = 0.001
