@@ -35,20 +35,23 @@ from __future__ import annotations
 
 import gc
 import os
+import pwd
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from twisted.application.service import Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
+from taskqueue.config.beanstalkd_line import USER_STATUS
 from taskqueue.errors import TaskQueueError
-from taskqueue.logs import LogSettings, is_shown, is_twist, is_twistd
+from taskqueue.logs import FromSignal, LogSettings, is_shown, is_twist, is_twistd
 
 #: Files that are open beside the connections of the wire protocols: the store's,
 #: the log, the reactor's own, what is listened on, and connections of HTTP.
@@ -99,6 +102,58 @@ def provide_files(connections: int) -> None:
             needed=needed,
             most=most,
         )
+
+
+def most_connections(wanted: int) -> int:
+    """
+    How many connections this process could have, and C{wanted} at most.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - OTHER_FILES))
+
+
+class DrainOnSignal(Service):
+    """
+    Has the broker take no more new tasks on SIGUSR1, as beanstalkd does.
+
+    @param drain: what does that.
+    @param from_signal: runs a function in the reactor's thread.
+    @param always: also where the signal means something else already: that C{twistd}
+        rotates its log file.
+    """
+
+    def __init__(
+        self, drain: Callable[[], None], from_signal: FromSignal, *, always: bool = False
+    ) -> None:
+        self._drain = drain
+        self._from_signal = from_signal
+        self._always = always
+        self._previous: Any = None
+        self._installed = False
+
+    def startService(self) -> None:
+        """Begin to heed SIGUSR1."""
+        super().startService()
+        if not self._always and signal.getsignal(signal.SIGUSR1):
+            _log.info("SIGUSR1 rotates the log file, and does not make the broker drain")
+            return
+        try:
+            self._previous = signal.signal(signal.SIGUSR1, self._told)
+        except ValueError:  # Python lets only the main thread handle signals
+            _log.warn("not started in the main thread: SIGUSR1 will not make the broker drain")
+        else:
+            self._installed = True
+
+    def stopService(self) -> None:
+        """Give SIGUSR1 back to who had it before."""
+        super().stopService()
+        # Whoever took it since then keeps it.  Bound methods are equal, never identical.
+        if self._installed and signal.getsignal(signal.SIGUSR1) == self._told:
+            signal.signal(signal.SIGUSR1, self._previous or signal.SIG_DFL)
+        self._installed = False
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self._from_signal(self._drain)
 
 
 def end_well_on_sigterm(reactor: Any) -> None:
@@ -194,6 +249,28 @@ def refuse_to_start(
         terminal.tell(f"the broker does not start: {reason}")
     _end_daemon(command)
     raise SystemExit(1)
+
+
+def become(user: str, command: MutableMapping[str, Any] | None) -> None:
+    """
+    Have C{twistd} become a user, and its primary group, before anything starts.
+
+    @param command: the options of C{twistd}.
+    @raises SystemExit: that cannot be, as was said then.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        problem = f'getpwnam("{user}"): no such user'
+    else:
+        if entry.pw_uid == os.getuid():
+            return
+        if command is not None and is_twistd(command):
+            command.update(uid=entry.pw_uid, gid=entry.pw_gid)
+            return
+        problem = f"only twistd becomes another user, such as {user}"
+    sys.stderr.write(f"taskqueue: {problem}\n")
+    raise SystemExit(USER_STATUS)
 
 
 def _end_daemon(command: Mapping[str, Any]) -> None:

@@ -22,6 +22,30 @@ WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 
 
+#: The first descriptor that systemd hands over, as C{sd_listen_fds(3)} says.
+_FIRST_DESCRIPTOR = 3
+
+_DOMAINS = {socket.AF_INET: "INET", socket.AF_INET6: "INET6", socket.AF_UNIX: "UNIX"}
+
+
+def handed_over(environ: Mapping[str, str], descriptor: int = _FIRST_DESCRIPTOR) -> str | None:
+    """
+    The first socket that systemd has handed over to this process, as an endpoint string.
+
+    @param environ: what systemd has put there.
+    @return: C{None} where there is none.
+    """
+    number = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not number.isdigit() or number == "0":
+        return None
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            domain = _DOMAINS.get(found.family)
+    except OSError:
+        return None
+    return None if domain is None else f"systemd:domain={domain}:index=0"
+
+
 class Notifier(Service):
     """
     Says what the process is doing, as the last one that starts and the first that stops.

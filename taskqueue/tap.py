@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,19 +18,31 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from taskqueue.config import Config, Difference, applicable, as_text, differences, load
+from taskqueue import __version__
+from taskqueue.config import (
+    Config,
+    Difference,
+    applicable,
+    as_text,
+    beanstalkd_line,
+    differences,
+    load,
+)
 from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
 from taskqueue.process import (
+    DrainOnSignal,
     Terminal,
+    become,
     collect_rarely,
     end_well_on_sigterm,
+    most_connections,
     provide_files,
     refuse_to_start,
     use_monotonic_clock,
     wait_with_sigterm,
 )
-from taskqueue.systemd import Notifier
+from taskqueue.systemd import Notifier, handed_over
 
 #: Absent on systems that cannot hang up.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
@@ -59,6 +71,7 @@ class Options(usage.Options):
     optFlags = [  # noqa: RUF012
         ["check-config", None, "Say whether the configuration is usable, and exit."],
         ["print-config", None, "Print the whole effective configuration, and exit."],
+        ["beanstalkd", None, "Be started as beanstalkd is, by its options: see -h after this."],
     ]
 
     config: Config
@@ -68,7 +81,43 @@ class Options(usage.Options):
         super().__init__()
         self._environ = dict(os.environ if environ is None else environ)
         self._overrides: dict[str, str] = {}
+        self._defaults: dict[str, str] = {}
         self._framed: list[str] = []
+        self._user: str | None = None
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line; after C{--beanstalkd}, short options are beanstalkd's."""
+        given = list(sys.argv[1:] if options is None else options)
+        super().parseOptions(self._as_beanstalkd(given) if "--beanstalkd" in given else given)
+
+    def _as_beanstalkd(self, given: list[str]) -> list[str]:
+        """
+        Take beanstalkd's options from the command line.
+
+        @return: what is left.
+        @raises SystemExit: what it asks for is done, or it is wrong.
+        """
+        with_value = [name.removesuffix("=") for name in self.longOpt if name.endswith("=")]
+        given, theirs = beanstalkd_line.split(given, with_value)
+        try:
+            line = beanstalkd_line.BeanstalkdLine(theirs)
+        except beanstalkd_line.BadLine as error:
+            _print(sys.stderr, [f"taskqueue: {error}", beanstalkd_line.USAGE])
+            raise SystemExit(beanstalkd_line.USAGE_STATUS) from None
+        if line.wanted:
+            version = f"beanstalkd {beanstalkd_line.VERSION} (taskqueue {__version__})"
+            is_help = line.wanted == "help"
+            _print(sys.stdout, [beanstalkd_line.USAGE if is_help else version])
+            raise SystemExit(0)
+        _print(sys.stderr, [f"taskqueue: {warning}" for warning in line.warnings])
+        most = str(most_connections(beanstalkd_line.MOST_CONNECTIONS))
+        limits = dict.fromkeys(("limits.max_connections", "limits.max_connections_per_peer"), most)
+        self._defaults = {**beanstalkd_line.DEFAULTS, **limits}
+        self._overrides.update(line.settings)
+        if (endpoint := handed_over(self._environ)) is not None:
+            self._overrides.update(line.listening(endpoint))
+        self._user = line.user
+        return given
 
     def opt_set(self, setting: str) -> None:
         """Set one value, as in --set limits.max_connections=50; may be repeated."""
@@ -123,6 +172,8 @@ class Options(usage.Options):
             _print(sys.stdout, ["configuration ok"])
             raise SystemExit(0)
         self.log = LogSettings(self.config.log.level, self.config.log.format)
+        if self._user is not None:
+            become(self._user, self.parent)
         if self.parent is not None and is_twist(self.parent):
             fill_in(self.log, self.parent)
 
@@ -132,7 +183,7 @@ class Options(usage.Options):
 
         @raises ConfigError: it is not usable.
         """
-        return load(self["config"], self._environ, self._overrides)
+        return load(self["config"], self._environ, self._overrides, self._defaults)
 
 
 def _print(out: Any, lines: list[str]) -> None:
@@ -308,6 +359,10 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
         getattr(service, "hung_up", lambda: None),
     )
     reload.setServiceParent(root)
+    if getattr(service, "drains", False):
+        DrainOnSignal(
+            service.drain, reactor.callFromThread, always=bool(options["beanstalkd"])
+        ).setServiceParent(root)
     return root
 
 

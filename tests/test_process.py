@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -130,6 +134,87 @@ class Files(Logged):
         self.assertEqual(self.provide(5000, 1024, 4096), [(4096, 4096)])
         self.assertIn("max_connections = 5000 needs 5128 open files", self.said())
         self.assertIn("may have 4096", self.said())
+
+
+class MostConnections(SynchronousTestCase):
+    def test_as_many_as_there_can_be_files(self) -> None:
+        for hard, most in ((resource.RLIM_INFINITY, 10_000), (4096, 3968), (10**6, 10_000), (9, 1)):
+            self.patch(resource, "getrlimit", lambda which, hard=hard: (9, hard))
+            self.assertEqual(process.most_connections(10_000), most)
+
+
+class Drain(Logged):
+    """SIGUSR1, where clients know that a broker may take no more."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(
+            signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        )
+        self.drained = 0
+
+    def drain(self) -> None:
+        self.drained += 1
+
+    def start(self, *, always: bool = False) -> None:
+        service = process.DrainOnSignal(self.drain, lambda call: call(), always=always)
+        service.startService()
+        self.addCleanup(service.stopService)
+
+    def test_drains(self) -> None:
+        self.start()
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(self.drained, 2)
+
+    def test_gives_it_back(self) -> None:
+        service = process.DrainOnSignal(self.drain, lambda call: call())
+        service.startService()
+        service.stopService()
+        self.assertEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_DFL)
+
+    def test_a_log_file_that_rotates_goes_on_doing_so(self) -> None:
+        rotated: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: rotated.append(number))
+        self.start()
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual((self.drained, rotated), (0, [signal.SIGUSR1]))
+        self.assertIn("SIGUSR1 rotates the log file", formatEvent(self.events[-1]))
+
+    def test_unless_it_is_started_as_beanstalkd(self) -> None:
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        self.start(always=True)
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(self.drained, 1)
+
+
+class Become(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.err = StringIO()
+        self.patch(sys, "stderr", self.err)
+
+    def test_twistd_does_it(self) -> None:
+        entry = pwd.getpwall()[-1]
+        self.patch(os, "getuid", lambda: entry.pw_uid + 1)
+        command: dict[str, Any] = {"logfile": None}
+        process.become(entry.pw_name, command)
+        self.assertEqual((command["uid"], command["gid"]), (entry.pw_uid, entry.pw_gid))
+
+    def test_it_is_that_user_already(self) -> None:
+        command: dict[str, Any] = {"logfile": None}
+        process.become(pwd.getpwuid(os.getuid()).pw_name, command)
+        self.assertEqual(command, {"logfile": None})
+
+    def test_nobody_of_that_name(self) -> None:
+        error = self.assertRaises(SystemExit, process.become, "no such", {"logfile": None})
+        self.assertEqual(error.code, 33)
+        self.assertEqual(self.err.getvalue(), 'taskqueue: getpwnam("no such"): no such user\n')
+
+    def test_twist_cannot(self) -> None:
+        entry = pwd.getpwall()[-1]
+        self.patch(os, "getuid", lambda: entry.pw_uid + 1)
+        self.assertRaises(SystemExit, process.become, entry.pw_name, {"fileLogObserverFactory": 1})
+        self.assertIn("only twistd becomes another user", self.err.getvalue())
 
 
 class FakeReactor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from taskqueue.systemd import Notifier, socket_address, watchdog_seconds
+from taskqueue.systemd import Notifier, handed_over, socket_address, watchdog_seconds
 from tests.process.children import ProcessTestCase, until
 
 ETC = Path(__file__).resolve().parent.parent / "etc"
@@ -36,6 +36,33 @@ class Listener:
                 found.append(self._socket.recv(4096).decode())
         except BlockingIOError:
             return found
+
+
+class HandedOverTests(SynchronousTestCase):
+    """Sockets that systemd hands over, as endpoint strings."""
+
+    def found(self, family: int, **environ: str) -> str | None:
+        with socket.socket(family) as given:
+            known = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", **environ}
+            return handed_over(known, given.fileno())
+
+    def test_each_family(self) -> None:
+        for family, domain in (
+            (socket.AF_INET, "INET"),
+            (socket.AF_INET6, "INET6"),
+            (socket.AF_UNIX, "UNIX"),
+        ):
+            self.assertEqual(self.found(family), f"systemd:domain={domain}:index=0")
+
+    def test_none(self) -> None:
+        for environ in ({"LISTEN_PID": "1"}, {"LISTEN_FDS": "0"}, {"LISTEN_FDS": "x"}):
+            self.assertIsNone(self.found(socket.AF_INET, **environ))
+        self.assertIsNone(handed_over({}))
+
+    def test_no_socket(self) -> None:
+        environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        with open(os.devnull) as file:
+            self.assertIsNone(handed_over(environ, file.fileno()))
 
 
 class NotifierTests(SynchronousTestCase):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,8 +21,10 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from taskqueue import __version__, tap
 from taskqueue.config import BrokerConfig, Config, LimitsConfig, LogConfig, load
 from taskqueue.errors import ConfigError
+from taskqueue.systemd import handed_over
 from taskqueue.tap import Options, ReloadOnHangup, assemble
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +119,47 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(config.log.level, "debug")
         self.assertEqual(config.limits.max_connections, 5)
         self.assertTrue(config.queues["a.b"].paused)
+
+    def test_as_beanstalkd(self) -> None:
+        options = self.parse("--beanstalkd", "-p", "7", "--http", "tcp:8", "-VV", "-b", "/d")
+        config = options.config
+        self.assertEqual(config.listen.beanstalkd, ("tcp:7:interface=127.0.0.1",))
+        self.assertEqual((config.listen.framed, config.http.listen), ((), ("tcp:8",)))
+        self.assertEqual((config.store.path, config.log.level), ("/d", "debug"))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.assertIn(config.limits.max_connections, (10_000, most - 128))
+        self.assertEqual(options.load(), config)
+
+    def test_as_beanstalkd_with_more_to_say(self) -> None:
+        path = self.write("[retention]\ncompleted_s = 9\n[broker]\nname = filed\n")
+        config = self.parse(
+            "--beanstalkd", "--config", path, "--set", "listen.beanstalkd=unix:/b.sock"
+        ).config
+        self.assertEqual((config.retention.completed_s, config.broker.name), (9.0, "filed"))
+        self.assertEqual(config.listen.beanstalkd, ("unix:/b.sock",))
+        self.assertEqual(config.retention.cancelled_s, 0.0)
+
+    def test_as_beanstalkd_where_systemd_listens(self) -> None:
+        with socket.socket() as given:
+            self.patch(tap, "handed_over", lambda environ: handed_over(environ, given.fileno()))
+            environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+            config = self.parse("--beanstalkd", "-p", "7", **environ).config
+        self.assertEqual(config.listen.beanstalkd, ("systemd:domain=INET:index=0",))
+
+    def test_what_beanstalkd_prints(self) -> None:
+        self.exits(0, "--beanstalkd", "-v", "-x")
+        self.assertEqual(self.out.getvalue(), f"beanstalkd 1.12 (taskqueue {__version__})\n")
+        self.exits(0, "--beanstalkd", "-h")
+        self.assertIn(" -z BYTES set the maximum job size in bytes", self.out.getvalue())
+        self.exits(5, "--beanstalkd", "-x")
+        self.assertTrue(self.err.getvalue().startswith("taskqueue: unknown flag: -x\nUse: "))
+        self.assertEqual(self.out.getvalue(), "")
+        self.parse("--beanstalkd", "-n")
+        self.assertIn("-n flag was removed", self.err.getvalue())
+        self.exits(33, "--beanstalkd", "-u", "no such")
+
+    def test_its_options_are_not_ours(self) -> None:
+        self.assertRaises(UsageError, self.parse, "-p", "7")
 
     def test_nowhere(self) -> None:
         config = self.parse("--listen=", "--http=", "--lines=tcp:1").config

@@ -38,6 +38,7 @@ def load(
     path: str | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> Config:
     """
     Read the configuration.
@@ -45,9 +46,11 @@ def load(
     @param path: the configuration file; C{None} for none.
     @param environ: variables of which C{TASKQUEUE_<SECTION>_<KEY>} are heeded.
     @param overrides: C{"section.key"} (or C{"queues.NAME.key"}) to the text of its value.
+    @param defaults: likewise, of what goes before our own defaults only.
     @raises ConfigError: it is not usable; C{problems} lists everything that is wrong.
     """
     reader = _Reader()
+    reader.take(reader.from_overrides(defaults or {}))
     if path is not None:
         entries, problems = read_file(path)
         reader.problems += problems

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from taskqueue.config import ListenConfig
-from taskqueue.config.endpoints import Endpoint
+from taskqueue.config.endpoints import Endpoint, escaped
 from taskqueue.transport.certificates import (
     BadCertificate,
     Chain,
@@ -77,20 +77,14 @@ def below_tls(endpoint: Endpoint) -> str:
     """The endpoint string of what a C{tls:} or C{ssl:} endpoint encrypts."""
     given = endpoint.arguments
     if "systemd" in given:
-        return f"systemd:domain={given.get('domain', 'INET')}:name={_escaped(given['systemd'])}"
+        return f"systemd:domain={given.get('domain', 'INET')}:name={escaped(given['systemd'])}"
     interface = given.get("interface", "::" if "path" in given else "")
     parts = ["tcp6" if ":" in interface else "tcp", given["port"]]
     if interface:
-        parts.append(f"interface={_escaped(interface)}")
+        parts.append(f"interface={escaped(interface)}")
     if "backlog" in given:
         parts.append(f"backlog={given['backlog']}")
     return ":".join(parts)
-
-
-def _escaped(text: str) -> str:
-    for character in ("\\", ":", "="):
-        text = text.replace(character, f"\\{character}")
-    return text
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -314,6 +314,11 @@ class TaskQueueService(
         """Have C{call} called when the process is told by SIGUSR1 to take no more new tasks."""
         self._drains.append(call)
 
+    @property
+    def drains(self) -> bool:
+        """Whether there is a door whose clients know what it means to L{drain}."""
+        return bool(self._drains)
+
     def drain(self) -> None:
         """Take no more new tasks, at the doors whose clients know what that means."""
         for call in self._drains:
