@@ -104,6 +104,7 @@ class Session:
         self._ready: list[Any] = []
         self._held_back = False
         self._complaint: TaskQueueError | None = None
+        self._unreached: TaskQueueError | None = None
         self._timer: Delayed | None = None
         self._pinging = False
 
@@ -198,7 +199,8 @@ class Session:
     def _why_no_answer(self, limit_s: float) -> str:
         if self.greeted:
             return f"the broker did not answer within {limit_s:g} s; it may yet do what was asked"
-        return f"there was no connection to the broker for {limit_s:g} s"
+        why = "" if self._unreached is None else f": {self._unreached}"
+        return f"there was no connection to the broker for {limit_s:g} s{why}"
 
     def _flush(self) -> None:
         while (
@@ -245,7 +247,7 @@ class Session:
             self._complaint = _as_ours(answer)
             self._give_up_connection(self._complaint)
             return
-        self.welcome = answer
+        self.welcome, self._unreached = answer, None
         self.limits = Limits.from_welcome(answer)
         self._window = min(self.limits.max_inflight_requests, self._bound)
         self.greeted = True
@@ -345,6 +347,7 @@ class Session:
 
     def could_not_connect(self, error: TaskQueueError) -> None:
         """An attempt to connect came to nothing."""
+        self._unreached = error
         if not self.patient and self.welcome is None:
             self._refuse_ready(error)
         else:

@@ -78,6 +78,19 @@ class Asking(SessionCase):
         self.assertIn("no connection", str(error))
         self.assertEqual(self.world.welcome().got, [])
 
+    def test_why_there_was_no_connection(self) -> None:
+        """Whoever reads it need not look for the warning in a log."""
+        asked = self.ask(timeout_s=3)
+        self.session.could_not_connect(errors.CannotConnect("cannot connect to tq://b: refused"))
+        self.clock.advance(3)
+        error = self.failureResultOf(asked, errors.AnswerTimedOut).value
+        self.assertIn("for 3 s: cannot connect to tq://b: refused", str(error))
+        self.world.welcome().lose()
+        asked = self.ask(timeout_s=3)
+        self.clock.advance(3)
+        error = self.failureResultOf(asked, errors.AnswerTimedOut).value
+        self.assertNotIn("refused", str(error))
+
     def test_a_window_of_ones_own(self) -> None:
         """The smaller one of it and the broker's holds."""
         for own, brokers, sent in ((1, 2, 1), (3, 2, 2)):
