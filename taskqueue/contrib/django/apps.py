@@ -4,6 +4,8 @@ What C{INSTALLED_APPS} is given.
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -13,3 +15,7 @@ class TaskqueueConfig(AppConfig):
     name = "taskqueue.contrib.django"
     label = "taskqueue"
     verbose_name = "taskqueue"
+
+    def ready(self) -> None:
+        """Have what C{TASKS} says checked, whether or not C{django_tasks} is an app too."""
+        import_module("taskqueue.contrib.django.framework")

@@ -29,6 +29,9 @@ def _module(name: str) -> Any:
 
 _tasks, _base, _exceptions = _module(""), _module(".base"), _module(".exceptions")
 
+# Importing it has C{manage.py check} look at C{TASKS}; so does the older package's own app.
+_module(".checks")
+
 BaseTaskBackend: Any = _module(".backends.base").BaseTaskBackend
 signals: Any = _module(".signals")
 task_backends: Any = _tasks.task_backends

@@ -139,7 +139,7 @@ def _imported(name: str) -> ModuleType | None:
     try:
         return import_module(name)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and _is_elsewhere(error.name):
+        if isinstance(error, ModuleNotFoundError) and _is_elsewhere(error.name, name):
             # Many apps have tasks for another framework, which need not be installed.
             _log.warning("no tasks of %s: it needs %s, which is not installed", name, error.name)
             return None
@@ -148,7 +148,7 @@ def _imported(name: str) -> ModuleType | None:
         ) from error
 
 
-def _is_elsewhere(missing: str | None) -> bool:
-    """Whether a module that is missing belongs to no app of the project."""
-    ours = {config.name.partition(".")[0] for config in apps.get_app_configs()}
+def _is_elsewhere(missing: str | None, wanted: str) -> bool:
+    """Whether a module that is missing belongs to no app of the project, nor to C{wanted}."""
+    ours = {name.partition(".")[0] for name in (wanted, *(c.name for c in apps.get_app_configs()))}
     return missing is not None and missing.partition(".")[0] not in ours

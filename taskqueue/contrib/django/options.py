@@ -79,6 +79,10 @@ class Reach(NamedTuple):
     api_key: str | None = None
     api_key_file: str | None = None
 
+    def __repr__(self) -> str:
+        """Nothing of the key."""
+        return f"<how to reach {self.address}>"
+
     def client_options(self, name: str) -> ClientOptions:
         """
         What a client is made with.
