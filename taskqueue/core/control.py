@@ -19,6 +19,9 @@ from taskqueue.core.unique import holds
 from taskqueue.core.workers import Registration, Worker, check_succession
 from taskqueue.errors import BadRequest, Conflict, UnknownQueue, UnknownTask
 
+#: The error of a dead letter that never failed.
+KILLED = "somebody took it out of its queue"
+
 
 class Control:
     """The desk for everything but submitting and claiming."""
@@ -64,6 +67,62 @@ class Control:
                 ledger.notices.append(
                     Notice(holder, "cancel", task.id, task.token, "cancel requested")
                 )
+        return task.state
+
+    def _waiting(self, task_id: str, what: str) -> Task:
+        """
+        A task that waits, and to which something is to be done.
+
+        @raises UnknownTask: there is none in memory (it may be in the store).
+        @raises Conflict: it has ended, or is in progress.
+        """
+        task = self._ledger.find(task_id)
+        if task is None:
+            raise unknown_task(task_id)
+        if task.state >= FIRST_ENDED:
+            raise ended_already(task_id, task.state)
+        if task.state is State.IN_PROGRESS:
+            raise Conflict(
+                f"task {task_id} is in progress: only one that waits can be {what}",
+                task=task_id,
+                state=task.state.word,
+            )
+        return task
+
+    def kill(self, task_id: str, now: Now) -> State:
+        """
+        Make a task that waits a dead letter: nobody runs it unless somebody says so.
+
+        @return: the task's state thereafter.
+        @raises UnknownTask: as L{run_now}.
+        @raises Conflict: the same.
+        """
+        task = self._waiting(task_id, "made a dead letter")
+        self._ledger.record(task, now, "killed", None)
+        self._ledger.finish(task, State.DEAD_LETTER, now, task.error or KILLED)
+        return task.state
+
+    def run_now(self, task_id: str, now: Now) -> State:
+        """
+        Let a task run at once that is scheduled or waits for its retry; it keeps its place.
+
+        @return: the task's state thereafter.
+        @raises UnknownTask: there is none in memory (it may be in the store).
+        @raises Conflict: it has ended, is in progress, or waits for other tasks.
+        """
+        ledger, task = self._ledger, self._waiting(task_id, "run at once")
+        if task.state is State.BLOCKED:
+            raise Conflict(
+                f"task {task_id} is blocked: it waits for other tasks, and not for a moment",
+                task=task_id,
+                state=task.state.word,
+            )
+        if task.state is not State.PENDING:
+            ledger.record(task, now, "run_now", None)
+            ledger.delayed.discard(task)
+            task.run_at = now.wall
+            ledger.move(task, State.PENDING)
+            ledger.make_ready(task)
         return task.state
 
     def revive(self, row: TaskRow, now: Now, max_retries: int | None = None) -> State:

@@ -117,6 +117,8 @@ EVENTS = (
     "dead_letter",
     "dependency_failed",
     "revived",
+    "run_now",
+    "killed",
 )
 
 

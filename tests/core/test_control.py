@@ -55,6 +55,72 @@ class CancelTests(CoreTestCase):
         self.assertEqual([d.id for d in self.world.claim(5)], [ids[1], ids[3], ids[4]])
 
 
+class RunNowTests(CoreTestCase):
+    def test_what_is_scheduled(self) -> None:
+        self.world.submit("t", run_at=WALL + 100)
+        self.assertIs(self.world.broker.control.run_now("t", self.world.now), State.PENDING)
+        self.assertEqual(self.world.take().id, "t")
+        self.world.tick(200)
+        self.assertIs(self.world.state("t"), State.PENDING)  # its lease ran out: that is all
+
+    def test_what_waits_for_its_retry_keeps_its_place(self) -> None:
+        for task_id in ("a", "b"):
+            self.world.submit(task_id)
+        self.world.fail(self.world.take())
+        self.assertIs(self.world.broker.control.run_now("a", self.world.now), State.PENDING)
+        self.assertEqual([self.world.take().id for _ in range(2)], ["a", "b"])
+        self.assertEqual([e.event for e in self.world.drain()[0].history], ["failed", "run_now"])
+
+    def test_a_claim_that_waits_gets_it(self) -> None:
+        self.world.submit("t", run_at=WALL + 100)
+        claim = self.world.wait()
+        self.world.broker.control.run_now("t", self.world.now)
+        [(served, [delivery])] = self.world.broker.desk.serve(self.world.now)
+        self.assertEqual((served, delivery.id), (claim, "t"))
+
+    def test_what_is_ready_anyway(self) -> None:
+        self.world.submit("t")
+        self.assertIs(self.world.broker.control.run_now("t", self.world.now), State.PENDING)
+        self.assertEqual(self.world.drain()[0].history, [])
+
+    def test_nothing_else(self) -> None:
+        run_now = self.world.broker.control.run_now
+        self.assertRaises(UnknownTask, run_now, "t", self.world.now)
+        self.world.submit("t")
+        self.world.submit("after", depends_on=("t",))
+        self.assertRaises(Conflict, run_now, "after", self.world.now)
+        delivery = self.world.take()
+        self.assertRaises(Conflict, run_now, "t", self.world.now)
+        self.world.complete(delivery)
+        self.assertRaises(Conflict, run_now, "t", self.world.now)
+
+
+class KillTests(CoreTestCase):
+    def test_whatever_waits(self) -> None:
+        kill = self.world.broker.control.kill
+        for task_id in ("ready", "failed", "scheduled", "blocked"):
+            run_at = WALL + 100 if task_id == "scheduled" else None
+            depends_on = ("scheduled",) if task_id == "blocked" else ()
+            self.world.submit(task_id, task_id, run_at=run_at, depends_on=depends_on)
+        [delivery] = self.world.claim(types=frozenset({"failed"}))
+        self.world.fail(delivery, error="broken")
+        for task_id in ("ready", "failed", "blocked", "scheduled"):
+            self.assertIs(kill(task_id, self.world.now), State.DEAD_LETTER)
+        self.assertEqual(self.world.ledger.depth, 0)
+        self.assertEqual(self.world.task("failed").error, "broken")
+        self.assertIn("somebody took it", self.world.task("ready").error or "")
+        self.assertEqual(self.world.claim(10), [])
+
+    def test_nothing_else(self) -> None:
+        kill = self.world.broker.control.kill
+        self.assertRaises(UnknownTask, kill, "t", self.world.now)
+        self.world.submit("t")
+        delivery = self.world.take()
+        self.assertRaises(Conflict, kill, "t", self.world.now)
+        self.world.complete(delivery)
+        self.assertRaises(Conflict, kill, "t", self.world.now)
+
+
 class PauseTests(CoreTestCase):
     policy = Policy(queues={"asleep": QueuePolicy(paused=True)})
 

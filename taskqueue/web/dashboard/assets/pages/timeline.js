@@ -16,6 +16,8 @@ const EVENTS = {
   released: ["Given back by its worker", "pending"],
   snoozed: ["Put off by its worker", "scheduled"],
   revived: ["Given another chance", "pending"],
+  run_now: ["Let run before its time", "pending"],
+  killed: ["Taken out of its queue", "dead_letter"],
   cancel_requested: ["Cancel requested", "cancelled"],
   cancelled: ["Cancelled", "cancelled"],
   expired: ["Expired", "expired"],
