@@ -14,7 +14,7 @@ from taskqueue.core.changes import EVENTS
 from taskqueue.core.task import ENDED_STATES, State
 from taskqueue.errors import ClientError, FatalClientError, by_code
 from taskqueue.frontends import listening
-from taskqueue.operations import administration, periodics, tasks, work
+from taskqueue.operations import administration, periodics, tasks, values, work
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.wire import MessageType
 from tests.operations import page
@@ -31,6 +31,7 @@ ITEMS = {
     MessageType.RELEASE_TASK: {"leases": work.RELEASE},
     MessageType.REPORT_PROGRESS: {"reports": work.PROGRESS},
     MessageType.PUT_PERIODIC: {"periodics": periodics.PERIODIC},
+    MessageType.PUT_VALUES: {"values": values.VALUE},
 }
 
 #: Lists in answers: by operation and field, whose table has the fields of their items.
@@ -50,6 +51,18 @@ NESTED = {
     (MessageType.LIST_PERIODIC, "periodics"): (
         MessageType.LIST_PERIODIC,
         "Items of the answer's periodics",
+    ),
+    **{
+        (kind, "values"): (MessageType.GET_VALUES, "Items of the answer's values")
+        for kind in (MessageType.GET_VALUES, MessageType.TAKE_VALUE, MessageType.WAIT_VALUES)
+    },
+    (MessageType.LIST_VALUES, "values"): (
+        MessageType.LIST_VALUES,
+        "Items of the answer's values",
+    ),
+    (MessageType.LIST_NAMESPACES, "namespaces"): (
+        MessageType.LIST_NAMESPACES,
+        "Items of the answer's namespaces",
     ),
 }
 
@@ -352,7 +365,7 @@ class AnswerTests(SynchronousTestCase):
         for (operation, name), place in NESTED.items():
             if operation is kind:
                 items = answer[name] if isinstance(answer[name], list) else [answer[name]]
-                for item in items:
+                for item in filter(None, items):
                     self.see(place, item)
         return answer
 
@@ -410,6 +423,7 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.PURGE_QUEUE, queue="default")
         ask(kinds.UNWATCH, queues=["default"])
         self.live_again_and_again()
+        self.live_on_values()
         ask(kinds.AUDIT)
         ask(kinds.ORDER_WORKER, worker="w", order="quiet")
         ask(kinds.DEREGISTER_WORKER)
@@ -429,6 +443,19 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.LIST_PERIODIC)
         ask(kinds.PAUSE_PERIODIC, name="hourly", paused=True)
         ask(kinds.DELETE_PERIODIC, name="hourly")
+
+    def live_on_values(self):
+        ask, kinds, place = self.ask, MessageType, {"namespace": "n"}
+        ask(kinds.PUT_VALUES, values=[{**place, "key": "k", "value": b"1"}, {}])
+        ask(kinds.GET_VALUES, **place, keys=["k", "other"])
+        ask(kinds.INCREASE_VALUE, **place, key="k")
+        ask(kinds.LIST_VALUES, **place)
+        ask(kinds.LIST_VALUES, **place, bytes=False)
+        ask(kinds.LIST_NAMESPACES)
+        ask(kinds.WAIT_VALUES, **place, known={"k": 0})
+        ask(kinds.TAKE_VALUE, **place, key="k")
+        ask(kinds.WAIT_VALUES, **place, known={"k": 1})
+        ask(kinds.DELETE_VALUES, **place, keys=["k"])
 
     def test_answers(self):
         self.live()

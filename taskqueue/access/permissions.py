@@ -25,6 +25,9 @@ _PATTERN = re.compile(r"[A-Za-z0-9_.:/*-]{1,128}", re.ASCII)
 _PATTERN_RULE = "1 to 128 characters of letters, digits and _ - . : / *"
 _LONGEST_SHOWN = 80
 
+#: The first part of the actions that have two.
+_VALUES = "values"
+
 
 class Action(StrEnum):
     """What may be allowed."""
@@ -35,6 +38,8 @@ class Action(StrEnum):
     CANCEL = "cancel"
     ADMIN = "admin"
     METRICS = "metrics"
+    VALUES_READ = "values:read"
+    VALUES_WRITE = "values:write"
 
 
 #: What is allowed with an action, for people.
@@ -45,15 +50,27 @@ MEANINGS: Mapping[Action, str] = {
     Action.CANCEL: "cancel, retry, delete and purge tasks of the queue, pause, resume and bound it",
     Action.ADMIN: "everything, in every queue, and what concerns the broker as a whole",
     Action.METRICS: "read the metrics of the whole broker",
+    Action.VALUES_READ: "read, list and wait for values of the namespace",
+    Action.VALUES_WRITE: "put, take, delete and increase values of the namespace, and read them",
 }
 
 #: These concern the broker, so no queue is named with them.
 WITHOUT_QUEUE: Final = frozenset({Action.ADMIN, Action.METRICS})
 
+#: These concern values: what is named with them is a namespace.
+OF_NAMESPACES: Final = frozenset({Action.VALUES_READ, Action.VALUES_WRITE})
+
+#: What is allowed beside an action, in the namespaces that its queues' patterns fit: who submits
+#: or does tasks keeps their results and counters there.
+IMPLIED: Mapping[Action, tuple[Action, ...]] = {
+    Action.VALUES_READ: (Action.VALUES_WRITE, Action.SUBMIT, Action.CLAIM),
+    Action.VALUES_WRITE: (Action.SUBMIT, Action.CLAIM),
+}
+
 #: What a role may do.
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "viewer": ("read:*", "metrics"),
-    "operator": ("read:*", "cancel:*", "metrics"),
+    "viewer": ("read:*", "metrics", "values:read:*"),
+    "operator": ("read:*", "cancel:*", "metrics", "values:read:*", "values:write:*"),
     "admin": ("admin",),
 }
 
@@ -75,7 +92,8 @@ class Permissions:
         @param patterns: of each action, for which queues it is allowed; C{*} stands for any run
             of characters.
         """
-        found = {action: _fewest(patterns[action]) for action in Action if action in patterns}
+        given = {action: tuple(patterns[action]) for action in Action if action in patterns}
+        found = {action: _fewest(allowed) for action, allowed in given.items()}
         self._patterns: dict[Action, tuple[str, ...]] = found
         self._answers: dict[Action, dict[str, bool]] = {action: {} for action in Action}
         self.unrestricted = Action.ADMIN in found
@@ -84,6 +102,10 @@ class Permissions:
             for action, allowed in found.items()
             for pattern in allowed
         )
+        for action, others in IMPLIED.items():
+            beside = [pattern for each in (action, *others) for pattern in given.get(each, ())]
+            if beside:
+                found[action] = _fewest(beside)
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Permissions:
@@ -198,6 +220,9 @@ def _fewest(patterns: Iterable[str]) -> tuple[str, ...]:
 
 def _parse_word(word: str) -> tuple[Action, str]:
     name, colon, pattern = word.strip().partition(":")
+    if name.strip() == _VALUES and colon:
+        name, colon, pattern = pattern.partition(":")
+        name = f"{_VALUES}:{name.strip()}"
     action = _action(name.strip(), word)
     if action in WITHOUT_QUEUE:
         if colon:

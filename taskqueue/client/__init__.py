@@ -23,6 +23,7 @@ from taskqueue.client.messages import (
 )
 from taskqueue.client.submitting import Progress
 from taskqueue.client.tls import TLS
+from taskqueue.client.values import Value
 
 if TYPE_CHECKING:
     from taskqueue.client.client import Client, connect
@@ -42,6 +43,7 @@ __all__ = [
     "Submission",
     "TaskHandle",
     "TaskList",
+    "Value",
     "connect",
     "register",
 ]

@@ -26,6 +26,7 @@ from taskqueue.client.operators import OperatorCalls
 from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.values import ValueCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import CannotConnect, ConnectionLost, TaskQueueError
 
@@ -199,6 +200,19 @@ class AsyncClient(ClientFace):
     delete_periodic = _awaits(PeriodicCalls.delete_periodic)
     pause_periodic = _awaits(PeriodicCalls.pause_periodic)
     trigger_periodic = _awaits(PeriodicCalls.trigger_periodic)
+
+    # --- values ---------------------------------------------------------------------------
+
+    put_value = _awaits(ValueCalls.put_value)
+    put_values = _awaits(ValueCalls.put_values)
+    get_value = _awaits(ValueCalls.get_value)
+    get_values = _awaits(ValueCalls.get_values)
+    take_value = _awaits(ValueCalls.take_value)
+    delete_values = _awaits(ValueCalls.delete_values)
+    increase_value = _awaits(ValueCalls.increase_value)
+    list_values = _awaits(ValueCalls.list_values)
+    wait_values = _awaits(ValueCalls.wait_values)
+    value_namespaces = _awaits(ValueCalls.value_namespaces)
 
 
 async def reached(client: AsyncClient, limit_s: float) -> None:

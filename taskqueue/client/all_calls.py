@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.values import ValueCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import TaskQueueError
 
@@ -13,7 +14,7 @@ from taskqueue.errors import TaskQueueError
 TIMEOUT_S = 30.0
 
 
-class AllCalls(TaskCalls, WorkCalls, PeriodicCalls):
+class AllCalls(TaskCalls, WorkCalls, PeriodicCalls, ValueCalls):
     """Everything that can be asked of a broker."""
 
     def close(self, error: TaskQueueError) -> None:

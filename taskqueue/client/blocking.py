@@ -37,6 +37,7 @@ from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.submitting import RETRY_FOR_S, WINDOW, Answer, OnOutcome, Progress, Tasks
 from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.values import ValueCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import AnswerTimedOut, BadRequest, ConnectionLost, TaskQueueError
 
@@ -363,6 +364,16 @@ class BlockingClient:
     delete_periodic = _waits(PeriodicCalls.delete_periodic)
     pause_periodic = _waits(PeriodicCalls.pause_periodic)
     trigger_periodic = _waits(PeriodicCalls.trigger_periodic)
+    put_value = _waits(ValueCalls.put_value)
+    put_values = _waits(ValueCalls.put_values)
+    get_value = _waits(ValueCalls.get_value)
+    get_values = _waits(ValueCalls.get_values)
+    take_value = _waits(ValueCalls.take_value)
+    delete_values = _waits(ValueCalls.delete_values)
+    increase_value = _waits(ValueCalls.increase_value)
+    list_values = _waits(ValueCalls.list_values)
+    wait_values = _waits(ValueCalls.wait_values)
+    value_namespaces = _waits(ValueCalls.value_namespaces)
 
 
 def connect(address: str = DEFAULT_ADDRESS, **how: Any) -> BlockingClient:

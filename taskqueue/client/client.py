@@ -19,6 +19,7 @@ from taskqueue.client.operators import OperatorCalls
 from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.client.periodics import PeriodicCalls
 from taskqueue.client.tasks import TaskCalls
+from taskqueue.client.values import ValueCalls
 from taskqueue.client.work import WorkCalls
 from taskqueue.errors import CannotConnect, ConnectionLost
 
@@ -141,6 +142,19 @@ class Client(ClientFace):
     delete_periodic = _fires(PeriodicCalls.delete_periodic)
     pause_periodic = _fires(PeriodicCalls.pause_periodic)
     trigger_periodic = _fires(PeriodicCalls.trigger_periodic)
+
+    # --- values ---------------------------------------------------------------------------
+
+    put_value = _fires(ValueCalls.put_value)
+    put_values = _fires(ValueCalls.put_values)
+    get_value = _fires(ValueCalls.get_value)
+    get_values = _fires(ValueCalls.get_values)
+    take_value = _fires(ValueCalls.take_value)
+    delete_values = _fires(ValueCalls.delete_values)
+    increase_value = _fires(ValueCalls.increase_value)
+    list_values = _fires(ValueCalls.list_values)
+    wait_values = _fires(ValueCalls.wait_values)
+    value_namespaces = _fires(ValueCalls.value_namespaces)
 
 
 def _global_reactor() -> Any:

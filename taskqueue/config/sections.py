@@ -138,6 +138,8 @@ class LimitsConfig:
     @ivar max_waiting_claims: of all connections.
     @ivar max_watches: tasks that connections wait to hear of, of all together.
     @ivar max_types: of all queues, each counted once for each queue.
+    @ivar max_values: values under keys.
+    @ivar max_values_bytes: of all of them, with their keys.
     @ivar max_requests_per_s: over HTTP, or administrative ones, of one key or address; 0 for no
         bound.
     @ivar max_tasks_per_s: submitted with one key or from one address; 0 for no bound.
@@ -158,6 +160,8 @@ class LimitsConfig:
     max_watches: int = 1_000_000
     max_queues: int = 10_000
     max_types: int = 50_000
+    max_values: int = 1_000_000
+    max_values_bytes: int = 256 * MIB
     max_requests_per_s: int = 100
     max_tasks_per_s: int = 0
 

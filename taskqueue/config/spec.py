@@ -91,6 +91,8 @@ max_waiting_claims = count(1, 100000000)
 max_watches = count(1, 100000000)
 max_queues = count(1, 1000000)
 max_types = count(1, 10000000)
+max_values = count(0, 100000000)
+max_values_bytes = size('0', '1 TiB')
 max_requests_per_s = count(0, 1000000)
 max_tasks_per_s = count(0, 100000000)
 

@@ -63,10 +63,10 @@ class SortedKeys:
         @param after: they stand behind this one; C{None}: from the beginning.
         @param least: they are not below it.
         """
-        behind = after is not None and after >= least
-        start, find = (after, bisect_right) if behind else (least, bisect_left)
-        at = find(self._lasts, start)  # type: ignore[arg-type]  # not None
+        start, find = least, bisect_left
+        if after is not None and after >= least:
+            start, find = after, bisect_right
+        at = find(self._lasts, start)
         for number in range(at, len(self._pieces)):
             piece = self._pieces[number]
-            first = find(piece, start) if number == at else 0  # type: ignore[arg-type]  # not None
-            yield from piece[first:] if first else piece
+            yield from piece[find(piece, start) :] if number == at else piece

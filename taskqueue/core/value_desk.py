@@ -108,7 +108,8 @@ class ValueDesk:
         if not -LARGEST_COUNT <= total <= LARGEST_COUNT:
             raise Conflict(
                 f"value {key!r} of {namespace!r} is {count}, and with {by} it would leave the range"
-                f" of -(2**53-1) to 2**53-1: it is unchanged"
+                f" of -(2**53-1) to 2**53-1: it is unchanged",
+                key=key,
             )
         if expires_at is None and row is not None:
             expires_at = row.expires_at
@@ -185,5 +186,6 @@ def _count_in(row: ValueRow) -> int:
         return int(text)
     raise Conflict(
         f"value {row.key!r} of {row.namespace!r} has {len(text)} bytes that are no whole number in"
-        f" decimal, so it cannot be increased: put a number there first"
+        f" decimal, so it cannot be increased: put a number there first",
+        key=row.key,
     )

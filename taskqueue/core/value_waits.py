@@ -4,7 +4,7 @@ Who waits for values to change.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -25,7 +25,7 @@ class ValueWait:
     __slots__ = ("deadline", "known", "namespace", "owner", "reply", "serial")
 
     def __init__(
-        self, namespace: str, known: Mapping[str, int], owner: Hashable, deadline: float
+        self, namespace: str, known: Mapping[str, int], owner: object, deadline: float
     ) -> None:
         self.namespace = namespace
         self.known = known
@@ -49,7 +49,7 @@ class ValueWaits:
         self._next_serial = 1
         self._waiting: dict[int, ValueWait] = {}
         self._by_place: dict[tuple[str, str], dict[int, ValueWait]] = {}
-        self._by_owner: dict[Hashable, dict[int, ValueWait]] = {}
+        self._by_owner: dict[object, dict[int, ValueWait]] = {}
         self._deadlines: list[tuple[float, int]] = []
         self.woken: list[ValueWait] = []
 
@@ -88,7 +88,7 @@ class ValueWaits:
             self.remove(wait)
             self.woken.append(wait)
 
-    def take_all_of(self, owner: Hashable) -> list[ValueWait]:
+    def take_all_of(self, owner: object) -> list[ValueWait]:
         """Take out all requests of one owner."""
         return self._taken(list(self._by_owner.get(owner, {}).values()))
 

@@ -44,6 +44,7 @@ FEATURES = (
     "administration",
     "unique",
     "periodic",
+    "values",
 )
 
 NOTHING = Form({})

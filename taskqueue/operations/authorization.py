@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from taskqueue.access.identities import Identity
-from taskqueue.access.permissions import WITHOUT_QUEUE, Action, Permissions
+from taskqueue.access.permissions import OF_NAMESPACES, WITHOUT_QUEUE, Action, Permissions
 from taskqueue.errors import Forbidden
 from taskqueue.operations.needs import NEEDS, Need, Where
 from taskqueue.wire import MessageType
@@ -50,6 +50,8 @@ def admit(caller: Asking, need: Need, values: Mapping[str, Any]) -> None:
         require(caller, need.action, None)
     elif need.where is Where.QUEUE:
         require(caller, need.action, values["queue"])
+    elif need.where is Where.NAMESPACE:
+        require(caller, need.action, values["namespace"])
     elif not permissions.anywhere(need.action):
         raise forbidden(caller, need.action)
 
@@ -96,9 +98,10 @@ def forbidden(caller: Asking, action: Action, queue: str | None = None) -> Forbi
         missing, place = action.value, None
     else:
         missing, place = f"{action.value}:{queue}", None if queue == "*" else queue
+    where = {"namespace" if action in OF_NAMESPACES else "queue": place}
     identity = caller.identity
     return Forbidden(
         f"{identity.kind} {identity.name!r} may not do this: it needs the permission {missing}",
         action=action.value,
-        queue=place,
+        **where,  # type: ignore[arg-type]  # none of the named parameters
     )

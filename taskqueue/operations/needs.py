@@ -37,6 +37,8 @@ class Where(Enum):
     WORKER = auto()
     #: The periodic task's; one that may not be seen is as good as unknown.
     PERIODIC = auto()
+    #: C{namespace} names that of the values.
+    NAMESPACE = auto()
     #: What may not be seen is left out.
     SHOWN = auto()
 
@@ -64,6 +66,8 @@ _SHOWN = Need(Action.READ, Where.SHOWN)
 _FATE = Need(Action.CANCEL, Where.TASKS, audited=True)
 _QUEUE = Need(Action.CANCEL, Where.QUEUE, audited=True)
 _BROKER = Need(Action.ADMIN, Where.BROKER, audited=True)
+_VALUES = Need(Action.VALUES_READ, Where.NAMESPACE)
+_WRITTEN = Need(Action.VALUES_WRITE, Where.NAMESPACE)
 _REST = Need(Action.CANCEL, Where.PERIODIC, audited=True)
 
 NEEDS: Mapping[MessageType, Need] = {
@@ -98,6 +102,14 @@ NEEDS: Mapping[MessageType, Need] = {
     MessageType.TRIGGER_PERIODIC: Need(Action.SUBMIT, Where.PERIODIC, audited=True),
     MessageType.PAUSE_PERIODIC: _REST,
     MessageType.DELETE_PERIODIC: _REST,
+    MessageType.PUT_VALUES: Need(Action.VALUES_WRITE, Where.ITEMS),
+    MessageType.GET_VALUES: _VALUES,
+    MessageType.LIST_VALUES: _VALUES,
+    MessageType.WAIT_VALUES: _VALUES,
+    MessageType.TAKE_VALUE: _WRITTEN,
+    MessageType.DELETE_VALUES: _WRITTEN,
+    MessageType.INCREASE_VALUE: _WRITTEN,
+    MessageType.LIST_NAMESPACES: Need(Action.VALUES_READ, Where.SHOWN),
     MessageType.ORDER_WORKER: _BROKER,
     MessageType.BACKUP: _BROKER,
     MessageType.AUDIT: _BROKER,

@@ -16,6 +16,7 @@ from taskqueue.operations import (
     lookups,
     periodics,
     tasks,
+    values,
     work,
     workers,
 )
@@ -79,6 +80,14 @@ _FORMS: Mapping[MessageType, tuple[Form, Callable[[Caller, Header], Answer]]] = 
     MessageType.LIST_PERIODIC: (periodics.LIST, periodics.list_periodics),
     MessageType.PAUSE_PERIODIC: (periodics.PAUSE, periodics.pause),
     MessageType.TRIGGER_PERIODIC: (periodics.NAME, periodics.trigger),
+    MessageType.PUT_VALUES: (values.PUT, values.put),
+    MessageType.GET_VALUES: (values.GET, values.get),
+    MessageType.TAKE_VALUE: (values.KEY, values.take),
+    MessageType.DELETE_VALUES: (values.DELETE, values.delete),
+    MessageType.INCREASE_VALUE: (values.INCREASE, values.increase),
+    MessageType.LIST_VALUES: (values.LIST, values.list_values),
+    MessageType.WAIT_VALUES: (values.WAIT, values.wait),
+    MessageType.LIST_NAMESPACES: (administration.NOTHING, values.list_namespaces),
     MessageType.BACKUP: (administration.BACKUP, administration.backup),
     MessageType.AUDIT: (administration.NOTHING, administration.audit),
 }
@@ -96,9 +105,9 @@ def perform(caller: Caller, kind: MessageType, operation: Operation, header: Hea
     @raises BadRequest: a field cannot be what it is.
     @raises Forbidden: the caller may not ask for this.
     """
-    need, values = operation.need, operation.form.parse(header)
+    need, given = operation.need, operation.form.parse(header)
     if need.audited:
-        answer: Answer = audited(caller, kind, need, values, operation.run)
+        answer: Answer = audited(caller, kind, need, given, operation.run)
         return answer
-    admit(caller, need, values)
-    return operation.run(caller, values)
+    admit(caller, need, given)
+    return operation.run(caller, given)

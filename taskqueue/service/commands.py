@@ -85,6 +85,12 @@ class Commands:
             raise ShuttingDown(retry_after_s=1.0)
         self.journal.check()
 
+    @property
+    def waiting_requests(self) -> int:
+        """How many claims wait, and requests to be told of a value."""
+        ledger = self.broker.ledger
+        return len(ledger.claims) + len(ledger.values.waits)
+
     def after(self, now: Now) -> None:
         """What follows every command."""
         ledger = self.broker.ledger

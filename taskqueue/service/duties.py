@@ -18,6 +18,7 @@ from taskqueue.service.periodics import PeriodicCommands
 from taskqueue.service.policies import sweep_before
 from taskqueue.service.settling import Settling
 from taskqueue.service.timers import Timer
+from taskqueue.service.values import ValueCommands
 
 #: How often each timer runs, seconds.
 SCHEDULE_S = 0.1
@@ -31,7 +32,7 @@ SETTLE_S = 1.0
 LATE_S = 1.0
 
 
-class Duties(PeriodicCommands):
+class Duties(PeriodicCommands, ValueCommands):
     """What is due: leases that end, workers that are gone, schedules, retention."""
 
     _log = Logger()
@@ -57,9 +58,10 @@ class Duties(PeriodicCommands):
         )
         return [Timer(name, every, function, self.reactor) for name, every, function in table]
 
-    def expire_leases(self) -> bool:
+    def expire_leases(self) -> bool | float:
         """
-        End leases whose time has come; True where there is more to do.
+        End leases whose time has come; True where there is more to do, or else in how many
+        seconds there may be.
 
         After a stop of everything (a disk or a machine that hung) what holders
         have said meanwhile is read first, in the next turn.
@@ -70,7 +72,7 @@ class Duties(PeriodicCommands):
             return True
         more = self.broker.upkeep.expire_leases(now)
         self.after(now)
-        return more
+        return more or self.broker.ledger.leases.next_at() - now.mono
 
     def evict_stale_workers(self) -> bool:
         """
@@ -86,8 +88,11 @@ class Duties(PeriodicCommands):
         self.after(now)
         return False
 
-    def release_due(self) -> bool:
-        """Make ready, expire, resume and free what is due; True where there is more to do."""
+    def release_due(self) -> bool | float:
+        """
+        Make ready, expire, resume and free what is due; True where there is more to do, or else
+        in how many seconds there is.
+        """
         now = self.moments()
         upkeep = self.broker.upkeep
         more = upkeep.release_due(now)
@@ -97,7 +102,7 @@ class Duties(PeriodicCommands):
             self._log.info("queue {queue} resumed", queue=queue)
         upkeep.time_out_claims(now)
         self.after(now)
-        return more
+        return self.expire_values(now) or more or upkeep.due_in_s(now)
 
     def sweep(self) -> Deferred[None]:
         """Remove ended tasks that have been kept long enough."""

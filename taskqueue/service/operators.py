@@ -34,6 +34,8 @@ class OperatorCommands(Commands):
             "waiting_claims": len(ledger.claims),
             "workers": len(ledger.workers),
             "periodics": len(ledger.periodics),
+            "values": ledger.values.count,
+            "values_bytes": ledger.values.size_bytes,
             "connections": self.traffic.open.total(),
             "states": total_states(ledger),
             "totals": total_counts(ledger),

@@ -44,6 +44,8 @@ def policy_of(config: Config) -> Policy:
         max_workers=workers.max_workers,
         max_queues=config.limits.max_queues,
         max_types=config.limits.max_types,
+        max_values=config.limits.max_values,
+        max_values_bytes=config.limits.max_values_bytes,
     )
 
 

@@ -221,6 +221,7 @@ class TaskQueueService(
         restoration.queues(recovery.queues)
         restoration.ended(recovery.ended)
         restoration.periodics(recovery.periodics)
+        restoration.values(self.store.key_values())
         restoration.windows(self.store.open_windows(now.wall))
         count = restoration.tasks(recovery.tasks)
         ledger = self.broker.ledger
@@ -269,6 +270,7 @@ class TaskQueueService(
             ledger.claims.remove(claim)
             ledger.withdrawn.append(claim)
         self.after(self.moments())
+        self.end_all_value_waits()
         stored = await self._until(ends_at, *ends)
         if not (stored and await self._until(ends_at, self.journal.flush())):
             self._log.error("not everything could be stored within {limit} s", limit=limit_s)

@@ -111,7 +111,7 @@ class WorkCommands(Commands):
         """
         @raises TooManyRequests: no more claims may wait.
         """
-        waiting, bound = len(self.broker.ledger.claims), self.config.limits.max_waiting_claims
+        waiting, bound = self.waiting_requests, self.config.limits.max_waiting_claims
         if waiting >= bound:
             raise TooManyRequests(
                 f"{waiting} claims of all connections wait, which is the bound "

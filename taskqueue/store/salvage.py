@@ -19,10 +19,10 @@ from contextlib import closing
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow
+from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, empty_batch
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.errors import StoreError
-from taskqueue.store import periodics, queries
+from taskqueue.store import key_values, periodics, queries
 from taskqueue.store.database import Marks
 from taskqueue.store.directory import DataDirectory
 from taskqueue.store.files import Files
@@ -58,6 +58,7 @@ class Salvaged(NamedTuple):
     @ivar refused: tasks that were read, but as no task can have been.
     @ivar problems: what else is missing, in words.
     @ivar commits: how many commits, newer than the database, were read in its log.
+    @ivar values: how many values were read and stored.
     """
 
     tasks: int
@@ -65,6 +66,7 @@ class Salvaged(NamedTuple):
     refused: int
     problems: list[str]
     commits: int = 0
+    values: int = 0
 
 
 def salvage(directory: str, target: str) -> Salvaged:
@@ -112,8 +114,26 @@ def _copy(source: sqlite3.Connection, store: IStore) -> Salvaged:
         store.commit(Batch([], [], history, [], [], None, 1))
     if events:
         problems.append("some of the history")
-    _copy_meta(source, store, token, problems)
-    return Salvaged(tasks, gaps, refused, problems)
+    values, newest = _copy_values(source, store, problems)
+    _copy_meta(source, store, token, problems, newest + 1)
+    return Salvaged(tasks, gaps, refused, problems, values=values)
+
+
+def _copy_values(source: sqlite3.Connection, store: IStore, problems: list[str]) -> tuple[int, int]:
+    """How many values were read and stored, and the newest version that any has."""
+    if not _has(source, "SELECT version FROM key_values LIMIT 0"):
+        return 0, 0
+    gaps: list[tuple[int, int]] = []
+    count = newest = lost = 0
+    for found in _walk(source, key_values.WALK, gaps):
+        rows = [row for row in map(key_values.value_row, found) if row is not None]
+        store.commit(empty_batch()._replace(values=rows))
+        count += len(rows)
+        lost += len(found) - len(rows)
+        newest = found[-1][0]
+    if gaps or lost:
+        problems.append("some of the values")
+    return count, newest
 
 
 def _marks(source: sqlite3.Connection) -> Marks | None:
@@ -144,8 +164,13 @@ def _add_log(directory: str, marks: Marks | None, store: IStore, problems: list[
 
 def _has_keys(source: sqlite3.Connection) -> bool:
     """Whether the tasks have the columns that came with the second schema."""
+    return _has(source, "SELECT unique_key FROM tasks LIMIT 0")
+
+
+def _has(source: sqlite3.Connection, statement: str) -> bool:
+    """Whether the schema has what a statement names."""
     try:
-        source.execute("SELECT unique_key FROM tasks LIMIT 0")
+        source.execute(statement)
     except sqlite3.OperationalError:
         return False
     except sqlite3.DatabaseError:
@@ -153,8 +178,14 @@ def _has_keys(source: sqlite3.Connection) -> bool:
     return True
 
 
-def _copy_meta(source: sqlite3.Connection, store: IStore, token: int, problems: list[str]) -> None:
-    """What operators set, and the two numbers that must never be given out twice."""
+def _copy_meta(
+    source: sqlite3.Connection, store: IStore, token: int, problems: list[str], beyond: int
+) -> None:
+    """
+    What operators set, and the two numbers that must never be given out twice.
+
+    @param beyond: whatever is read, no place in line nor version below it is free.
+    """
     queues: list[QueueRow] = []
     try:
         for name, paused, *rest in source.execute(queries.QUEUES):
@@ -167,9 +198,10 @@ def _copy_meta(source: sqlite3.Connection, store: IStore, token: int, problems: 
     except sqlite3.DatabaseError:
         problems.append("the newest lease token (one beyond any was taken)")
         ceiling = token + _TOKENS_BEYOND
-    next_seq = 1
+    next_seq = beyond
     try:
         (next_seq,) = source.execute(queries.NEXT_SEQ).fetchone()
+        next_seq = max(next_seq, beyond)
     except sqlite3.DatabaseError:
         problems.append("the newest place in line (the newest task's was taken)")
     rows = _periodics(source, problems) if _has_keys(source) else []
@@ -275,6 +307,8 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
         out.write(f"{problem}\n")
         return 2
     out.write(f"{result.tasks} tasks were read and stored in {arguments[1]}.\n")
+    if result.values:
+        out.write(f"{result.values} values were read and stored.\n")
     if result.commits:
         out.write(f"{result.commits} newer commits were read in its log and added.\n")
     for first, last in result.gaps:

@@ -51,6 +51,14 @@ class MessageType(IntEnum):
     PAUSE_PERIODIC = 35
     TRIGGER_PERIODIC = 36
     AUDIT = 37
+    PUT_VALUES = 38
+    GET_VALUES = 39
+    TAKE_VALUE = 40
+    DELETE_VALUES = 41
+    INCREASE_VALUE = 42
+    LIST_VALUES = 43
+    WAIT_VALUES = 44
+    LIST_NAMESPACES = 45
 
 
 #: Message type by the name that a line's C{"op"} has.
@@ -78,6 +86,8 @@ OPERATIONS: dict[str, MessageType] = {kind.name.lower(): kind for kind in Messag
     "order": MessageType.ORDER_WORKER,
     "periodics": MessageType.LIST_PERIODIC,
     "trigger": MessageType.TRIGGER_PERIODIC,
+    "values": MessageType.LIST_VALUES,
+    "namespaces": MessageType.LIST_NAMESPACES,
 }
 
 
@@ -98,6 +108,7 @@ class Part(NamedTuple):
 
 
 _PAYLOAD = Part("payload", "size", "payload_b64")
+_VALUE = Part("value", "size", "value_b64")
 _RESULT = Part("result", "result_size", "result_b64")
 
 Lists = Mapping[str, tuple[Part, ...]]
@@ -111,6 +122,7 @@ ATTACHED: Mapping[MessageType, Lists] = {
     MessageType.SUBMIT_TASK: {"tasks": (_PAYLOAD._replace(default=b""),)},
     MessageType.PUT_PERIODIC: {"periodics": (_PAYLOAD._replace(default=b""),)},
     MessageType.TASK_RESULT: {"results": (_RESULT,)},
-    MessageType.ACK: _ANY_ITEMS,
+    MessageType.PUT_VALUES: {"values": (_VALUE._replace(default=b""),)},
+    MessageType.ACK: {**_ANY_ITEMS, "values": (_VALUE,)},
     MessageType.EVENT: _ANY_ITEMS,
 }

@@ -543,7 +543,7 @@ class AuditTests(SynchronousTestCase):
             [one["what"] for one in self.entries()],
             [
                 f"{others} added, may read:a",
-                "user ann changed, may read:*, cancel:*, metrics",
+                "user ann changed, may read:*, cancel:*, metrics, values:read:*, values:write:*",
                 "certificate workers added, may claim:mail",
                 f"{mine} revoked",
                 f"{others} changed, expires 2027-01-15T08:00:09+00:00",

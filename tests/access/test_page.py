@@ -20,7 +20,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text(
 def rows_under(heading: str) -> list[tuple[str, str]]:
     """The rows of two columns below a heading, their heads left out."""
     part = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`\w+`) \| (.*) \|$", part, re.MULTILINE)
+    rows = re.findall(r"^\| (`[\w:]+`) \| (.*) \|$", part, re.MULTILINE)
     return [(name.strip("`"), text) for name, text in rows]
 
 

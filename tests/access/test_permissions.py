@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.access.permissions import (
+    IMPLIED,
     MAX_WORDS,
     MEANINGS,
     REMEMBERED_QUEUES,
@@ -161,10 +162,17 @@ class PatternProperties(SynchronousTestCase):
     ) -> None:
         """Leaving out words that others include changes nothing."""
         found = Permissions.parse(words)
-        parts = [word.partition(":") for word in words]
+        names = sorted(map(str, Action), key=len, reverse=True)
+        parts = [
+            (name, word.removeprefix(name).removeprefix(":"))
+            for word in words
+            for name in names
+            if word == name or word.startswith(f"{name}:")
+        ]
         expected = any(
-            name == action and (action in WITHOUT_QUEUE or fits(pattern or "*", queue))
-            for name, _, pattern in parts
+            (name == action or name in IMPLIED.get(action, ()))
+            and (action in WITHOUT_QUEUE or fits(pattern or "*", queue))
+            for name, pattern in parts
         )
         for _ in range(2):  # the second answer is remembered
             self.assertEqual(found.allows(action, queue), expected)

@@ -51,7 +51,7 @@ NO_JSON = [
 ]
 
 #: What has bytes of its own, which each language tells in its own way.
-PARTS = ("payload", "result")
+PARTS = ("payload", "result", "value")
 
 
 def places():

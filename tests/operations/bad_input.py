@@ -49,6 +49,14 @@ RIGHT = {
     MessageType.LIST_PERIODIC: {},
     MessageType.PAUSE_PERIODIC: {"name": "p", "paused": True},
     MessageType.TRIGGER_PERIODIC: {"name": "p"},
+    MessageType.PUT_VALUES: {"values": [{"namespace": "n", "key": "k"}]},
+    MessageType.GET_VALUES: {"namespace": "n", "keys": ["k"]},
+    MessageType.TAKE_VALUE: {"namespace": "n", "key": "k"},
+    MessageType.DELETE_VALUES: {"namespace": "n", "keys": ["k"]},
+    MessageType.INCREASE_VALUE: {"namespace": "n", "key": "count"},
+    MessageType.LIST_VALUES: {"namespace": "n"},
+    MessageType.WAIT_VALUES: {"namespace": "n", "known": {"k": 0}},
+    MessageType.LIST_NAMESPACES: {},
 }
 
 

@@ -127,7 +127,23 @@ _WORDS = {
     "token": lambda v: type(v) is int and 1 <= v < 2**53,
     "object": lambda v: type(v) is dict,
     "bytes": _is_text,  # in a line
+    "key": lambda v: _is_key(v) and v != "",
 }
+
+
+def _is_key(value):
+    return _is_text(value) and len(value.encode("utf-8", "replace")) <= 512 and "\x00" not in value
+
+
+def _is_versions(value):
+    if type(value) is not dict or not 1 <= len(value) <= 1000:
+        return False
+    version = _integer("0", "2^53-1")
+    return all(_WORDS["key"](key) and version(known) for key, known in value.items())
+
+
+_WORDS["beginning of a key"] = _is_key
+_WORDS["versions by key"] = _is_versions
 
 
 def allowed(words):
@@ -173,7 +189,7 @@ def _texts(most):
 
 
 _PATTERNS = (
-    (r"integer (\d+) to ([\d^-]+)", _integer),
+    (r"integer (-?\d+) to ([\d^-]+)", _integer),
     (r"number (\d+) to (\d+)", _real),
     (r"one of (.*)", lambda words: lambda v: _is_text(v) and v in _CODE.findall(words)),
     (r"list of (\d+) to (\d+): (.*)", _list),

@@ -137,4 +137,12 @@ def requests_about(queue, leases):
         kinds.PURGE_QUEUE: {"queue": queue},
         kinds.ORDER_WORKER: {"worker": f"{queue}-worker", "order": "quiet"},
         kinds.AUDIT: {},
+        kinds.PUT_VALUES: {"values": [{"namespace": queue, "key": "k", "value": b"1"}]},
+        kinds.GET_VALUES: {"namespace": queue, "keys": ["k"]},
+        kinds.INCREASE_VALUE: {"namespace": queue, "key": "k"},
+        kinds.LIST_VALUES: {"namespace": queue},
+        kinds.WAIT_VALUES: {"namespace": queue, "known": {"k": 0}, "wait_s": 0},
+        kinds.TAKE_VALUE: {"namespace": queue, "key": "k"},
+        kinds.DELETE_VALUES: {"namespace": queue, "keys": ["k"]},
+        kinds.LIST_NAMESPACES: {},
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import operations
-from taskqueue.access.permissions import Action
+from taskqueue.access.permissions import IMPLIED, Action
 from taskqueue.operations.needs import NEEDS, Where
 from taskqueue.operations.table import OPERATIONS
 from taskqueue.operations.visibility import NOBODY
@@ -26,6 +26,8 @@ WORDS = {
     Action.CANCEL: "cancel:own",
     Action.METRICS: "metrics",
     Action.ADMIN: "admin",
+    Action.VALUES_READ: "values:read:own",
+    Action.VALUES_WRITE: "values:write:own",
 }
 
 #: What needs a lease or a worker of one's own, which a matrix of single requests has not.
@@ -74,7 +76,8 @@ class MatrixTests(RoomsTestCase):
         answer_kind, answer = peer.ask(kind, **header)
         told = f"{language} {word} {kind.name} {queue}: {answer}"
         everything = action is Action.ADMIN or need.action is None
-        if not everything and (need.action is not action or need.where is Where.BROKER):
+        is_it = action is need.action or action in IMPLIED.get(need.action, ())
+        if not everything and (not is_it or need.where is Where.BROKER):
             self.assertEqual((answer_kind, answer.get("code")), (NACK, "FORBIDDEN"), told)
             self.assertEqual(answer["action"], need.action, told)
         elif everything or queue == OWN:
@@ -91,6 +94,9 @@ class MatrixTests(RoomsTestCase):
         if need.where in (Where.QUEUE, Where.QUEUES):
             self.assertEqual((answer_kind, answer.get("code")), (NACK, "FORBIDDEN"), told)
             self.assertEqual(answer["queue"], OTHER)
+        elif need.where is Where.NAMESPACE:
+            self.assertEqual((answer_kind, answer.get("code")), (NACK, "FORBIDDEN"), told)
+            self.assertEqual(answer["namespace"], OTHER)
         elif need.where is Where.ITEMS:
             self.assertEqual(refusals(answer), ["FORBIDDEN"], told)
         elif need.where is Where.LEASES:
@@ -100,6 +106,7 @@ class MatrixTests(RoomsTestCase):
             self.assertIn(answer["code"], known, told)
         else:
             self.assertEqual([found for found in answer.get("tasks", ()) if found], [], told)
+            self.assertNotIn({"namespace": OTHER}, answer.get("namespaces", ()), told)
             self.assertEqual(set(refusals(answer)) - {"UNKNOWN_TASK"}, set(), told)
 
     def run_matrix(self, language, queue):

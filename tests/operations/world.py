@@ -214,6 +214,7 @@ class World:
             "waiting claims": len(self.ledger.claims),
             "leases": len(self.ledger.leases),
             "workers": len(self.ledger.workers),
+            "waits for values": len(self.ledger.values.waits),
             "watched tasks": len(watches),
             "watching connections": len(watches._watched),
             "watched queues": len(watches._by_queue),

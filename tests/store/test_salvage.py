@@ -9,7 +9,7 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core.changes import HistoryRow, QueueRow
+from taskqueue.core.changes import HistoryRow, QueueRow, ValueRow
 from taskqueue.errors import StoreCorrupt
 from taskqueue.store import Filter, LoggedStore, Page, SQLiteStore, commitlog, segment
 from taskqueue.store.files import Files
@@ -216,3 +216,69 @@ class SalvageOfALogTests(SynchronousTestCase):
         seqs, said, status = self.salvaged()
         self.assertEqual((seqs, status), ([1, 2], 1))
         self.assertIn("Missing: some of the log", said)
+
+
+class ValueTests(SynchronousTestCase):
+    """Values are copied, and no version of theirs is given out again."""
+
+    def setUp(self) -> None:
+        self.directory, self.target = self.mktemp(), self.mktemp()
+        store = SQLiteStore(self.directory)
+        store.open()
+        self.values = [
+            ValueRow("n", f"key {version}", bytes(2000), version, None)
+            for version in range(1, 1001)
+        ]
+        store.commit(batch(values=self.values))
+        store.close()
+        self.path = os.path.join(self.directory, "taskqueue.db")
+
+    def edit(self, statement: str) -> None:
+        with sqlite3.connect(self.path) as connection:
+            connection.execute(statement)
+        connection.close()
+
+    def salvaged(self, status: int) -> tuple[set[ValueRow], int, str]:
+        out = io.StringIO()
+        self.assertEqual(main([self.directory, self.target], out), status)
+        store = SQLiteStore(self.target, check_on_start="full")
+        store.open()
+        self.addCleanup(store.close)
+        return set(store.key_values()), store.recover().next_seq, out.getvalue()
+
+    def test_all(self) -> None:
+        found, next_seq, said = self.salvaged(0)
+        self.assertEqual(found, set(self.values))
+        self.assertIn("1000 values were read and stored.", said)
+        self.assertEqual(next_seq, 1001)
+
+    def test_numbersThatAreLost(self) -> None:
+        self.edit("DELETE FROM meta")
+        _, next_seq, _ = self.salvaged(0)
+        self.assertEqual(next_seq, 1001)
+
+    def test_whatIsNoValue(self) -> None:
+        self.edit("UPDATE key_values SET value = 'text' WHERE version = 7")
+        found, _, said = self.salvaged(1)
+        self.assertEqual(found, set(self.values) - {self.values[6]})
+        self.assertIn("Missing: some of the values.", said)
+        store = SQLiteStore(self.directory)
+        store.open()
+        self.addCleanup(store.close)
+        refused = self.assertRaises(StoreCorrupt, list, store.key_values())
+        self.assertIn("value 7 is unreadable", str(refused))
+
+    def test_aLostPage(self) -> None:
+        with open(self.path, "r+b") as file:
+            file.seek(-4096 * 100, os.SEEK_END)
+            file.write(b"\xa5" * 4096)
+        found, _, said = self.salvaged(1)
+        self.assertTrue(900 < len(found) < 1000)
+        self.assertLess(found, set(self.values))
+        self.assertIn("Missing: some of the values.", said)
+
+    def test_aDatabaseFromBeforeThereWereAny(self) -> None:
+        self.edit("DROP TABLE key_values")
+        found, _, said = self.salvaged(0)
+        self.assertEqual(found, set())
+        self.assertNotIn("values", said)

@@ -167,16 +167,18 @@ class Session(DoorSession):
             self.service.holder_gone(worker)
 
     def withdraw_claims(self) -> None:
-        """Its claims wait no more: they are answered with no tasks."""
+        """Its claims wait no more: they are answered with no tasks; and so with values."""
         ledger = self.service.broker.ledger
         for holder in (self._own, self.worker):
             if holder is not None:
                 ledger.withdraw_claims(holder)
         self.service.after(self.service.moments())
+        self.service.end_value_waits(self)
 
     def close(self) -> None:
         super().close()
         self.service.watches.drop(self)
+        self.service.end_value_waits(self)
         self.service.holder_gone(self._own)
         worker, self._worker = self._worker, None
         if worker is not None and worker.link is self:
