@@ -64,6 +64,31 @@ class LeaseTests(ServiceTestCase):
         self.assertLessEqual(len(runs), 101)
         self.assertEqual(self.service.stats()["states"]["scheduled"], 3)
 
+    def assertOnTime(self, waiting, since):
+        """An answer comes a second after a moment of the monotonic clock, to the millisecond."""
+        self.clock.pump([0.001] * int((since + 0.999 - self.clock.seconds()) * 1000))
+        self.assertNoResult(waiting)
+        self.clock.pump([0.001] * 3)
+        self.successResultOf(waiting)
+
+    def test_what_is_due_is_done_when_it_is_due(self):
+        """Not at the next look at everything, which may be a quarter of a second later."""
+        for odd in (0.123, 0.217, 0.031):
+            self.clock.advance(odd)
+            since = self.clock.seconds()
+            self.submit(run_at=self.moments().wall + 1)
+            self.assertOnTime(self.claiming(wait_s=30.0), since)
+            self.submit(queue="held")
+            since = self.clock.seconds()
+            self.take(lease_s=1.0, queues=("held",))
+            self.assertOnTime(self.claiming(wait_s=30.0, queues=("held",)), since)
+            since = self.clock.seconds()
+            self.assertOnTime(self.claiming(wait_s=1.0, queues=("empty",)), since)
+            self.submit(queue="paused")
+            since = self.clock.seconds()
+            self.service.pause("paused", 1.0)
+            self.assertOnTime(self.claiming(wait_s=30.0, queues=("paused",)), since)
+
     def test_after_a_stop_of_everything_holders_are_heard_first(self):
         """What they sent meanwhile is read between a timer and the next turn."""
         self.register(incarnation=1)
