@@ -186,6 +186,7 @@ class AsyncClient(ClientFace):
 
     ping = _awaits(OperatorCalls.ping)
     stats = _awaits(OperatorCalls.stats)
+    queue = _awaits(OperatorCalls.queue)
     queues = _awaits(OperatorCalls.queues)
     workers = _awaits(OperatorCalls.workers)
     pause = _awaits(OperatorCalls.pause)

@@ -350,6 +350,7 @@ class BlockingClient:
 
     ping = _waits(OperatorCalls.ping)
     stats = _waits(OperatorCalls.stats)
+    queue = _waits(OperatorCalls.queue)
     queues = _waits(OperatorCalls.queues)
     workers = _waits(OperatorCalls.workers)
     pause = _waits(OperatorCalls.pause)

@@ -128,6 +128,7 @@ class Client(ClientFace):
 
     ping = _fires(OperatorCalls.ping)
     stats = _fires(OperatorCalls.stats)
+    queue = _fires(OperatorCalls.queue)
     queues = _fires(OperatorCalls.queues)
     workers = _fires(OperatorCalls.workers)
     pause = _fires(OperatorCalls.pause)

@@ -12,6 +12,9 @@ from taskqueue.wire import MessageType
 
 Json = dict[str, Any]
 
+#: The longest name of a queue, characters.
+_LONGEST_NAME = 128
+
 
 class OperatorCalls(Calls):
     """Calls of those who run the broker.  What is listed has the protocol's fields."""
@@ -31,6 +34,15 @@ class OperatorCalls(Calls):
     async def queues(self) -> list[Json]:
         """Every queue in numbers."""
         return await self._list_all(MessageType.LIST_QUEUES, "queues")
+
+    async def queue(self, name: str) -> Json | None:
+        """One queue in numbers; C{None} where there is none of that name."""
+        # A page begins after a name: after this one, nothing can stand before C{name}.
+        before = f"{name[:-1]}{chr(ord(name[-1]) - 1)}~"[:_LONGEST_NAME]
+        header = {"after": before, "limit": 1}
+        answer = await self._ask(MessageType.LIST_QUEUES, header, repeatable=True)
+        found: list[Json] = answer["queues"]
+        return found[0] if found and found[0]["name"] == name else None
 
     async def workers(self) -> list[Json]:
         """Every registered worker."""

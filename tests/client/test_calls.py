@@ -619,6 +619,24 @@ class Looking(CallCase):
         self.assertIsNone(first)
         self.assertIsInstance(second, errors.Conflict)
 
+    def test_one_queue(self) -> None:
+        """A page of one, which begins right before it: other names may stand around it."""
+        mail = {"name": "mail", "depth": 3}
+        asked = {"after": "maik~", "limit": 1}
+        calls = self.calls
+        self.check(
+            *(calls.queue("mail"), M.LIST_QUEUES, asked),
+            *({"queues": [mail], "next": "mail"}, mail),
+        )
+        self.check(
+            *(calls.queue("mail"), M.LIST_QUEUES, asked),
+            *({"queues": [{"name": "mail-2", "depth": 1}], "next": "mail-2"}, None),
+        )
+        self.check(calls.queue("mail"), M.LIST_QUEUES, asked, {"queues": [], "next": None}, None)
+        longest = "x" * 128
+        asked = {"after": "x" * 127 + "w", "limit": 1}
+        self.check(calls.queue(longest), M.LIST_QUEUES, asked, {"queues": [], "next": None}, None)
+
     def test_operators(self) -> None:
         calls = self.calls
         self.check(calls.ping(), M.PING, {}, {"time": 5.0}, 5.0)
