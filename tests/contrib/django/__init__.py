@@ -6,6 +6,8 @@ They have a Django project in this process, which must be set up before its task
 
 from __future__ import annotations
 
+import logging
+
 import django
 from django.conf import settings
 
@@ -28,3 +30,6 @@ if not settings.configured:
         LOGGING_CONFIG=None,
     )
     django.setup()
+    # What fails on purpose is not to be seen among the tests.
+    for name in ("django", "django_tasks"):
+        logging.getLogger(name).addHandler(logging.NullHandler())

@@ -19,18 +19,19 @@ SITE = ROOT / "examples" / "django_site"
 class SiteCase(ExampleTestCase):
     """
     @ivar site: where C{manage.py} is.
+    @ivar workers: those that were started.
     """
 
     site = SITE
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.workers: list[subprocess.Popen[bytes]] = []
+
     def begin_site(self, *arguments: str, **variables: str) -> None:
         """Start a broker and a worker, with an empty database."""
-        self.begin_broker(
-            DJANGO_SETTINGS_MODULE="settings",
-            SHOP_DATABASE=str(self.folder / "shop.sqlite3"),
-            PYTHONDONTWRITEBYTECODE="1",
-            **variables,
-        )
+        more = {"SHOP_DATABASE": str(self.folder / "shop.sqlite3"), **variables}
+        self.begin_broker(DJANGO_SETTINGS_MODULE="settings", PYTHONDONTWRITEBYTECODE="1", **more)
         self.manage("migrate", "--verbosity=0")
         self.begin_site_worker(*arguments)
 
@@ -46,6 +47,7 @@ class SiteCase(ExampleTestCase):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.workers.append(worker)
         self.addCleanup(self.end, worker)
         return worker
 
