@@ -18,6 +18,7 @@ from taskqueue.client.handles import TaskHandle
 from taskqueue.errors import AnswerTimedOut, UnknownTask
 from taskqueue.testing.face import Face
 from taskqueue.testing.link import InProcess
+from taskqueue.testing.values import ValuesFace
 from taskqueue.wire import Header, MessageType
 
 #: How many tasks L{AppBroker.run} runs before it takes them for a chain without end.
@@ -45,7 +46,7 @@ class Ran(NamedTuple):
     state: str
 
 
-class AppBroker:
+class AppBroker(ValuesFace):
     """
     A broker in this process for one application: the real one, but that it keeps
     its tasks in memory, is asked without a network, and has a time of its own.

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.app.application import App
 from taskqueue.app.outcomes import Retry, Snooze
+from taskqueue.client import Value
 from taskqueue.errors import (
     AnswerTimedOut,
     BadRequest,
@@ -291,3 +292,25 @@ class ImmediateTests(AppCase):
                 self.assertIsNot(self.app.sender, before)
                 raise KeyError
             self.assertIs(self.app.sender, before)
+
+
+class ValueTests(AppCase):
+    def test_the_calls_of_a_client(self) -> None:
+        with app_broker(self.app, now=NOW) as broker:
+            version = broker.put_value("n", "k", b"v", expires_s=60)
+            assert version is not None
+            self.assertEqual(broker.get_value("n", "k"), Value(b"v", version, NOW + 60))
+            self.assertIsNone(broker.put_value("n", "k", b"", only_if="absent"))
+            self.assertEqual(broker.increase_value("n", "count", 3), 3)
+            self.assertRaises(Conflict, broker.increase_value, "n", "k")
+            self.assertEqual(broker.wait_values("n", {"k": version}, 30), {})
+            self.assertGreaterEqual(broker.now, NOW + 30)
+            self.assertEqual(set(broker.wait_values("n", {"k": 0}, 30)), {"k"})
+            broker.advance(30)
+            self.assertEqual(broker.get_values("n", ["k", "count"]).keys(), {"count"})
+            self.assertEqual(len(broker.put_values("n", {"a": b"", "b": b""})), 2)
+            self.assertEqual([key for key, _ in broker.list_values("n")], ["a", "b", "count"])
+            self.assertEqual(broker.value_namespaces(), {"n": 3})
+            taken = broker.take_value("n", "a")
+            self.assertEqual(taken and taken.value, b"")
+            self.assertEqual(broker.delete_values("n", ["a", "b"]), 1)
