@@ -78,7 +78,9 @@ class InfoTests(FaktoryTestCase):
         self.assertEqual(data["sets"], {"scheduled": 1, "retries": 1, "dead": 1, "working": 1})
         counts = [data[f"total_{name}"] for name in ("failures", "processed", "enqueued", "queues")]
         self.assertEqual(counts, [2, 3, 1, 4])
-        self.assertEqual(data["tasks"], {"Workers": {"size": 1}, "Busy": {"size": 1}})
+        sizes = {name: task["size"] for name, task in data["tasks"].items()}
+        expected = {"Scheduled": 1, "Retries": 1, "Dead": 1, "Busy": 1, "Workers": 1}
+        self.assertEqual(sizes, expected)
         server = info["server"]
         self.assertEqual(server["faktory_version"], "1.10.0")
         self.assertEqual((server["connections"], server["uptime"]), (2, 0))
