@@ -22,6 +22,7 @@ from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -154,12 +155,14 @@ class WheelTests(SynchronousTestCase):
 
 
 def pins(*names: str) -> dict[str, str]:
-    """The versions that these files under requirements/ pin."""
+    """The versions that these files under requirements/ pin for this interpreter."""
     found: dict[str, str] = {}
     for name in names:
         for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines():
-            if line and not line.startswith(("#", "-r ")):
-                package, _, version = line.partition("==")
+            pin, _, marker = line.partition("; ")
+            wanted = not marker or Marker(marker).evaluate()
+            if pin and wanted and not pin.startswith(("#", "-r ")):
+                package, _, version = pin.partition("==")
                 found[canonicalize_name(package)] = version
     return found
 

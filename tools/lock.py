@@ -28,6 +28,9 @@ DEV_HEAD = [
     "-r runtime.txt",
 ]
 
+#: Django has tasks of its own from 6 on, and needs a newer Python then: pinned by hand.
+NEWER_DJANGO = 'Django==6.1.3; python_version >= "3.12"'
+
 
 def frozen(pip: list[str], what: str) -> list[str]:
     """Install the checkout C{what} with C{pip}; return every package that is there then."""
@@ -39,6 +42,13 @@ def frozen(pip: list[str], what: str) -> list[str]:
         text=True,
     )
     return sorted(listing.stdout.split("\n")[:-1], key=str.casefold)
+
+
+def by_python(line: str) -> list[str]:
+    """The pin of a package, for each Python where it is not the same for all."""
+    if not line.startswith("Django=="):
+        return [line]
+    return [f'{line}; python_version < "3.12"', NEWER_DJANGO]
 
 
 def hashed(python: str, directory: str) -> list[str]:
@@ -66,6 +76,7 @@ def main() -> None:
         pip = [python, "-m", "pip", "--disable-pip-version-check"]
         runtime = frozen(pip, str(ROOT))
         dev = [line for line in frozen(pip, f"{ROOT}[dev]") if line not in runtime]
+        dev = [more for line in dev for more in by_python(line)]
         write("runtime", RUNTIME_HEAD + runtime)
         write("dev", DEV_HEAD + dev)
         write("deploy", DEPLOY_HEAD + hashed(python, directory))

@@ -289,7 +289,7 @@ class WithoutBrokerTests(SynchronousTestCase):
         self.assertEqual(told, [])
 
     def test_to_declare_tasks_needs_none(self) -> None:
-        self.assertEqual(framework.Task(func=add.func).module_path, add.module_path)
+        self.assertEqual(office.task(add.func).module_path, add.module_path)
 
 
 FORKS = """
