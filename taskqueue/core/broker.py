@@ -10,6 +10,7 @@ from random import Random
 from taskqueue.core.control import Control
 from taskqueue.core.desk import Desk
 from taskqueue.core.intake import Intake
+from taskqueue.core.kicks import Kicks
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.paging import begin_paging
 from taskqueue.core.periodic import NextTick, Periodics, next_multiple
@@ -29,6 +30,7 @@ class Broker:
     @ivar intake: submitting.
     @ivar desk: claiming, results, leases.
     @ivar control: cancel, revive, queues, workers.
+    @ivar kicks: what lies aside or waits for its time runs now.
     @ivar periodics: what is submitted again and again.
     @ivar values: values under keys.
     @ivar upkeep: what time brings about.
@@ -52,6 +54,7 @@ class Broker:
         self.intake = Intake(self.ledger)
         self.desk = Desk(self.ledger)
         self.control = Control(self.ledger, self.desk)
+        self.kicks = Kicks(self.ledger, self.control)
         self.periodics = Periodics(self.ledger, self.intake, next_tick)
         self.values = ValueDesk(self.ledger)
         self.upkeep = Upkeep(self.ledger, self.desk, self.control)

@@ -24,6 +24,17 @@ class Ledger(Books):
     The state of the broker: the books, and how tasks end.
     """
 
+    def reprioritize(self, task: Task, priority: int | None) -> None:
+        """
+        Give a task in progress another priority, C{None} for the one it has; its place in line
+        stays.
+        """
+        if priority is None or priority == task.priority:
+            return
+        task.priority = priority
+        if task.stored:
+            self.changes.enter_again(task)  # as a whole: updates carry no priority
+
     # --- ends -------------------------------------------------------------------
 
     def finish(

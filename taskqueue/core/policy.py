@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
+
+from taskqueue.core.task import UNLESS_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class QueuePolicy:
     @ivar retry_max_delay_s: bound on that pause.
     @ivar retry_jitter: share of the pause that is random, 0 to 1, both ways.
     @ivar paused: the queue starts paused, until somebody resumes it.
+    @ivar own: which of these the queue's own section of the configuration sets.
     """
 
     max_depth: int | None = None
@@ -32,6 +36,21 @@ class QueuePolicy:
     retry_max_delay_s: float = 3600.0
     retry_jitter: float = 0.1
     paused: bool = False
+    own: frozenset[str] = frozenset()
+
+    def bound(self, name: str, wanted: int | None) -> float:
+        """
+        How many failures or losses of a task are survived.
+
+        @param name: C{"max_retries"} or C{"max_lost"}.
+        @param wanted: as the task's options say.
+        """
+        if wanted is not None and wanted != UNLESS_SET:
+            return wanted
+        if wanted == UNLESS_SET and name not in self.own:
+            return inf
+        customary: int = getattr(self, name)
+        return customary
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Recount:
             live = row.state < FIRST_ENDED
             state = State(row.state)
             kind = self._kind(row.queue, row.type, row.priority, state) if live else 0
-            self._note(row.seq, kind, len(row.payload or b"") if live else 0, _CHANGED)
+            self._note(row.seq, kind, self._size_of(row) if live else 0, _CHANGED)
         for update in batch.updates:
             kinds, sizes = self._page(update.seq)
             place = update.seq % _PAGE
@@ -101,6 +101,12 @@ class Recount:
             else:
                 kind = kind & ~_STATE | update.state + 1
                 self._note(update.seq, kind, sizes[place], _CHANGED)
+
+    def _size_of(self, row: TaskRow) -> int:
+        """How long the payload is; of one that is in the store only, as was known before."""
+        if row.payload is None:
+            return self._page(row.seq)[1][row.seq % _PAGE]
+        return len(row.payload)
 
     def _kind(self, queue: str, task_type: str, priority: int, state: State) -> int:
         lane = queue, task_type

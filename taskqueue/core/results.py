@@ -21,6 +21,9 @@ from taskqueue.errors import Conflict, TaskQueueError
 
 _LANE = attrgetter("lane")
 
+#: The error of a dead letter that its holder made one, without a failure.
+BURIED = "buried by its holder"
+
 _COMPLETED = State.COMPLETED
 
 
@@ -122,7 +125,7 @@ class Results:
         task.error = outcome.error or NO_REASON
         ledger.record(task, now, "failed", task.error, delivery=True)
         options, policy = task.options, task.lane.queue.policy
-        retries = policy.max_retries if options.max_retries is None else options.max_retries
+        retries = policy.bound("max_retries", options.max_retries)
         if outcome.permanent or task.failures > retries:
             ledger.finish(task, State.DEAD_LETTER, now, task.error)
             return
@@ -175,10 +178,13 @@ class Results:
         lease.progress = progress
         return lease.task.cancel_requested
 
-    def release(self, task_id: str, token: int, delay_s: float, now: Now) -> State:
+    def release(
+        self, task_id: str, token: int, delay_s: float, now: Now, priority: int | None = None
+    ) -> State:
         """
         Give a task back, to run at once or after a pause; no retry is spent.
 
+        @param priority: the one that it has from now on, C{None} for the one it has.
         @return: the task's state thereafter.
         @raises LeaseLost: the lease is over.
         """
@@ -192,7 +198,29 @@ class Results:
             ledger.finish(task, State.CANCELLED, now)
             return task.state
         task.run_at = now.wall + delay_s if delay_s > 0 else task.run_at
+        ledger.reprioritize(task, priority)
         ledger.wait_or_run(task, now)
+        return task.state
+
+    def bury(self, task_id: str, token: int, now: Now, priority: int | None = None) -> State:
+        """
+        Lay a task aside as a dead letter, without having failed at it, until somebody revives
+        it.
+
+        @param priority: the one that it has from now on, C{None} for the one it has.
+        @return: the task's state thereafter.
+        @raises LeaseLost: the lease is over.
+        """
+        ledger = self._ledger
+        lease = self.lease(task_id, token)
+        task = lease.task
+        ledger.leases.end(lease)
+        ledger.record(task, now, "buried", None, delivery=True)
+        ledger.reprioritize(task, priority)
+        if task.cancel_requested:
+            ledger.finish(task, State.CANCELLED, now)
+        else:
+            ledger.finish(task, State.DEAD_LETTER, now, BURIED)
         return task.state
 
     # --- losses -----------------------------------------------------------------
@@ -212,7 +240,7 @@ class Results:
         task.losses += 1
         ledger.record(task, now, "lost", reason, delivery=True)
         options, policy = task.options, task.lane.queue.policy
-        max_lost = policy.max_lost if options.max_lost is None else options.max_lost
+        max_lost = policy.bound("max_lost", options.max_lost)
         if task.cancel_requested:
             ledger.finish(task, State.CANCELLED, now)
         elif task.losses > max_lost:

@@ -119,6 +119,7 @@ EVENTS = (
     "revived",
     "run_now",
     "killed",
+    "buried",
 )
 
 

@@ -68,10 +68,17 @@ def tier_of(priority: int) -> int:
     return 1 if priority >= 100 else 0
 
 
+#: In place of a bound on failures or losses: none, unless the queue's own section of the
+#: configuration sets one.
+UNLESS_SET = -1
+
+
 class TaskOptions(NamedTuple):
     """
     How one task is to be treated, where it differs from its queue.  C{None}
     means: as the queue says.  Equal options share one object.
+
+    @ivar max_retries: may be L{UNLESS_SET}, as may C{max_lost}.
     """
 
     max_retries: int | None = None

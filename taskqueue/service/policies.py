@@ -16,7 +16,7 @@ from taskqueue.core.task import State
 PROCESS_BYTES = 224 * MIB
 
 #: What a queue's section may say; the two have the same names for it.
-_QUEUE_KEYS = tuple(field.name for field in fields(QueuePolicy))
+_QUEUE_KEYS = tuple(field.name for field in fields(QueuePolicy) if field.name != "own")
 
 
 def policy_of(config: Config) -> Policy:
@@ -50,8 +50,9 @@ def policy_of(config: Config) -> Policy:
 
 
 def _queue_policy(queue: QueueConfig, default: QueuePolicy) -> QueuePolicy:
-    own = {name: getattr(queue, name) for name in _QUEUE_KEYS}
-    return replace(default, **{name: value for name, value in own.items() if value is not None})
+    said = {name: getattr(queue, name) for name in _QUEUE_KEYS}
+    own = {name: value for name, value in said.items() if value is not None}
+    return replace(default, **own, own=frozenset(own))
 
 
 def sweep_before(config: Config, wall: float) -> dict[State, float]:

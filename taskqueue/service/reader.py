@@ -99,6 +99,10 @@ class Reader:
         """Fires with the stored tasks that have these places in line, without payloads."""
         return self._runner.run(self._store.numbered, seqs)
 
+    def dead_letters(self, queue: str, limit: int) -> Deferred[list[TaskRow]]:
+        """Fires with the stored dead letters of a queue that have been so longest."""
+        return self._runner.run(self._store.dead_letters, queue, limit)
+
     def payloads(self, seqs: Sequence[int]) -> Deferred[dict[int, bytes]]:
         """Fires with the payloads of these tasks."""
         return self._runner.run(self._store.payloads, seqs)

@@ -33,8 +33,8 @@ from taskqueue.service.duties import Duties
 from taskqueue.service.events import Events
 from taskqueue.service.gatekeeping import GateKeeping
 from taskqueue.service.journal import Journal
+from taskqueue.service.kicks import KickCommands
 from taskqueue.service.lateness import Lateness
-from taskqueue.service.numbers import NumberCommands
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.outbox import Outbox
 from taskqueue.service.patience import in_time
@@ -59,7 +59,7 @@ PATIENCE_S = 1.0
 
 class TaskQueueService(
     MultiService,
-    NumberCommands,
+    KickCommands,
     WorkCommands,
     QueueCommands,
     OperatorCommands,

@@ -206,17 +206,34 @@ class WorkCommands(Commands):
 
     @answered
     def release(
-        self, leases: Sequence[tuple[str, int, float]]
+        self, leases: Sequence[tuple[str, int, float]], priority: int | None = None
     ) -> Deferred[list[State | TaskQueueError]]:
         """
         Give deliveries back: (task id, token, pause in seconds) each.
 
+        @param priority: the one that all of them have from now on, C{None} for the one they have.
         @return: fires with each task's state, or L{LeaseLost}.
         """
         self.check_open()
         desk = self.broker.desk
         return self.journal.barrier(
-            self.each(lambda lease, now: desk.release(lease[0], lease[1], lease[2], now), leases)
+            self.each(lambda one, now: desk.release(one[0], one[1], one[2], now, priority), leases)
+        )
+
+    @answered
+    def bury(
+        self, leases: Sequence[tuple[str, int]], priority: int | None = None
+    ) -> Deferred[list[State | TaskQueueError]]:
+        """
+        Lay deliveries aside as dead letters, without a failure: (task id, token) each.
+
+        @param priority: the one that all of them have from now on, C{None} for the one they have.
+        @return: fires with each task's state, or L{LeaseLost}.
+        """
+        self.check_open()
+        desk = self.broker.desk
+        return self.journal.barrier(
+            self.each(lambda one, now: desk.bury(one[0], one[1], now, priority), leases)
         )
 
     @answered

@@ -161,6 +161,12 @@ class IStore(Interface):
         out.
         """
 
+    def dead_letters(queue: str, limit: int) -> list[TaskRow]:
+        """
+        Up to C{limit} dead letters of a queue, without payload and result, those that ended first
+        first (of one moment: by C{seq}).
+        """
+
     def ended_ids(after: int, limit: int) -> list[tuple[int, str]]:
         """
         The C{seq} and id of up to C{limit} ended tasks whose C{seq} is above

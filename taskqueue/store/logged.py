@@ -25,7 +25,7 @@ from taskqueue.core.changes import Batch, HistoryRow, OpenWindow, TaskRow
 from taskqueue.core.rows import ValueRow
 from taskqueue.core.task import State
 from taskqueue.errors import StoreError, StoreFailed
-from taskqueue.store import overlay, pending, searches
+from taskqueue.store import dead_letters, overlay, pending, searches
 from taskqueue.store.commitlog import PREFIX, CommitLog
 from taskqueue.store.database import Marks
 from taskqueue.store.faults import log_damaged, translating
@@ -285,6 +285,10 @@ class LoggedStore:
 
     def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
         return overlay.payloads(seqs, self._generations, self._database.payloads)
+
+    def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
+        self._database.check_open()
+        return dead_letters.find(queue, limit, self._generations, self._database)
 
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         self.settle()

@@ -31,7 +31,7 @@ from taskqueue.store.backups import write_backup
 from taskqueue.store.faults import translating
 from taskqueue.store.interface import Backlog, EndedCounts, Filter, IStore, Page, Recovery
 from taskqueue.store.matching import matching
-from taskqueue.store.pending import updated
+from taskqueue.store.pending import rewritten, updated
 
 
 @implementer(IStore)
@@ -86,7 +86,8 @@ class MemoryStore:
     def commit(self, batch: Batch) -> None:
         self._check_open()
         for row in batch.inserts:
-            self._put(row)
+            known = self._tasks.get(row.seq)
+            self._put(row if known is None else rewritten(known, row))
         for update in batch.updates:
             if (stored := self._tasks.get(update.seq)) is not None:
                 self._put(updated(stored, update))
@@ -121,6 +122,16 @@ class MemoryStore:
         self._check_open()
         found = (self._tasks[seq] for seq in dict.fromkeys(seqs) if seq in self._tasks)
         return [row._replace(payload=None) for row in found]
+
+    def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
+        self._check_open()
+        dead = (
+            (row.ended_at, row.seq)
+            for row in self._tasks.values()
+            if row.state == State.DEAD_LETTER and row.queue == queue
+        )
+        rows = (self._tasks[seq] for _, seq in heapq.nsmallest(limit, dead))
+        return [row._replace(payload=None, result=None) for row in rows]
 
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         self._check_open()

@@ -18,6 +18,7 @@ from taskqueue.errors import StoreError
 
 #: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
 FIRST_CHANGING = TaskRow._fields.index("state")
+_PRIORITY = TaskRow._fields.index("priority")
 _EXPIRES_AT = TaskRow._fields.index("expires_at")
 _HEADERS = TaskRow._fields.index("headers")
 
@@ -34,7 +35,9 @@ def rewritten(row: TaskRow, newer: TaskRow) -> TaskRow:
     """
     return TaskRow._make(
         (
-            *row[:_EXPIRES_AT],
+            *row[:_PRIORITY],
+            newer.priority,
+            *row[_PRIORITY + 1 : _EXPIRES_AT],
             newer.expires_at,
             newer.options,
             *row[_HEADERS:FIRST_CHANGING],

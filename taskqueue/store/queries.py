@@ -76,6 +76,10 @@ BARE = ManyRows(
     1,
     f"SELECT {_columns(payload='NULL', result='NULL')} FROM tasks AS t WHERE t.seq IN ({{rows}})",
 )
+DEAD_LETTERS = (
+    "SELECT seq FROM tasks INDEXED BY tasks_dead_of_queue WHERE state = 6 AND queue = ?"
+    " ORDER BY ended_at, seq LIMIT ?"
+)
 ENDED_IDS = "SELECT seq, id FROM tasks WHERE seq > ? AND state >= 5 ORDER BY seq LIMIT ?"
 HISTORY = (
     "SELECT seq, at, event, attempt, worker, started_at, detail FROM history"

@@ -228,6 +228,12 @@ _VERSION_5 = (
     "CREATE UNIQUE INDEX key_values_by_key ON key_values (namespace, key)",
 )
 
+_VERSION_6 = (
+    # So that the dead letters of a queue are found in the order in which they became so, however
+    # many other queues have.  The database adds the seq to it.
+    "CREATE INDEX tasks_dead_of_queue ON tasks (queue, ended_at) WHERE state = 6",
+)
+
 #: Version to the statements that lead to it from the one before.
 MIGRATIONS: Mapping[int, Sequence[str]] = {
     1: _VERSION_1,
@@ -235,6 +241,7 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {
     3: _VERSION_3,
     4: _VERSION_4,
     5: _VERSION_5,
+    6: _VERSION_6,
 }
 
 

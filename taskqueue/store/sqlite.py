@@ -206,6 +206,15 @@ class SQLiteStore(Database):
     def numbered(self, seqs: Sequence[int]) -> list[TaskRow]:
         return self._tasks(list(queries.NUMBERED.calls(seqs)))
 
+    def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
+        seqs = self.dead_seqs(queue, limit)
+        rows = {row.seq: row for row in self.bare(seqs)}
+        return [rows[seq] for seq in seqs if seq in rows]
+
+    def dead_seqs(self, queue: str, limit: int) -> list[int]:
+        """The C{seq}s of the tasks that L{dead_letters} gives."""
+        return self._seqs([(queries.DEAD_LETTERS, (queue, limit))])
+
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         with translating(self._path, "be read"):
             return self._reader.execute(queries.ENDED_IDS, (after, limit)).fetchall()

@@ -86,10 +86,10 @@ class ManyRows:
 
 
 # A task that is there already is written as it stands in the batch: so a commit may be sent
-# again, and a revival may change what updates do not carry.  Two tasks with one seq can only be a
-# bug: NULL breaks the constraint on the state.
+# again, and a revival or a new priority may change what updates do not carry.  Two tasks with
+# one seq can only be a bug: NULL breaks the constraint on the state.
 def _inserting(columns: Sequence[str]) -> ManyRows:
-    again = ("expires_at", "options", *_CHANGING[1:])
+    again = ("priority", "expires_at", "options", *_CHANGING[1:])
     return ManyRows(
         len(columns),
         f"INSERT INTO tasks ({', '.join(columns)}) SELECT * FROM ({{rows}})"

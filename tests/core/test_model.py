@@ -34,7 +34,7 @@ from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
 from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow
 from taskqueue.core.policy import Policy, QueuePolicy
-from taskqueue.core.task import FIRST_ENDED, State, Task, TaskOptions, Until
+from taskqueue.core.task import FIRST_ENDED, UNLESS_SET, State, Task, TaskOptions, Until
 from taskqueue.core.unique import KeyHolder, holds
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import (
@@ -61,6 +61,7 @@ OPTIONS = [
     TaskOptions(on_dependency_failure="run"),
     TaskOptions(max_retries=0, max_lost=0),
     TaskOptions(lease_s=5.0, retry_delay_s=1.0),
+    TaskOptions(max_retries=UNLESS_SET, max_lost=UNLESS_SET),
 ]
 
 ids = st.sampled_from(IDS)
@@ -69,6 +70,7 @@ some_queues = st.sampled_from([("q1",), ("q2", "q1"), ("q1", "q2")])
 some_types = st.sampled_from([None, frozenset("a"), frozenset("ab"), frozenset("bcd")])
 numbers = st.integers(0, 1000)
 holders = st.integers(0, 4)
+new_priorities = st.sampled_from([None, None, 0, 2, -7])
 offsets = st.sampled_from([None, None, 3.0, 20.0])
 
 
@@ -264,8 +266,8 @@ class BrokerMachine(RuleBasedStateMachine):
         assert row.failures == events.count("failed"), (row, events)
         assert row.losses == events.count("lost"), (row, events)
         retries, losses = row.options.max_retries, row.options.max_lost
-        assert row.failures <= (POLICY.default.max_retries if retries is None else retries)
-        assert row.losses <= (POLICY.default.max_lost if losses is None else losses)
+        assert row.failures <= POLICY.default.bound("max_retries", retries)
+        assert row.losses <= POLICY.default.bound("max_lost", losses)
 
     def commit_all(self) -> None:
         while self.group is not None or self.ledger.changes:
@@ -547,11 +549,21 @@ class BrokerMachine(RuleBasedStateMachine):
         if (delivery := self.delivery(number)) is not None:
             self.say(delivery, lambda: self.world.report(delivery, State.CANCELLED))
 
-    @rule(number=numbers, delay_s=st.sampled_from([0.0, 4.0]))
-    def release(self, number: int, delay_s: float) -> None:
-        if (delivery := self.delivery(number)) is not None:
-            release = self.world.broker.desk.release
-            self.say(delivery, lambda: release(delivery.id, delivery.lease, delay_s, self.now))
+    @rule(number=numbers, delay_s=st.sampled_from([0.0, 4.0]), priority=new_priorities)
+    def release(self, number: int, delay_s: float, priority: int | None) -> None:
+        if (delivery := self.delivery(number)) is None:
+            return
+        task_id, token = delivery.id, delivery.lease
+        release = self.world.broker.desk.release
+        self.say(delivery, lambda: release(task_id, token, delay_s, self.now, priority))
+
+    @rule(number=numbers, priority=new_priorities)
+    def bury(self, number: int, priority: int | None) -> None:
+        if (delivery := self.delivery(number)) is None:
+            return
+        task_id, token = delivery.id, delivery.lease
+        bury = self.world.broker.desk.bury
+        self.say(delivery, lambda: self.reply(task_id, bury(task_id, token, self.now, priority)))
 
     @rule(number=numbers, lease_s=st.sampled_from([None, 2.0, 90.0]))
     def extend(self, number: int, lease_s: float | None) -> None:
@@ -666,6 +678,44 @@ class BrokerMachine(RuleBasedStateMachine):
             return
         assert state in (State.PENDING, State.BLOCKED)
         self.revived.append(row.seq)
+        self.serve()
+
+    @rule(number=numbers, name=queues, limit=st.integers(1, 3), one=st.booleans())
+    def run_now(self, number: int, name: str, limit: int, one: bool) -> None:
+        """What waits for its time: one task, or the first of a queue."""
+        kicks = self.world.broker.kicks
+        waiting = [
+            task
+            for task in self.ledger.tasks.values()
+            if task.state in (State.SCHEDULED, State.FAILED)
+        ]
+        if one:
+            chosen = waiting[number % len(waiting)].id if waiting else self.some_id(number)
+            try:
+                self.reply(chosen, kicks.run_now(chosen, self.now))
+            except (Conflict, UnknownTask):
+                assert not waiting
+        else:
+            mine = [task for task in waiting if task.queue == name]
+            mine.sort(key=lambda task: (self.ledger.delayed._moments[task.seq], task.seq))
+            assert kicks.run_soonest_now(name, limit, self.now) == len(mine[:limit])
+            for place, task in enumerate(mine):
+                assert (task.state is State.PENDING) is (place < limit)
+        self.serve()
+
+    @rule(name=queues, limit=st.integers(1, 3))
+    def kick(self, name: str, limit: int) -> None:
+        """The dead letters of a queue, those first that have been so longest."""
+        self.commit_all()
+        rows = self.store.dead_letters(name, limit)
+        dead = [row for row in self.everything() if row.state == State.DEAD_LETTER]
+        dead = [row for row in dead if row.queue == name]
+        assert rows == sorted(dead, key=lambda row: (row.ended_at, row.seq))[:limit]
+        payloads = self.store.payloads([row.seq for row in rows])
+        whole = [row._replace(payload=payloads[row.seq]) for row in rows]
+        revived = self.world.broker.kicks.revive_all(whole, self.now)
+        assert revived == [row.seq for row in rows if row.id in self.ledger.tasks]
+        self.revived += revived
         self.serve()
 
     @rule(number=numbers)

@@ -157,6 +157,13 @@ class World:
         """Serve waiting claims; each with the ids that it got."""
         return [(claim, [d.id for d in got]) for claim, got in self.broker.desk.serve(self.now)]
 
+    def deliver(self, task_id: str) -> Delivery:
+        """The delivery of a task in progress, as its holder has it."""
+        task = self.task(task_id)
+        assert task.lease is not None, task
+        values = task.id, task.type, task.queue, task.priority, task.payload or b"", task.attempt
+        return Delivery(*values, task.token, 0.0, None, 0.0, 0, 0)
+
     def complete(self, delivery: Delivery, result: bytes = b"") -> State:
         return self.report(delivery, State.COMPLETED, result=result)
 

@@ -22,6 +22,7 @@ from taskqueue.core.changes import (
     empty_batch,
 )
 from taskqueue.core.task import (
+    DEFAULT_OPTIONS,
     ENDED_STATES,
     FIRST_ENDED,
     LEAST_PRIORITY,
@@ -387,6 +388,67 @@ class StoreContract:
         expected = [rows[0], updated(rows[1], done), task(9)]
         self.assertEqual(found, {row.seq: row._replace(payload=None) for row in expected})
         self.assertEqual(store.numbered([]), [])
+
+    def test_deadLettersInOrderOfTheirEnds(self) -> None:
+        """In the database, changed since, and new; those of one moment by their places in line."""
+        dead: dict[str, Any] = {"state": int(State.DEAD_LETTER), "result": b"r"}
+        rows = [task(seq, ended_at=NOW - seq % 4, **dead) for seq in range(1, 9)]
+        rows[4] = rows[4]._replace(queue="mail")
+        rows[6] = rows[6]._replace(state=int(State.CANCELLED))
+        store = self.reopened(self.holding(batch(rows)))
+
+        def found(limit: int = 99) -> list[int]:
+            letters = store.dead_letters("default", limit)
+            self.assertTrue(all(row.payload is row.result is None for row in letters))
+            return [row.seq for row in letters]
+
+        self.assertEqual(found(), [3, 2, 6, 1, 4, 8])
+        self.assertEqual([found(0), found(1), found(4)], [[], [3], [3, 2, 6, 1]])
+        store.commit(
+            batch(
+                [task(9, ended_at=NOW - 2, **dead), rows[0]._replace(ended_at=NOW + 1)],
+                [update(rows[1], state=int(State.PENDING), ended_at=None)],
+                removed=[3],
+            )
+        )
+        self.assertEqual([found(), found(2)], [[6, 9, 4, 8, 1], [6, 9]])
+        self.assertEqual([row.seq for row in store.dead_letters("mail", 9)], [5])
+        self.assertEqual(store.dead_letters("none", 9), [])
+
+    def test_deadLettersBehindManyThatAreNoneAnyMore(self) -> None:
+        dead: dict[str, Any] = {"state": int(State.DEAD_LETTER)}
+        rows = [task(seq, ended_at=NOW + seq, **dead) for seq in range(1, 201)]
+        store = self.reopened(self.holding(batch(rows)))
+        changes = [update(row, state=0, ended_at=None) for row in rows[:150]]
+        store.commit(batch(updates=changes))
+        self.assertEqual([row.seq for row in store.dead_letters("default", 2)], [151, 152])
+        self.assertEqual(len(store.dead_letters("default", 999)), 50)
+
+    @examples
+    @given(lives(("insert",)), st.integers(1, 5))
+    def test_deadLettersEqualBruteForce(self, batches: list[Batch], limit: int) -> None:
+        store = self.holding(*batches)
+        rows = [row for row in after(batches).values() if row.state == State.DEAD_LETTER]
+        rows.sort(key=lambda row: (row.ended_at, row.seq))
+        expected = [bare(row) for row in rows if row.queue == "mail"]
+        self.assertEqual(store.dead_letters("mail", limit), expected[:limit])
+
+    def test_writtenAgain(self) -> None:
+        """Priority, expiry, options and what can change; what it is, and its payload, stay."""
+        store = self.reopened(self.holding(batch([EVERY_FIELD, task(8, payload=bytes(5000))])))
+        newer = EVERY_FIELD._replace(
+            priority=LEAST_PRIORITY,
+            expires_at=None,
+            options=DEFAULT_OPTIONS,
+            state=int(State.DEAD_LETTER),
+            ended_at=NOW,
+        )
+        again = [newer._replace(payload=None), task(8, payload=None, priority=-7)]
+        for each in (store, self.reopened(store)):
+            store.commit(batch(again))
+            expected = [newer, task(8, payload=bytes(5000), priority=-7)]
+            self.assertEqual(self.everything(each), expected)
+        self.assertEqual(self.everything(self.reopened(store)), expected)
 
     def test_endedIdsInOrderOfSeq(self) -> None:
         rows = [

@@ -185,7 +185,8 @@ def lives(draw: st.DrawFn, also: Sequence[str] = ()) -> list[Batch]:
     Batches as a core could have written them: tasks come in, coalesced or
     not, change, end, are revived and removed; each at most once a batch.
 
-    @param also: C{("insert",)}: tasks are inserted again, too, as a revival does.
+    @param also: C{("insert",)}: tasks are inserted again, too, as a revival or a new priority
+        does.
     """
     known: dict[int, TaskRow] = {}
     batches: list[Batch] = []
@@ -206,7 +207,12 @@ def lives(draw: st.DrawFn, also: Sequence[str] = ()) -> list[Batch]:
                 removed.append(row.seq)
                 del known[row.seq]
             elif what == "insert":
-                new.append(row._replace(expires_at=NOW, **_outcome(draw(states), number, 3)))
+                priority = draw(st.sampled_from((row.priority, -number)))
+                new.append(
+                    row._replace(
+                        expires_at=NOW, priority=priority, **_outcome(draw(states), number, 3)
+                    )
+                )
                 known[row.seq] = new[-1]
         for _ in range(draw(st.integers(0, 5))):
             number += 1

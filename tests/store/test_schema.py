@@ -75,7 +75,7 @@ class VersionTests(SynchronousTestCase):
         self.edit("PRAGMA user_version = 99")
         before = self.content()
         refused = self.assertRaises(StoreVersion, self.store.open)
-        self.assertIn("its schema is 99, this one knows up to 5", str(refused))
+        self.assertIn("its schema is 99, this one knows up to 6", str(refused))
         self.assertEqual(self.content(), before)
 
     def test_databaseOfSomethingElse(self) -> None:
@@ -242,6 +242,7 @@ class ShellTests(SynchronousTestCase):
             {
                 "sqlite_autoindex_tasks_1",
                 "tasks_dead",
+                "tasks_dead_of_queue",
                 "tasks_ended",
                 "tasks_given_up",
                 "tasks_live",

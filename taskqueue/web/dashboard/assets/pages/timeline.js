@@ -18,6 +18,7 @@ const EVENTS = {
   revived: ["Given another chance", "pending"],
   run_now: ["Let run before its time", "pending"],
   killed: ["Taken out of its queue", "dead_letter"],
+  buried: ["Laid aside by its worker", "dead_letter"],
   cancel_requested: ["Cancel requested", "cancelled"],
   cancelled: ["Cancelled", "cancelled"],
   expired: ["Expired", "expired"],
