@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from taskqueue.core.changes import TaskRow, row_of
 from taskqueue.core.control import unknown_task
 from taskqueue.core.task import State, Task
-from taskqueue.errors import TaskQueueError
+from taskqueue.errors import Conflict, TaskQueueError
 from taskqueue.service.commands import answered
 from taskqueue.service.numbers import NumberCommands
 
@@ -31,12 +31,12 @@ class KickCommands(NumberCommands):
     @answered
     def run_now(self, ids: Sequence[str]) -> Deferred[list[State | TaskQueueError]]:
         """
-        Make tasks ready that wait for their time or their retry.
+        Make tasks ready that wait for their time or their retry; those that are ready stay so.
 
         @return: fires with each task's state, or L{Conflict} or L{UnknownTask}.
         """
         self.check_open()
-        answers = self.each(self.broker.kicks.run_now, ids)
+        answers = self.each(self.broker.control.run_now, ids)
         return Deferred.fromCoroutine(self._explain_unknown(ids, answers))
 
     @answered
@@ -49,6 +49,8 @@ class KickCommands(NumberCommands):
         """
         self.check_open()
         task = self.broker.ledger.tasks.get(task_id)
+        if task is not None and task.state is State.PENDING:
+            raise Conflict(f"task {task_id} is ready already", task=task_id, state="pending")
         command = self.retry if task is None else self.run_now
         return command([task_id]).addCallback(_alone)
 

@@ -692,7 +692,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if one:
             chosen = waiting[number % len(waiting)].id if waiting else self.some_id(number)
             try:
-                self.reply(chosen, kicks.run_now(chosen, self.now))
+                self.reply(chosen, self.world.broker.control.run_now(chosen, self.now))
             except (Conflict, UnknownTask):
                 assert not waiting
         else:
@@ -701,6 +701,18 @@ class BrokerMachine(RuleBasedStateMachine):
             assert kicks.run_soonest_now(name, limit, self.now) == len(mine[:limit])
             for place, task in enumerate(mine):
                 assert (task.state is State.PENDING) is (place < limit)
+        self.serve()
+
+    @rule(number=numbers)
+    def kill(self, number: int) -> None:
+        """A task that waits is made a dead letter."""
+        task_id = self.some_id(number)
+        try:
+            state = self.world.broker.control.kill(task_id, self.now)
+        except (Conflict, UnknownTask):
+            return
+        assert state is State.DEAD_LETTER
+        self.reply(task_id, state)
         self.serve()
 
     @rule(name=queues, limit=st.integers(1, 3))
