@@ -17,6 +17,7 @@ from fuzz.watching import nothing_unforeseen
 from taskqueue.config import Config, LimitsConfig, StoreConfig
 from taskqueue.core.audit import audit
 from taskqueue.frontends.admission import Admission
+from taskqueue.frontends.beanstalkd import BeanstalkdDoor
 from taskqueue.frontends.factory import BrokerFactory
 from taskqueue.service import TaskQueueService
 from taskqueue.web.site import make_site
@@ -37,9 +38,15 @@ def _lines(service: TaskQueueService) -> Factory:
     return BrokerFactory(service, Admission(), "lines", lines)
 
 
+def _beanstalkd(service: TaskQueueService) -> Factory:
+    door = BeanstalkdDoor(service)
+    return BrokerFactory(service, Admission(), "beanstalkd", door.connect)
+
+
 _DOORS: Mapping[str, Callable[[TaskQueueService], Factory]] = {
     "framed": _framed,
     "lines": _lines,
+    "beanstalkd": _beanstalkd,
     "http": make_site,
 }
 
@@ -54,7 +61,7 @@ class Place:
 
     def __init__(self, door: str) -> None:
         """
-        @param door: one of C{framed}, C{lines} and C{http}.
+        @param door: one of C{framed}, C{lines}, C{beanstalkd} and C{http}.
         """
         self._clock = Clock()
         config = Config(store=StoreConfig(kind="memory"), limits=_LIMITS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fuzz.targets import codec, configuration, framed, lines, rest
+from fuzz.targets import beanstalkd, codec, configuration, framed, lines, rest
 
 Target = Callable[[bytes], None]
 
@@ -18,4 +18,5 @@ TARGETS: Mapping[str, Target] = {
     "lines": lines.run,
     "rest": rest.run,
     "configuration": configuration.run,
+    "beanstalkd": beanstalkd.run,
 }

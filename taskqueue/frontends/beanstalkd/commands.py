@@ -123,12 +123,18 @@ def _put(rest: bytes) -> Command:
 
 def _release(rest: bytes) -> Command:
     found = _numbers(rest, (_MAX_U64, _MAX_U32, _MAX_U32))
-    return _MALFORMED if found is None else Command("release", *found, counted="release")
+    if found is None:
+        return _MALFORMED
+    number, priority, delay_s = found
+    return Command("release", number, priority, delay_s, counted="release")
 
 
 def _bury(rest: bytes) -> Command:
     found = _numbers(rest, (_MAX_U64, _MAX_U32))
-    return _MALFORMED if found is None else Command("bury", *found, counted="bury")
+    if found is None:
+        return _MALFORMED
+    number, priority = found
+    return Command("bury", number, priority, counted="bury")
 
 
 def _reserve_with_timeout(rest: bytes) -> Command:

@@ -1,0 +1,43 @@
+"""
+The administrative commands: whoever may give them, how often, and what the audit log tells.
+"""
+
+from __future__ import annotations
+
+from taskqueue.access.permissions import Action
+from taskqueue.frontends.beanstalkd.session import Session
+from taskqueue.operations.authorization import action_of, require
+from taskqueue.wire import MessageType
+
+
+def allow(session: Session, kind: MessageType, queue: str) -> None:
+    """
+    Let somebody ask for what C{kind} does, in a queue.
+
+    @raises RateLimited: they ask too often.
+    @raises Forbidden: they may not.
+    """
+    session.service.fair_use.request(session.identity, session.host)
+    require(session, action_of(kind), queue)
+
+
+def may_know(session: Session, queue: str) -> bool:
+    """Whether somebody may be told of the jobs of a queue."""
+    return session.may(Action.READ, queue)
+
+
+def record(session: Session, kind: MessageType, what: str, count: int | None) -> None:
+    """
+    Have the audit log tell what was done.
+
+    @param count: to how many jobs.
+    """
+    session.service.gate.audit.record(
+        session.identity,
+        kind.name.lower(),
+        peer=session.host,
+        door=session.door,
+        what=what,
+        count=count,
+        outcome="ok",
+    )

@@ -1,0 +1,218 @@
+"""
+reserve: jobs are handed out, now or when there are some.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+
+from twisted.internet.interfaces import IDelayedCall
+
+from taskqueue.access.permissions import Action
+from taskqueue.core.delivery import Delivery
+from taskqueue.core.waiting import Claim
+from taskqueue.errors import ShuttingDown, TaskQueueError
+from taskqueue.frontends.beanstalkd.commands import Command
+from taskqueue.frontends.beanstalkd.replies import DEADLINE_SOON, TIMED_OUT
+from taskqueue.frontends.beanstalkd.session import Session
+from taskqueue.operations.authorization import forbidden
+
+#: Before a reservation ends, for so long nobody who holds it is made to wait, seconds.
+SAFETY_MARGIN_S = 1.0
+
+#: So many reserves in a row are carried out in one go.
+MOST_AT_ONCE = 1000
+
+
+def reserve(session: Session, waiting: deque[Command]) -> None:
+    """
+    Carry out the reserves that come first in C{waiting}: they are one claim for as many jobs.
+    One that has to wait is the last.
+    """
+    session.reserved_some = True
+    wanted = 0
+    for command in waiting:
+        if command.verb != "reserve" or wanted == MOST_AT_ONCE:
+            break
+        wanted += 1
+    taking = _Taking(session, waiting, wanted)
+    try:
+        taking.begin()
+    except ShuttingDown:
+        _next(session, waiting)
+        session.replies.add(TIMED_OUT)
+    except TaskQueueError as error:
+        _next(session, waiting)
+        session.replies.refuse(error)
+
+
+def _next(session: Session, waiting: deque[Command]) -> Command:
+    """Take the next reserve, and count it."""
+    command = waiting.popleft()
+    session.beanstalkd.commands[command.counted] += 1
+    return command
+
+
+def _claim(session: Session, limit: int) -> Claim:
+    queues = session.queues
+    if not queues:
+        raise forbidden(session, Action.CLAIM, session.watched.tubes[0].name)
+    max_bytes = session.service.config.limits.max_frame_bytes // 2
+    return Claim(session.holder, queues, None, limit, max_bytes=max_bytes, by_priority=True)
+
+
+class _Taking:
+    """
+    Reserves that are being carried out; told what they get, where that is not known at once.
+    """
+
+    def __init__(self, session: Session, waiting: deque[Command], wanted: int) -> None:
+        self._session = session
+        self._waiting = waiting
+        self._wanted = wanted
+        self._known = False
+        self._paused = False
+
+    def begin(self) -> None:
+        """
+        @raises TaskQueueError: nothing can be claimed.
+        """
+        session = self._session
+        found = session.service.take(_claim(session, self._wanted), 0.0, self)
+        if found is not None:
+            self._found(found)
+        elif not self._known:  # their payloads are being read from the store
+            self._paused = True
+            session.begin_to_wait()
+
+    def callback(self, result: list[Delivery]) -> None:
+        """These are the jobs."""
+        self._known = True
+        if self._session.open:
+            self._found(result)
+            self._go_on()
+
+    def errback(self, fail: Exception) -> None:
+        """They cannot be read."""
+        self._known = True
+        if self._session.open:
+            _next(self._session, self._waiting)
+            self._session.replies.refuse(fail)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Let the connection hand on what follows, if it waits for this."""
+        if self._paused:
+            self._session.unanswered -= 1
+            self._session.go_on()
+
+    def _found(self, deliveries: Sequence[Delivery]) -> None:
+        session, waiting = self._session, self._waiting
+        for delivery in deliveries:
+            _next(session, waiting)
+            session.replies.add(_reserved(session, delivery))
+        if deliveries and len(deliveries) < self._wanted:
+            return  # there may be more, which did not fit into one claim
+        for _ in range(self._wanted - len(deliveries)):
+            command = _next(session, waiting)
+            if is_deadline_soon(session):
+                session.replies.add(DEADLINE_SOON)
+            elif command.number == 0 or session.connection.heard_all:
+                session.replies.add(TIMED_OUT)
+            else:
+                Waiting(session, inf if command.number < 0 else command.number).begin()
+                break
+
+
+def _reserved(session: Session, delivery: Delivery) -> bytes:
+    body = delivery.payload
+    return b"RESERVED %d %d\r\n%b\r\n" % (session.reserved(delivery), len(body), body)
+
+
+def soonest_end(session: Session) -> float:
+    """The monotonic moment at which the first of its reservations ends."""
+    return min((lease.ends_at for lease in session.holder.leases.values()), default=inf)
+
+
+def is_deadline_soon(session: Session) -> bool:
+    """Whether a reservation ends so soon that its holder must not be made to wait."""
+    if not session.holder.leases:
+        return False
+    return soonest_end(session) - SAFETY_MARGIN_S <= session.service.moments().mono
+
+
+class Waiting:
+    """A reserve that waits: for a job, its time, or the end of an earlier reservation."""
+
+    def __init__(self, session: Session, wait_s: float) -> None:
+        self._session = session
+        self._wait_s = wait_s
+        self._claim: Claim | None = None
+        self._margin: IDelayedCall | None = None
+
+    def begin(self) -> None:
+        """Wait, unless there is a job now."""
+        session = self._session
+        session.begin_to_wait()
+        session.waiting = self
+        try:
+            claim = self._claim = _claim(session, 1)
+            found = session.service.take(claim, self._wait_s, self)
+        except TaskQueueError as error:
+            self.errback(error)
+            return
+        if found is not None:
+            self.callback(found)
+        else:
+            self._watch_margin()
+
+    def _watch_margin(self) -> None:
+        """Wait no longer than until a reservation of the same connection ends soon."""
+        session = self._session
+        if session.waiting is not self or not session.holder.leases:
+            return
+        left_s = soonest_end(session) - SAFETY_MARGIN_S - session.service.moments().mono
+        if left_s > 0:
+            self._margin = session.service.reactor.callLater(left_s, self._margin_reached)
+        else:
+            self._reply(DEADLINE_SOON)
+
+    def _margin_reached(self) -> None:
+        self._margin = None
+        self._watch_margin()
+
+    def callback(self, result: Sequence[Delivery]) -> None:
+        """These are the jobs: one, or none where the time is over."""
+        session = self._session
+        if not result:
+            self._reply(TIMED_OUT)
+            return
+        self._reply(_reserved(session, result[0]))
+
+    def errback(self, fail: Exception) -> None:
+        """There is none to be had."""
+        session = self._session
+        if self._over():
+            session.unanswered -= 1
+            session.replies.refuse(fail)
+            session.go_on()
+
+    def _reply(self, reply: bytes) -> None:
+        if self._over():
+            self._session.end_to_wait(reply)
+
+    def _over(self) -> bool:
+        """It waits no longer; whether it did, and there is somebody to be told."""
+        session = self._session
+        if self._margin is not None:
+            self._margin.cancel()
+            self._margin = None
+        if session.waiting is not self:
+            return False
+        session.waiting = None
+        if self._claim is not None:
+            self._claim.reply = None
+            session.service.broker.ledger.claims.remove(self._claim)
+        return session.open
