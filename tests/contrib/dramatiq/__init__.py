@@ -1,0 +1,1 @@
+"""dramatiq over the broker."""

@@ -1,0 +1,1 @@
+"""huey over the broker."""

@@ -1,0 +1,1 @@
+"""taskiq over the broker."""
