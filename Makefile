@@ -22,10 +22,10 @@ demo: $(VENV)/.runtime ## set up, start a broker with workers, and watch it work
 
 test: lint types cover ## set up and run every check: style, types, tests, coverage
 
-unit: $(VENV)/.dev $(VENV)/.browser ## the tests alone; TESTS=tests.test_x for some of them
+unit: $(VENV)/.dev $(VENV)/.browser $(VENV)/.kombu-suite ## the tests alone; TESTS=tests.test_x for some of them
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) $(TESTS)
 
-cover: $(VENV)/.dev $(VENV)/.browser
+cover: $(VENV)/.dev $(VENV)/.browser $(VENV)/.kombu-suite
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --coverage --fail-under $(COVERAGE_AT_LEAST)
 
 lint: $(VENV)/.dev ## style
@@ -96,8 +96,18 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@touch $@
 
 # Without a browser, and without the right to install one, the tests that need it skip: no failure.
-$(VENV)/.browser: tools/chromium.py | $(BIN)/python
+$(VENV)/.browser: tools/chromium.py tools/system_packages.py | $(BIN)/python
 	@if $(BIN)/python -m tools.chromium; then touch $@; fi
+
+# Likewise without a package registry.
+$(VENV)/.kombu-suite: tools/kombu_suite.py requirements/kombu-suite.txt $(VENV)/.dev
+	@if $(BIN)/python -m tools.kombu_suite; then touch $@; fi
+
+# Likewise without node, or a registry that npm reaches.
+unit cover: $(VENV)/.foreign
+
+$(VENV)/.foreign: tests/foreign/package-lock.json tools/foreign.py | $(BIN)/python
+	@if $(BIN)/python -m tools.foreign; then touch $@; fi
 
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt
