@@ -11,8 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from taskqueue.errors import InternalError, TaskQueueError
+from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.authorization import admit
 from taskqueue.operations.caller import Caller
+from taskqueue.operations.fields import shown
 from taskqueue.operations.needs import Need
 from taskqueue.wire import MessageType
 
@@ -22,7 +24,10 @@ Header = dict[str, Any]
 _NAMED = 5
 
 #: The fields of a request that say what it is about, in the order in which they are told.
-_ABOUT = ("queue", "worker", "name", "order", "running", "paused", "for_s", "max_depth", "limit")
+_ABOUT = (
+    *("queue", "worker", "name", "namespace", "version", "order", "running", "paused", "for_s"),
+    *("max_depth", "limit"),
+)
 
 #: Of an answer, the fields that say how many tasks there were.
 _COUNTS = ("deleted", "cancelled")
@@ -51,7 +56,8 @@ def audited(
         _record(caller, kind, about, None, _outcome_of(error))
         raise
     if not isinstance(answer, Deferred):
-        _record(caller, kind, about, *_result_of(answer))
+        header: Any = answer.header if isinstance(answer, WhenStored) else answer
+        _record(caller, kind, about, *_result_of(header))
         return answer
 
     def told(header: Header) -> Header:
@@ -68,15 +74,15 @@ def audited(
 def describe(values: Mapping[str, Any]) -> str:
     """What a request is about, in short."""
     told = [f"{name} {values[name]}" for name in _ABOUT if values.get(name) is not None]
-    tasks = values.get("tasks", ())
-    if tasks:
-        rest = f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
-        told.append(f"tasks {', '.join(tasks[:_NAMED])}{rest}")
     items = [item.get("name") for item in values.get("periodics", ()) if type(item) is dict]
-    names = [name for name in items if type(name) is str]
-    if names:
-        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        told.append(f"periodics {', '.join(names[:_NAMED])}{rest}")
+    for what, names in (
+        ("tasks", values.get("tasks", ())),
+        ("keys", [shown(key) for key in values.get("keys", ())]),
+        ("periodics", [name for name in items if type(name) is str]),
+    ):
+        if names:
+            rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            told.append(f"{what} {', '.join(names[:_NAMED])}{rest}")
     return "; ".join(told)
 
 

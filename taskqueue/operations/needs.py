@@ -50,11 +50,14 @@ class Need(NamedTuple):
     @ivar action: must be allowed; C{None}: whoever was let in may do it.
     @ivar where: in these queues.
     @ivar audited: it is an administrative action, which the audit log tells of.
+    @ivar audited_by_hand: the audit log tells of it where it came over HTTP, as people ask; of
+        programs, which do it all the time, it says nothing.
     """
 
     action: Action | None
     where: Where
     audited: bool = False
+    audited_by_hand: bool = False
 
 
 #: Whoever was let in may do this.
@@ -107,7 +110,7 @@ NEEDS: Mapping[MessageType, Need] = {
     MessageType.LIST_VALUES: _VALUES,
     MessageType.WAIT_VALUES: _VALUES,
     MessageType.TAKE_VALUE: _WRITTEN,
-    MessageType.DELETE_VALUES: _WRITTEN,
+    MessageType.DELETE_VALUES: _WRITTEN._replace(audited_by_hand=True),
     MessageType.INCREASE_VALUE: _WRITTEN,
     MessageType.LIST_NAMESPACES: Need(Action.VALUES_READ, Where.SHOWN),
     MessageType.ORDER_WORKER: _BROKER,

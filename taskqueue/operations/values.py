@@ -194,16 +194,16 @@ def delete(caller: Caller, values: Header) -> WhenStored:
 
 # --- listing ------------------------------------------------------------------------
 
-LIST = Form(
+#: Which values are listed, within a namespace.
+LISTED = Form(
     {
-        "namespace": name_text,
         "prefix": key_prefix,
         "after": nullable(key_prefix),
         "limit": integer(1, MOST_VALUES),
         "bytes": boolean,
-    },
-    required=("namespace",),
+    }
 )
+LIST = Form({"namespace": name_text, **LISTED.fields}, required=("namespace",))
 
 
 def list_values(caller: Caller, values: Header) -> Header | WhenStored:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskqueue.operations.fields import Check, Form, name_text, task_id
 from taskqueue.operations.schemas import Schema
+from taskqueue.operations.values import value_key
 from taskqueue.web.api.answers import JSON, Reply
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ PLACES: Mapping[str, Check] = {
     "queue": name_text,
     "worker": name_text,
     "name": name_text,
+    "namespace": name_text,
+    "key": value_key,
 }
 
 NOTHING = Form({})
@@ -80,6 +83,7 @@ class Endpoint(NamedTuple):
     @ivar tag: the chapter that it belongs to.
     @ivar answers: by status, beside those that follow from the rest.
     @ivar refusals: statuses of problems, beside those that every endpoint has.
+    @ivar conditions: headers of conditional requests that it heeds.
     @ivar open: whoever comes may ask, and is not asked who it is.
     """
 
@@ -93,6 +97,7 @@ class Endpoint(NamedTuple):
     body: Body | None = None
     refusals: tuple[int, ...] = ()
     open: bool = False
+    conditions: tuple[str, ...] = ()
 
     @property
     def places(self) -> list[str]:

@@ -33,12 +33,14 @@ _REFUSALS: Mapping[int, str] = {
     405: "This path does not have this method.",
     406: "Accept excludes what there is.",
     409: "It is not in a state that allows this.",
+    412: "It is not as If-Match or If-None-Match says.",
     413: "The payload, the batch or the answer is too large.",
     415: "The body is not declared as JSON.",
     422: "A field, parameter or name has a value that it cannot have.",
     429: "The queue is full, or too much was asked; Retry-After says when to try again.",
     500: "The broker failed unexpectedly; its log says why.",
     503: "Not now: the store fails or the broker stops; Retry-After says when to try again.",
+    507: "There is no room for more values.",
 }
 
 _INFO: Json = {
@@ -117,6 +119,8 @@ def _parameters(endpoint: Endpoint) -> Iterator[Json]:
         if schema.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
         yield parameter
+    for name in endpoint.conditions:
+        yield {"name": name, "in": "header", "schema": {"type": "string"}}
 
 
 def _of_text(schema: Json) -> Json:
@@ -162,7 +166,7 @@ def _answer(content: Content) -> Json:
 def _refusal(status: int) -> Json:
     schema = shapes.component("Problem")
     refusal: Json = {"description": _REFUSALS[status], "content": {MEDIA: {"schema": schema}}}
-    if status in (429, 503):
+    if status in (429, 503, 507):
         meaning = {"description": "seconds", "schema": {"type": "string"}}
         refusal["headers"] = {"Retry-After": meaning}
     if status == 401:

@@ -44,6 +44,7 @@ _TITLES: Mapping[str, str] = {
     "NOT_FOUND": "There is no such path.",
     "METHOD_NOT_ALLOWED": "This path does not have this method.",
     "NOT_ACCEPTABLE": "There is no answer of the kind that is accepted.",
+    "PRECONDITION_FAILED": "It is not as the request says that it must be.",
     "UNSUPPORTED_MEDIA_TYPE": "The body is not JSON.",
     "READ_ONLY": "Nothing can be changed over HTTP.",
     "FORBIDDEN_ORIGIN": "A page of another site asked for this.",

@@ -20,9 +20,6 @@ from taskqueue.web.api.problems import Problem
 
 Header = dict[str, Any]
 
-#: The three ways to give bytes.
-_PAYLOADS = ("payload", "payload_json", "payload_b64")
-
 
 def malformed(detail: str) -> Problem:
     """The problem of a request that cannot be read."""
@@ -158,24 +155,32 @@ def with_payload(item: Any) -> Any:
 
     @raises BadRequest: it was given in a way that it cannot be, or in several.
     """
-    if type(item) is not dict:
-        return item
-    given = [name for name in _PAYLOADS if name in item]
+    return with_bytes(item, "payload") if type(item) is dict else item
+
+
+def with_bytes(item: Header, name: str) -> Header:
+    """
+    An item of a request with one field as bytes, which may be given as text, or with C{_json} or
+    C{_b64} behind its name.
+
+    @raises BadRequest: it was given in a way that it cannot be, or in several.
+    """
+    given = [way for way in (name, f"{name}_json", f"{name}_b64") if way in item]
     if not given:
         return item
     if len(given) > 1:
         raise BadRequest(f"{' and '.join(given)} are given: give one of them", field=given[1])
-    rest = {name: value for name, value in item.items() if name != given[0]}
-    return {**rest, "payload": _bytes_of(given[0], item[given[0]])}
+    rest = {key: value for key, value in item.items() if key != given[0]}
+    return {**rest, name: _bytes_of(given[0], item[given[0]])}
 
 
 def _bytes_of(name: str, value: Any) -> bytes:
-    if name == "payload_json":
+    if name.endswith("_json"):
         return strictjson.dumps(value)
     if type(value) is not str:
-        hint = ": any JSON value may stand in payload_json" if name == "payload" else ""
+        hint = "" if name.endswith("_b64") else f": any JSON value may stand in {name}_json"
         raise wrong(name, value, f"text{hint}")
-    if name == "payload":
+    if not name.endswith("_b64"):
         return value.encode("utf-8")
     try:
         return b64decode(value, validate=True)

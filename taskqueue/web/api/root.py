@@ -17,6 +17,7 @@ from taskqueue.web.api import (
     stats,
     submitting,
     tasks,
+    values,
     workers,
 )
 from taskqueue.web.api.endpoints import Endpoint
@@ -31,6 +32,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *queues.ENDPOINTS,
     *workers.ENDPOINTS,
     *periodics.ENDPOINTS,
+    *values.ENDPOINTS,
     *stats.ENDPOINTS,
     *broker.ENDPOINTS,
     *events.ENDPOINTS,

@@ -35,6 +35,13 @@ PAYLOADS: Mapping[str, Schema] = {
     "payload_b64": {**_BASE64, "description": "Bytes in base64."},
 }
 
+#: The three ways to give a value.
+VALUES: Mapping[str, Schema] = {
+    "value": {"type": "string", "description": "Text, taken as UTF-8."},
+    "value_json": {"description": "Any JSON value, stored as compact JSON."},
+    "value_b64": {**_BASE64, "description": "Bytes in base64."},
+}
+
 #: What stands for bytes in an answer.
 BYTES: Mapping[str, Schema] = {"payload": TEXT, "payload_b64": TEXT}
 
@@ -256,6 +263,11 @@ _PERIODIC = thing(
     },
 )
 
+_VALUE = thing(
+    {"key": TEXT, "version": COUNT, "expires_at": NUMBER_OR_NONE},
+    {"namespace": TEXT, "value": TEXT, "value_b64": TEXT, "bytes": COUNT},
+)
+
 _ERROR = thing({"code": TEXT, "message": TEXT}, {"field": TEXT})
 
 _BULK_RESULT = thing(
@@ -317,6 +329,10 @@ COMPONENTS: Mapping[str, Schema] = {
     "Periodic": _PERIODIC,
     "PeriodicPage": page("periodics", "Periodic", TEXT_OR_NONE),
     "Triggered": thing({"id": TEXT}),
+    "Value": _VALUE,
+    "ValuePage": page("values", "Value", TEXT_OR_NONE),
+    "PutValue": thing({"namespace": TEXT, "key": TEXT, "version": COUNT}),
+    "Namespaces": thing({"namespaces": listed(thing({"namespace": TEXT, "count": COUNT}))}),
     "Distribution": _DISTRIBUTION,
     "Problem": _PROBLEM,
 }
