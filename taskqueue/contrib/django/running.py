@@ -118,13 +118,18 @@ def _begun(backend: Backend, delivery: Task) -> Any:
 
 
 def _earlier(backend: Backend, delivery: Task) -> list[Any]:
-    """What became of the deliveries before: asked for where there were some, which is seldom."""
+    """
+    What became of the deliveries before: asked for where there were some, which is seldom.
+    Those that nobody may know of, or tells of, are counted all the same.
+    """
+    found: list[Any] = []
     try:
-        return [e for e in backend.history(delivery.id) if e["attempt"] < delivery.attempt]
+        found = [e for e in backend.history(delivery.id) if e["attempt"] < delivery.attempt]
     except TaskQueueError as error:
         _log.warning("earlier attempts of task %s are not known: %s", delivery.id, error)
-        unknown = {"event": "lost", "started_at": delivery.submitted_at, "worker": ""}
-        return [unknown] * (delivery.attempt - 1)
+    unknown = {"event": "lost", "started_at": delivery.submitted_at, "worker": ""}
+    known = sum("started_at" in event for event in found)
+    return [unknown] * (delivery.attempt - 1 - known) + found
 
 
 def _call(result: Any) -> Any:

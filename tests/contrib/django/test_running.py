@@ -227,6 +227,15 @@ class AttemptTests(RunCase):
         self.assertEqual([error.exception_class for error in result.errors], [KeyError] * 2)
         self.assertEqual(result.started_at.timestamp(), 10.0)
 
+    def test_what_nobody_tells_of(self) -> None:
+        """The key may be one that must not read."""
+        revived = {"event": "revived", "attempt": 2}
+        failed = {"event": "failed", "attempt": 2, "started_at": 20.0, "worker": "u"}
+        context = self.attempt([failed, revived])
+        self.assertEqual(context.task_result.worker_ids, ["", "u", "w"])
+        tasks.done.clear()
+        self.assertEqual(self.attempt([]).attempt, 3)
+
     def test_the_broker_does_not_answer(self) -> None:
         with self.assertLogs("taskqueue", "WARNING"):
             context = self.attempt(AnswerTimedOut("no"))
