@@ -1,5 +1,5 @@
 """
-What a worker runs: its child processes import L{tasks} from here.
+What a worker runs: its child processes import C{tasks} from here.
 """
 
 from __future__ import annotations
