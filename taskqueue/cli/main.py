@@ -22,6 +22,7 @@ from taskqueue.cli import (
     tasks,
     top,
     users,
+    values,
     workers,
 )
 from taskqueue.cli.connecting import connects
@@ -73,6 +74,7 @@ for _command in (
     workers.workers,
     dead_letters.dead_letters,
     periodic.periodic,
+    values.values,
     operators.stats,
     operators.audit,
     tail.tail,
