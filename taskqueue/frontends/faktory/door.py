@@ -8,11 +8,11 @@ from twisted.logger import Logger
 
 from taskqueue.access.throttle import FailedAttempts
 from taskqueue.config import LimitsConfig
+from taskqueue.config.doors import read_password
 from taskqueue.errors import ConfigError, Unauthenticated
 from taskqueue.frontends.connection import Connection
 from taskqueue.frontends.faktory.connection import FaktoryConnection
 from taskqueue.frontends.faktory.greeting import Challenge, too_many_failed
-from taskqueue.frontends.faktory.passwords import read_password
 from taskqueue.frontends.faktory.processes import Processes
 from taskqueue.service import TaskQueueService
 
@@ -36,14 +36,17 @@ class FaktoryDoor:
     _log = Logger()
 
     def __init__(self, service: TaskQueueService) -> None:
+        """
+        @raises ConfigError: the password cannot be read.
+        """
         self.service = service
         self.processes = Processes(service)
         self.commands = 0
         self.removed: set[str] = set()
         self.unusable: Unauthenticated | None = None
         self._failed = FailedAttempts()
-        self._password: bytes | None = None
-        self._read_at = -_READ_EVERY_S
+        self._password = read_password(service.config.faktory.password_file)
+        self._read_at = service.moments().mono
 
     def connect(self, limits: LimitsConfig) -> Connection:
         """The protocol of a new connection."""

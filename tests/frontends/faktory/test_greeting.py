@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import Any
 
 from taskqueue.access.throttle import FREE_FAILURES
+from taskqueue.errors import ConfigError
+from taskqueue.frontends.faktory import FaktoryDoor
 from tests.frontends.faktory.clients import Client, FaktoryTestCase, Refused
 
 
@@ -111,6 +113,7 @@ class PasswordTests(FaktoryTestCase):
         self.path = self.mktemp()
         self.write("s3cret\n")
         self.service.config = self.adapt("faktory", password_file=self.path)
+        self.open()
 
     def write(self, text: str) -> None:
         with open(self.path, "w", encoding="utf-8") as file:
@@ -177,6 +180,10 @@ class PasswordTests(FaktoryTestCase):
         client, said = self.greeted()
         self.assertEqual(self.answer(client, pwdhash=self.hashed(said)), ["OK"])
 
+    def test_without_it_a_broker_does_not_start(self) -> None:
+        self.write("")
+        self.assertRaises(ConfigError, FaktoryDoor, self.service)
+
     def test_the_file_may_change(self) -> None:
         self.greeted()
         self.write("other")
@@ -185,7 +192,7 @@ class PasswordTests(FaktoryTestCase):
         self.assertEqual(self.answer(client, pwdhash=self.hashed(said, "other")), ["OK"])
 
     def test_a_file_that_says_nothing_lets_nobody_in(self) -> None:
-        for text in ("", "\n", "two\nlines\n", "x" * 2000):
+        for text in ("", "\n"):
             self.write(text)
             self.clock.advance(1)
             client = self.meet()
