@@ -158,6 +158,31 @@ class HandOut:
         ledger.start(lane, tasks)
         return found
 
+    def claim_task(self, task_id: str, claim: Claim, now: Now) -> list[Delivery]:
+        """
+        Hand over one task that is ready, or waits for its time or a retry, whatever stands before
+        it, and whether its queue is paused or not.
+
+        @param claim: in whose name, and for how long.
+        @return: the delivery; none where there is no such task, or it does not wait like this.
+        @raises StoreUnavailable: no tokens are left, as the store fails.
+        """
+        ledger = self._ledger
+        ledger.tokens_left()
+        task = ledger.tasks.get(task_id)
+        if task is None:
+            return []
+        if task.state is State.PENDING:
+            task.lane.withdraw(task)
+        elif task.state is State.SCHEDULED or task.state is State.FAILED:
+            ledger.delayed.discard(task)
+            task.run_at = now.wall  # given back, it need not wait again
+            ledger.move(task, State.PENDING)
+        else:
+            return []
+        chosen, _ = self._choose([task], inf, True, now)
+        return self._deliver(task.lane, chosen, claim, now) if chosen else []
+
     def serve(self, now: Now) -> list[tuple[Claim, list[Delivery]]]:
         """
         Serve waiting claims from the lanes that got tasks since the last call,

@@ -16,9 +16,11 @@ the heaps).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from taskqueue.core.counters import Counters
@@ -35,6 +37,8 @@ _SMALL = 64
 MOST_LINES = 1000
 
 _PENDING = State.PENDING
+
+_SEQ = attrgetter("seq")
 
 
 class Lane:
@@ -274,6 +278,19 @@ class Lane:
             heapify(self._keys)
         if self.leftovers > self.size + _SMALL:
             self._sweep()
+
+    def withdraw(self, task: Task) -> None:
+        """Take out a ready task, wherever it stands, that is claimed and may come back."""
+        key = order_key(task.priority, task.seq)
+        if self.returned.pop(key, None) is None:
+            line = self.lines[task.priority]
+            # In the order of their places: only what was taken is None, before all others.
+            del line[bisect_left(line, task.seq, line.gone, key=_SEQ)]
+            self._skip(line, task.priority)
+        self.size -= 1
+        if key == self.head:
+            self._find_head()
+            self.queue.head_changed(self)
 
     def _sweep(self) -> None:
         """Drop all leftovers from the lines."""

@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 
 from taskqueue.core.changes import TaskRow, row_of
 from taskqueue.core.control import unknown_task
+from taskqueue.core.delivery import Delivery
 from taskqueue.core.task import State, Task
+from taskqueue.core.waiting import Claim
 from taskqueue.errors import Conflict, TaskQueueError
 from taskqueue.service.commands import answered
 from taskqueue.service.numbers import NumberCommands
@@ -107,6 +109,36 @@ class KickCommands(NumberCommands):
         await self.journal.flush()
         self.check_open()
         return await self.reader.dead_letters(queue, limit)
+
+    def claim_task(self, task_id: str, claim: Claim) -> Deferred[Delivery | None]:
+        """
+        Claim one task, whatever stands before it: one that is ready or waits for its time or
+        retry; or a dead letter, which is revived.
+
+        @param claim: in whose name, and for how long; it is for no other task.
+        @return: fires with the delivery, C{None} where the task is none of these.
+        """
+        return self.ended_lock.run(lambda: Deferred.fromCoroutine(self._claim_task(task_id, claim)))
+
+    async def _claim_task(self, task_id: str, claim: Claim) -> Delivery | None:
+        self.check_open()
+        now = self.moments()
+        if self.broker.ledger.tasks.get(task_id) is None:
+            row, payload = await self.peek(task_id)
+            self.check_open()
+            now = self.moments()
+            if not self.broker.kicks.revive_all([row._replace(payload=payload)], now):
+                return None
+        reply: Deferred[list[Delivery]] = Deferred()
+        claim.reply = reply
+        found = self.broker.desk.claim_task(task_id, claim, now)
+        if claim.absent:
+            self.fetch(claim, found)
+            self.after(now)
+            found = await reply
+        else:
+            self.after(now)
+        return found[0] if found else None
 
     # --- looks ----------------------------------------------------------------------
 

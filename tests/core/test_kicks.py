@@ -14,6 +14,7 @@ from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.recount import Recount
 from taskqueue.core.results import BURIED
 from taskqueue.core.task import LEAST_PRIORITY, UNLESS_SET, State, TaskOptions
+from taskqueue.core.waiting import Claim
 from taskqueue.errors import LeaseLost
 from taskqueue.store import MemoryStore
 from tests.core.world import CoreTestCase, World
@@ -35,6 +36,76 @@ class KickTestCase(CoreTestCase):
 
     def events(self) -> list[tuple[str, str | None]]:
         return [(row.event, row.detail) for row in self.world.drain()[0].history]
+
+
+class ClaimTaskTests(KickTestCase):
+    """One task is claimed by its id, whatever stands before it."""
+
+    def claim_task(self, task_id: str) -> list[Delivery]:
+        claim = Claim(self.world.holder, (), None, 1)
+        return self.world.broker.desk.claim_task(task_id, claim, self.world.now)
+
+    def claim_one(self, task_id: str) -> Delivery:
+        [delivery] = self.claim_task(task_id)
+        self.assertEqual(delivery.id, task_id)
+        return delivery
+
+    def test_out_of_the_middle_and_back(self) -> None:
+        """Given back, it stands in its place, and once."""
+        for number in range(6):
+            self.world.submit(f"t{number}")
+        held = [self.claim_one(task_id) for task_id in ("t3", "t0", "t5")]
+        self.assertEqual([d.id for d in self.world.claim(2)], ["t1", "t2"])
+        for delivery in held:
+            self.assertEqual(self.release(delivery), State.PENDING)
+        self.assertEqual([d.id for d in self.world.claim(9)], ["t0", "t3", "t4", "t5"])
+
+    def test_from_beside_the_lines(self) -> None:
+        for number in range(3):
+            self.world.submit(f"t{number}")
+        for delivery in self.world.claim(2):
+            self.release(delivery)
+        self.release(self.claim_one("t1"))
+        self.claim_one("t0")
+        self.assertEqual([d.id for d in self.world.claim(9)], ["t1", "t2"])
+
+    def test_among_leftovers(self) -> None:
+        for number in range(6):
+            self.world.submit(f"t{number}")
+        for task_id in ("t1", "t4", "t5"):
+            self.world.cancel(task_id)
+        self.claim_one("t3")
+        self.claim_one("t0")
+        self.assertEqual(self.claim_task("t4"), [])
+        self.assertEqual([d.id for d in self.world.claim(9)], ["t2"])
+
+    def test_the_last_of_a_line(self) -> None:
+        self.world.submit("a", priority=9)
+        self.world.submit("b", priority=5)
+        self.claim_one("a")
+        self.assertEqual([d.id for d in self.world.claim(9)], ["b"])
+
+    def test_before_its_time(self) -> None:
+        """Given back, it need not wait for it again."""
+        self.world.submit("t", run_at=self.world.wall + 100)
+        delivery = self.claim_one("t")
+        self.assertEqual(self.release(delivery), State.PENDING)
+        self.assertEqual(len(self.world.ledger.delayed), 0)
+
+    def test_not_what_is_held_blocked_or_over(self) -> None:
+        self.world.submit("held")
+        self.world.submit("blocked", depends_on=("held",))
+        self.world.submit("over", expires_at=self.world.wall + 1)
+        self.claim_one("held")
+        self.world.pass_time(2)
+        for task_id in ("held", "blocked", "over", "unknown"):
+            self.assertEqual(self.claim_task(task_id), [])
+        self.assertIs(self.world.state("over"), State.EXPIRED)
+
+    def test_of_a_paused_queue(self) -> None:
+        self.world.submit("t")
+        self.world.broker.control.pause("default", self.world.now)
+        self.claim_one("t")
 
 
 class ReleaseTests(KickTestCase):

@@ -703,6 +703,25 @@ class BrokerMachine(RuleBasedStateMachine):
                 assert (task.state is State.PENDING) is (place < limit)
         self.serve()
 
+    @rule(index=holders, number=numbers)
+    def claim_one(self, index: int, number: int) -> None:
+        """One task is claimed, whatever stands before it, unless it is one that cannot be."""
+        claim = Claim(self.holder(index), ("q1", "q2"), None, 1)
+        task_id = self.some_id(number)
+        task = self.ledger.tasks.get(task_id)
+        claimable = (State.PENDING, State.SCHEDULED, State.FAILED)
+        wanted = task is not None and task.state in claimable
+        try:
+            deliveries = self.world.broker.desk.claim_task(task_id, claim, self.now)
+        except StoreUnavailable:
+            assert self.ledger.next_token == self.ledger.token_ceiling
+            return
+        assert wanted or not deliveries
+        if wanted and not deliveries:
+            assert self.ledger.ended[task_id].state is State.EXPIRED
+        self.check_deliveries(claim, deliveries)
+        self.serve()
+
     @rule(number=numbers)
     def kill(self, number: int) -> None:
         """A task that waits is made a dead letter."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from taskqueue.core.task import State
+from taskqueue.core.waiting import Claim
 from taskqueue.errors import Conflict, LeaseLost, StoreUnavailable, UnknownTask
 from taskqueue.service import kicks as kicks_module
 from tests.service.running import QUIET, WALL, ServiceTestCase
@@ -203,3 +204,42 @@ class PeekTests(KickTestCase):
         self.take()
         self.assertEqual(self.peeked(self.service.peek("a")), ("a", State.IN_PROGRESS, b"a"))
         self.error_of(self.service.peek("b"), UnknownTask)
+
+
+class ClaimTaskTests(KickTestCase):
+    """One task is claimed by its id, from wherever it is."""
+
+    def claim_task(self, task_id):
+        return self.result_of(self.service.claim_task(task_id, Claim(self.holder, (), None, 1)))
+
+    def test_ready_scheduled_and_laid_aside(self):
+        self.submit("first")
+        self.submit("ready", payload=b"r")
+        self.submit("scheduled", payload=b"s", run_at=WALL + 9999)
+        self.service.broker.ledger.queue("default").paused = True
+        self.bury("dead", payload=b"d", queue="other")
+        self.forget_ended()
+        for task_id in ("ready", "scheduled", "dead"):
+            delivery = self.claim_task(task_id)
+            self.assertEqual((delivery.id, delivery.payload), (task_id, task_id[:1].encode()))
+            self.assertIsNone(self.claim_task(task_id))
+            self.assertEqual(self.report(delivery), State.COMPLETED)
+            self.assertIsNone(self.claim_task(task_id))
+        self.error_of(
+            self.service.claim_task("nobody", Claim(self.holder, (), None, 1)), UnknownTask
+        )
+
+    def test_who_waits_for_any_does_not_get_it(self):
+        self.bury("dead")
+        waiting = self.claiming(wait_s=1.0)
+        self.assertEqual(self.claim_task("dead").id, "dead")
+        self.assertNoResult(waiting)
+        self.pass_time(1.25)
+
+    def test_of_whose_payload_is_in_the_store_only(self):
+        self.submit("t", payload=b"x" * 100)
+        task = self.service.broker.ledger.tasks["t"]
+        self.service.broker.ledger._let_go(task)
+        task.body = 100
+        self.service.broker.ledger._hold(task)
+        self.assertEqual(self.claim_task("t").payload, b"x" * 100)
