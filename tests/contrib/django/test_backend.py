@@ -25,7 +25,7 @@ from taskqueue.contrib.django.backend import RETRIES_HEADER
 from taskqueue.contrib.django.framework import InvalidTask, TaskResultDoesNotExist, task_backends
 from taskqueue.contrib.django.functions import ANY, PATH_HEADER
 from taskqueue.core.task import State
-from taskqueue.errors import AnswerTimedOut, QueueFull, Unauthenticated
+from taskqueue.errors import AnswerTimedOut, BadRequest, QueueFull, Unauthenticated
 from tests.client.broker import BrokerCase
 from tests.contrib.django import office
 from tests.contrib.django.office.elsewhere import hidden
@@ -127,6 +127,8 @@ class EnqueueTests(BackendCase):
     def test_arguments_that_are_none_of_json(self) -> None:
         for wrong in (object(), {1, 2}, timezone.now(), b"\xff"):
             self.assertRaises((TypeError, ValueError), add.enqueue, wrong)
+        for wrong in (float("nan"), float("inf"), "\ud800"):
+            self.assertRaises(BadRequest, add.enqueue, wrong)
         self.assertEqual(self.worker.claim(["default"], wait_s=0), [])
 
     @in_thread
