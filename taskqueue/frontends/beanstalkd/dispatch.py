@@ -11,12 +11,14 @@ from taskqueue.errors import FatalClientError, TaskQueueError
 from taskqueue.frontends.beanstalkd import (
     choosing,
     finishing,
+    kicking,
     pausing,
     peeking,
     reserving,
+    statistics,
     submitting,
 )
-from taskqueue.frontends.beanstalkd.commands import REFUSED, UNKNOWN_COMMAND, Command
+from taskqueue.frontends.beanstalkd.commands import REFUSED, Command
 from taskqueue.frontends.beanstalkd.session import Session
 
 #: Takes at least one command, the first, from those that wait, and carries it out.
@@ -26,12 +28,6 @@ Handler = Callable[[Session, deque[Command]], None]
 def _refuse(session: Session, waiting: deque[Command]) -> None:
     """Reply to what was not understood."""
     session.replies.add(waiting.popleft().body)
-
-
-def _refuse_unknown(session: Session, waiting: deque[Command]) -> None:
-    """Reply to a command that there is no such command here."""
-    waiting.popleft()
-    session.replies.add(UNKNOWN_COMMAND)
 
 
 def _quit(session: Session, waiting: deque[Command]) -> None:
@@ -51,9 +47,20 @@ HANDLERS: Mapping[str, Handler] = {
     "list-tube-used": choosing.list_tube_used,
     "list-tubes-watched": choosing.list_tubes_watched,
     "reserve": reserving.reserve,
+    "reserve-job": reserving.reserve_job,
     "delete": finishing.delete,
     "pause-tube": pausing.pause_tube,
     "peek": peeking.peek,
+    "peek-ready": peeking.peek_ready,
+    "peek-delayed": peeking.peek_delayed,
+    "peek-buried": peeking.peek_buried,
+    "kick": kicking.kick,
+    "kick-job": kicking.kick_job,
+    "release": finishing.release,
+    "bury": finishing.bury,
+    "stats": statistics.stats,
+    "stats-tube": statistics.stats_tube,
+    "stats-job": statistics.stats_job,
     "touch": finishing.touch,
 }
 
@@ -73,7 +80,7 @@ def carry_out(session: Session, waiting: deque[Command]) -> None:
         if verb != "reserve":
             counts[counted] += 1
         try:
-            HANDLERS.get(verb, _refuse_unknown)(session, waiting)
+            HANDLERS[verb](session, waiting)
         except FatalClientError:
             raise
         except TaskQueueError as error:

@@ -1,5 +1,5 @@
 """
-delete, touch: what becomes of jobs that somebody has reserved; and of others, where
+delete, release, bury, touch: what becomes of jobs that somebody has reserved; and of others, where
 anybody may delete them.
 """
 
@@ -15,8 +15,15 @@ from taskqueue.core.rows import TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.errors import TaskQueueError
 from taskqueue.frontends.beanstalkd.commands import Command
+from taskqueue.frontends.beanstalkd.mapping import priority_of
 from taskqueue.frontends.beanstalkd.recording import record
-from taskqueue.frontends.beanstalkd.replies import DELETED, NOT_FOUND, TOUCHED
+from taskqueue.frontends.beanstalkd.replies import (
+    BURIED,
+    DELETED,
+    NOT_FOUND,
+    RELEASED,
+    TOUCHED,
+)
 from taskqueue.frontends.beanstalkd.session import Session
 from taskqueue.wire import MessageType
 
@@ -92,6 +99,40 @@ def _delete_stored(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
         return DELETED
 
     return session.service.delete([row.id]).addCallback(told)
+
+
+def release(session: Session, waiting: deque[Command]) -> None:
+    """Carry out a release."""
+    command = waiting.popleft()
+    lease = session.lease(command.number)
+    if lease is None:
+        session.replies.add(NOT_FOUND)
+        return
+    service, priority = session.service, priority_of(command.priority)
+    service.check_open()
+    now = service.moments()
+    service.broker.desk.release(
+        lease.task.id, lease.token, float(command.delay_s), now, priority=priority
+    )
+    service.after(now)
+    session.replies.promise((RELEASED,))
+
+
+def bury(session: Session, waiting: deque[Command]) -> None:
+    """Carry out a bury."""
+    command = waiting.popleft()
+    lease = session.lease(command.number)
+    if lease is None:
+        session.replies.add(NOT_FOUND)
+        return
+    service = session.service
+    service.check_open()
+    now = service.moments()
+    service.broker.desk.bury(
+        lease.task.id, lease.token, now, priority=priority_of(command.priority)
+    )
+    service.after(now)
+    session.replies.promise((BURIED,))
 
 
 def touch(session: Session, waiting: deque[Command]) -> None:

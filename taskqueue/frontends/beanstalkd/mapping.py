@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from taskqueue.core.task import HIGHEST_PRIORITY, State, TaskOptions
+from taskqueue.core.task import HIGHEST_PRIORITY, UNLESS_SET, State, TaskOptions
 
 #: The type of the tasks that are put at this door.
 JOB_TYPE = "beanstalkd"
@@ -34,5 +34,8 @@ def pri_of(priority: int) -> int:
 
 @lru_cache(maxsize=1024)
 def options_of(ttr_s: int) -> TaskOptions:
-    """The options of a task that may run for so many seconds; equal ones are one object."""
-    return TaskOptions(lease_s=float(ttr_s))
+    """
+    The options of a task that may run for so many seconds, and be lost as often as it may be,
+    unless its queue's own section of the configuration says otherwise; equal ones are one object.
+    """
+    return TaskOptions(UNLESS_SET, UNLESS_SET, float(ttr_s))

@@ -8,14 +8,19 @@ from collections import deque
 from collections.abc import Sequence
 from math import inf
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.delivery import Delivery
+from taskqueue.core.rows import TaskRow
+from taskqueue.core.task import FIRST_ENDED, State
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import ShuttingDown, TaskQueueError
+from taskqueue.errors import ShuttingDown, TaskQueueError, UnknownTask
 from taskqueue.frontends.beanstalkd.commands import Command
-from taskqueue.frontends.beanstalkd.replies import DEADLINE_SOON, TIMED_OUT
+from taskqueue.frontends.beanstalkd.mapping import STATE_NAMES
+from taskqueue.frontends.beanstalkd.replies import DEADLINE_SOON, NOT_FOUND, TIMED_OUT
 from taskqueue.frontends.beanstalkd.session import Session
 from taskqueue.operations.authorization import forbidden
 
@@ -61,6 +66,47 @@ def _claim(session: Session, limit: int) -> Claim:
         raise forbidden(session, Action.CLAIM, session.watched.tubes[0].name)
     max_bytes = session.service.config.limits.max_frame_bytes // 2
     return Claim(session.holder, queues, None, limit, max_bytes=max_bytes, by_priority=True)
+
+
+def reserve_job(session: Session, waiting: deque[Command]) -> None:
+    """Carry out a reserve-job."""
+    number = waiting.popleft().number
+    task = session.find_now(number)
+    if task is not None and task.state < FIRST_ENDED:
+        _reserve_one(session, task.id, task.queue)
+    else:
+        session.ask_for(number, lambda row: _reserved_row(session, row))
+
+
+def _reserve_one(session: Session, task_id: str, queue: str) -> None:
+    """Reserve a job that is known."""
+    if not session.may(Action.CLAIM, queue):
+        session.replies.add(NOT_FOUND)
+        return
+    session.reply_later(_reserving_one(session, task_id))
+
+
+def _reserved_row(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
+    """Reserve a job that the store knows."""
+    if State(row.state) not in STATE_NAMES or not session.may(Action.CLAIM, row.queue):
+        return NOT_FOUND
+    return _reserving_one(session, row.id)
+
+
+def _reserving_one(session: Session, task_id: str) -> Deferred[bytes]:
+    claim = Claim(session.holder, (), None, 1)
+
+    def told(delivery: Delivery | None) -> bytes:
+        if delivery is None:
+            return NOT_FOUND
+        session.reserved_some = True
+        return _reserved(session, delivery)
+
+    def not_reserved(failure: Failure) -> bytes:
+        failure.trap(UnknownTask)
+        return NOT_FOUND
+
+    return session.service.claim_task(task_id, claim).addCallback(told).addErrback(not_reserved)
 
 
 class _Taking:
