@@ -222,7 +222,10 @@ def _audit_lines(lane: Lane, name: str) -> Iterator[str]:
     leftovers = 0
     for priority, line in lane.lines.items():
         lined = [task for task in line[line.gone :] if task is not None]
-        leftovers += sum(task.state >= FIRST_ENDED for task in lined)
+        ended = sum(task.state >= FIRST_ENDED for task in lined)
+        if ended != line.leftovers:
+            yield f"{name}: {line.leftovers} leftovers of priority {priority}, recounted {ended}"
+        leftovers += ended
         seqs = [task.seq for task in lined]
         if seqs != sorted(seqs) or any(task.priority != priority for task in lined):
             yield f"{name}: priority {priority} is out of order"

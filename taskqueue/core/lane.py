@@ -134,6 +134,15 @@ class Lane:
         places = {line.gone, min(line.gone + distance, len(line) - 1)}
         return [task for place in places if line and (task := line[place]) is not None]
 
+    def count_above(self, priority: int) -> int:
+        """
+        How many ready tasks have a higher priority: a step for each line, and for each task
+        beside the lines.
+        """
+        lined = sum([line.size for known, line in self.lines.items() if known > priority])
+        bound = order_key(priority, 0)
+        return lined + sum([key < bound for key in self.returned])
+
     def _first_line(self) -> Line:
         """The line of the highest priority, an empty one where there is none."""
         for priority in self._urgent():
@@ -212,7 +221,9 @@ class Lane:
         self._skip(line, priority)
         if self.leftovers:
             ready = [task for task in taken if task.state is _PENDING]
-            self.leftovers -= len(taken) - len(ready)
+            ended = len(taken) - len(ready)
+            self.leftovers -= ended
+            line.leftovers -= ended
             return ready
         return taken
 
@@ -232,6 +243,7 @@ class Lane:
                 return
             line.take(1)
             self.leftovers -= 1
+            line.leftovers -= 1
         del self.lines[priority]
 
     def _find_head(self) -> None:
@@ -268,6 +280,7 @@ class Lane:
         if self.returned.pop(key, None) is None:
             self.leftovers += 1
             line = self.lines[task.priority]
+            line.leftovers += 1
             if line.first is task:
                 self._skip(line, task.priority)
         if key == self.head:

@@ -19,13 +19,14 @@ class Line(list["Task | None"]):
     Tasks of one priority, first come first.
 
     @ivar gone: how many at the front were taken; C{None} stands for each.
+    @ivar leftovers: how many of the others have ended.
     """
 
-    __slots__ = ("gone",)
+    __slots__ = ("gone", "leftovers")
 
     def __init__(self, tasks: Sequence[Task] = ()) -> None:
         super().__init__(tasks)
-        self.gone = 0
+        self.gone = self.leftovers = 0
 
     def take(self, limit: int) -> list[Task]:
         """Take out the first C{limit}, or all there are, leftovers among them."""
@@ -42,6 +43,11 @@ class Line(list["Task | None"]):
     def first(self) -> Task:
         """The first that was not taken; there must be one."""
         return self[self.gone]  # type: ignore[return-value]  # only what was taken is None
+
+    @property
+    def size(self) -> int:
+        """How many wait."""
+        return len(self) - self.gone - self.leftovers
 
     def ready(self) -> list[Task]:
         """Those that wait."""

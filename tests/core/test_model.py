@@ -877,6 +877,19 @@ class BrokerMachine(RuleBasedStateMachine):
         assert all(self.ledger.find(task.id) is not None for task in self.ledger.changes.ended)
 
     @invariant()
+    def those_above_a_priority_are_counted(self) -> None:
+        """Whatever has ended in its line, or come back."""
+        for queue in self.ledger.queues.values():
+            ready = [
+                task.priority
+                for task in self.ledger.tasks.values()
+                if task.state is State.PENDING and task.lane.queue is queue
+            ]
+            for above in (-(2**32) - 1, -8, 0, 1, 2):
+                found = sum(lane.count_above(above) for lane in queue.lanes.values())
+                assert found == sum(priority > above for priority in ready)
+
+    @invariant()
     def one_holder_a_key(self) -> None:
         wall = self.now.wall
         for task in self.ledger.tasks.values():
