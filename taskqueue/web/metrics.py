@@ -73,6 +73,7 @@ class BrokerCollector(Collector):
         yield from self._about_tasks()
         yield from self._about_queues()
         yield from self._periodics.collect(self._service.broker.ledger)
+        yield from self._about_values()
         yield from self._about_workers()
         yield from self._about_connections()
         yield from self._about_certificates()
@@ -158,6 +159,21 @@ class BrokerCollector(Collector):
         for name, queue in queues.items():
             found.setdefault(name if name in named else OTHER, []).append(queue)
         return found
+
+    # --- values -------------------------------------------------------------------
+
+    def _about_values(self) -> Iterator[Metric]:
+        ledger = self._service.broker.ledger
+        values, policy = ledger.values, ledger.policy
+        for name, meaning, number in (
+            ("values", "Values under keys.", values.count),
+            ("values_limit", "Values that the broker takes.", policy.max_values),
+            ("value_bytes", "Bytes of values and of their keys.", values.size_bytes),
+            ("value_limit_bytes", "Such bytes that it takes.", policy.max_values_bytes),
+            ("value_namespaces", "Namespaces that have values.", len(values.by_namespace)),
+            ("value_waits", "Requests that wait for a value to change.", len(values.waits)),
+        ):
+            yield gauge(f"taskqueue_{name}", meaning, (), [((), number)])
 
     # --- workers and connections ----------------------------------------------------
 

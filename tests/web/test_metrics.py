@@ -20,6 +20,7 @@ from taskqueue.core.intake import Submission
 from taskqueue.core.overview import total_counters
 from taskqueue.core.periodic import Periodic
 from taskqueue.core.task import STATE_WORDS, State, TaskOptions, tier_of
+from taskqueue.core.value_desk import Put
 from taskqueue.core.workers import Registration
 from taskqueue.service.timers import Timer
 from taskqueue.web.metrics import EVENTS, make_registry
@@ -212,6 +213,17 @@ class GaugeTests(SynchronousTestCase):
         self.place.claim(wait_s=30.0)
         self.place.claim(wait_s=30.0)
         self.assertEqual(Scrape(self.place)("waiting_claims"), 2)
+
+    def test_values(self) -> None:
+        service = self.place.service
+        service.put_values([Put("n", "k", b"12"), Put("m", "k", b"")])
+        service.wait_values("n", {"other": 0}, 30, self).addErrback(lambda _: None)
+        scrape = Scrape(self.place)
+        self.assertEqual((scrape("values"), scrape("value_bytes")), (2, 4))
+        self.assertEqual(scrape("value_namespaces"), 2)
+        self.assertEqual(scrape("value_waits"), 1)
+        self.assertEqual(scrape("values_limit"), 1_000_000)
+        self.assertEqual(scrape("value_limit_bytes"), 256 * 2**20)
 
     def test_uptime(self) -> None:
         self.place.clock.advance(12.5)

@@ -82,6 +82,8 @@ def _view_limits(service: TaskQueueService) -> Header:
     used = (
         ("waiting_tasks", ledger.depth, policy.depth_threshold),
         ("held_bytes", ledger.held_bytes, policy.max_held_bytes),
+        ("values", ledger.values.count, policy.max_values),
+        ("values_bytes", ledger.values.size_bytes, policy.max_values_bytes),
         ("connections", service.traffic.open.total(), limits.max_connections),
         ("workers", len(ledger.workers), policy.max_workers),
     )

@@ -176,7 +176,7 @@ _STATS = shapes.thing(
         **dict.fromkeys(
             (
                 *("depth", "held_bytes", "in_progress", "waiting_claims", "workers", "periodics"),
-                "connections",
+                *("values", "values_bytes", "connections"),
             ),
             shapes.COUNT,
         ),

@@ -103,6 +103,8 @@ const spread = (found, words) =>
 const LIMITS = {
   waiting_tasks: ["waiting tasks", count],
   held_bytes: ["payloads in memory", bytes],
+  values: ["values", count],
+  values_bytes: ["bytes of values", bytes],
   connections: ["connections", count],
   workers: ["workers", count],
 };
