@@ -12,22 +12,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+
+from tools.system_packages import Call, call_quietly, install_packages
 
 #: Names the executable, where it is none of L{NAMES} on the path.
 VARIABLE = "CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-#: Package lists may be older than the packages: mirrors keep the newest ones only.
-STEPS = (
-    ("apt-get", "update", "-qq"),
-    ("apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium"),
-)
-
-#: How long either step may take, seconds.
-PATIENCE_S = 600.0
 
 
 def find_chromium() -> str | None:
@@ -42,55 +33,13 @@ def find_chromium() -> str | None:
     return next((path for name in candidates if (path := shutil.which(name))), None)
 
 
-def privilege() -> list[str] | None:
-    """
-    What to put before a command that installs packages.
-
-    @return: nothing for root; C{sudo} where it asks for no password; C{None} where
-        neither is so.
-    """
-    if os.geteuid() == 0:
-        return []
-    if shutil.which("sudo") and _call(["sudo", "-n", "true"]).returncode == 0:
-        return ["sudo", "-n"]
-    return None
-
-
-def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    return subprocess.run(
-        command,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=PATIENCE_S,
-        env=environment,
-    )
-
-
-def install(call: Callable[[list[str]], subprocess.CompletedProcess[str]] = _call) -> str | None:
+def install(call: Call = call_quietly) -> str | None:
     """
     Install Chromium.
 
     @return: C{None} when that is done, or why it is not.
     """
-    if not shutil.which("apt-get"):
-        return "apt-get, which would install it, is not here"
-    before = privilege()
-    if before is None:
-        return "only root, or a sudo that asks for no password, may install it"
-    for step in STEPS:
-        try:
-            done = call([*before, *step])
-        except subprocess.TimeoutExpired:
-            return f"{' '.join(step)} took longer than {PATIENCE_S:g} s"
-        if done.returncode:
-            said = done.stdout.strip().splitlines()[-3:]
-            return f"{' '.join(step)} failed: " + " ".join(said)
-    return None
+    return install_packages(["chromium"], call)
 
 
 def main() -> int:
