@@ -93,14 +93,20 @@ class Backend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> Iterable[checks.CheckMessage]:
         """What is wrong with the settings, without asking the broker."""
+        where = f"TASKS[{self.alias!r}]"
         try:
-            self.settings  # noqa: B018  # it is read
+            unusable = self.settings.reach.problem()
         except BadOptions as error:
+            unusable = None
             for problem in error.problems:
-                yield checks.Error(f"TASKS[{self.alias!r}]: {problem}.", id="taskqueue.E001")
+                yield checks.Error(f"{where}: {problem}.", id="taskqueue.E001")
+        if unusable is not None:
+            # No error: commands run as users who may not read keys, and where images are built.
+            hint = "Nothing can be enqueued here."
+            yield checks.Warning(f"{where}: {unusable}.", hint=hint, id="taskqueue.W002")
         if not apps.is_installed(APP):
             yield checks.Warning(
-                f"TASKS[{self.alias!r}] uses taskqueue, but no command runs a worker for it.",
+                f"{where} uses taskqueue, but no command runs a worker for it.",
                 hint=f"Add {APP!r} to INSTALLED_APPS.",
                 id="taskqueue.W001",
             )

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from taskqueue.app.application import ADDRESS_VARIABLE, DEFAULT_ADDRESS
+from taskqueue.client.addresses import places_of
 from taskqueue.client.aio_link import check_settings
 from taskqueue.client.credentials import ApiKey
 from taskqueue.client.options import ClientOptions, ClientSettings
-from taskqueue.client.tls import TLS
+from taskqueue.client.tls import TLS, tls_for
 from taskqueue.errors import BadRequest
 
 #: How long the broker may take to answer, seconds: a request of a visitor waits for it.
@@ -82,6 +83,14 @@ class Reach(NamedTuple):
     def __repr__(self) -> str:
         """Nothing of the key."""
         return f"<how to reach {self.address}>"
+
+    def problem(self) -> str | None:
+        """Why this machine, or this user, cannot use what is said: a file is not there."""
+        try:
+            check_settings(self.address, ClientSettings(**self.client_options("check")))
+        except BadRequest as error:
+            return str(error)
+        return None
 
     def client_options(self, name: str) -> ClientOptions:
         """
@@ -250,7 +259,7 @@ class _Reader:
                 )
 
     def reach(self, given: Mapping[str, Any], environ: Mapping[str, str]) -> Reach:
-        """How the broker is reached, with files that are there."""
+        """How the broker is reached; whether files are there is for L{Reach.problem} to say."""
         found = self.read(given, _REACH, "OPTIONS")
         found.setdefault("address", environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS)
         found["timeout_s"] = found.pop("timeout", TIMEOUT_S)
@@ -258,7 +267,7 @@ class _Reader:
         if reach.api_key is not None and reach.api_key_file is not None:
             self.problems.append("OPTIONS has api_key and api_key_file: say one of them")
         try:
-            check_settings(reach.address, ClientSettings(**reach.client_options("check")))
+            tls_for(places_of(reach.address), reach.tls)
         except BadRequest as error:
             self.problems.append(f"OPTIONS: {error}")
         return reach

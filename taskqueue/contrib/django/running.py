@@ -88,7 +88,9 @@ def run(delivery: Task) -> bytes:
             if delivery.lease_lost or isinstance(error, KeyboardInterrupt):
                 raise  # nothing is said of it
             raise _failed(backend, result, delivery, error) from error
-        _finish(backend, result, TaskResultStatus.SUCCESSFUL, _return_value=JSON.decode(returned))
+        if not delivery.lease_lost:
+            value = JSON.decode(returned)
+            _finish(backend, result, TaskResultStatus.SUCCESSFUL, _return_value=value)
         return returned
 
 

@@ -290,6 +290,10 @@ class WithoutBrokerTests(SynchronousTestCase):
             self.assertLess(time.monotonic() - began, 5)
         self.assertEqual(told, [])
 
+    def test_a_key_that_cannot_be_read(self) -> None:
+        use(self, {"api_key_file": "/nowhere"})
+        self.assertIn("/nowhere, cannot be read", str(self.assertRaises(BadRequest, add.enqueue)))
+
     def test_to_declare_tasks_needs_none(self) -> None:
         self.assertEqual(office.task(add.func).module_path, add.module_path)
 

@@ -159,6 +159,9 @@ class FailureTests(RunCase):
         delivery = self.delivery(tasks.raises.module_path, CANCELLED)
         delivery.lease_lost = True
         self.verdict_of(delivery)
+        delivery = self.delivery(tasks.add.module_path, b'{"a":1}')
+        delivery.lease_lost = True
+        self.verdict_of(delivery)
         self.assertEqual(self.finished, [])
 
     def test_a_time_out(self) -> None:
