@@ -13,7 +13,7 @@ from taskqueue.errors import ConfigError, Unauthenticated
 from taskqueue.frontends.connection import Connection
 from taskqueue.frontends.faktory.connection import FaktoryConnection
 from taskqueue.frontends.faktory.greeting import Challenge, too_many_failed
-from taskqueue.frontends.faktory.processes import Processes
+from taskqueue.frontends.faktory.processes import WorkerProcesses
 from taskqueue.service import TaskQueueService
 
 #: What an unknown client is told who does not know the password.
@@ -40,7 +40,7 @@ class FaktoryDoor:
         @raises ConfigError: the password cannot be read.
         """
         self.service = service
-        self.processes = Processes(service)
+        self.processes = WorkerProcesses(service)
         self.commands = 0
         self.removed: set[str] = set()
         self.unusable: Unauthenticated | None = None

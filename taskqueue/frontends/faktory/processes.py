@@ -156,7 +156,7 @@ class WorkerProcess:
         """There are no words for it in its language: it finds out when it reports."""
 
 
-class Processes:
+class WorkerProcesses:
     """The processes that are connected, by wid."""
 
     def __init__(self, service: TaskQueueService) -> None:

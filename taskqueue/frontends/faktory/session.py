@@ -33,7 +33,7 @@ from taskqueue.frontends.faktory.consuming import ack, beat, fail, fetch
 from taskqueue.frontends.faktory.greeting import Challenge, read_hello, read_introduction
 from taskqueue.frontends.faktory.mutating import flush, mutate
 from taskqueue.frontends.faktory.numbers import info
-from taskqueue.frontends.faktory.processes import NAMELESS, Claimer, Processes, WorkerProcess
+from taskqueue.frontends.faktory.processes import NAMELESS, Claimer, WorkerProcess, WorkerProcesses
 from taskqueue.frontends.faktory.producing import push, push_bulk
 from taskqueue.frontends.faktory.queues import queue
 from taskqueue.operations.answers import WhenStored
@@ -116,7 +116,7 @@ class FaktorySession(ForeignSession):
     # --- as operations see it ---------------------------------------------------------
 
     @property
-    def processes(self) -> Processes:
+    def processes(self) -> WorkerProcesses:
         """All that are connected."""
         return self._door.processes
 
