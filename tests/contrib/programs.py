@@ -140,7 +140,10 @@ class FrameworkTestCase(SynchronousTestCase):
     def finished(self, *arguments: str, **variables: str) -> str:
         """Run a program to its end, which must be a good one; what it said."""
         program = self.program(*arguments, **variables)
-        status = program.process.wait(2 * PATIENCE_S)
+        try:
+            status = program.process.wait(2 * PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the program does not end:\n{program.log}") from None
         self.assertEqual(status, 0, program.log)
         return program.log
 
