@@ -34,7 +34,9 @@ class PutTests(BeanstalkdTestCase):
         client = self.connect()
         too_big = b"x" * 65_536
         self.assertEqual(self.ask(client, b"put 0 0 60 65536", too_big), b"JOB_TOO_BIG\r\n")
-        self.assertEqual(self.ask(client, b"put 0 0 60 1", b"abc"), b"EXPECTED_CRLF\r\nUNKNOWN_COMMAND\r\n")
+        self.assertEqual(
+            self.ask(client, b"put 0 0 60 1", b"abc"), b"EXPECTED_CRLF\r\nUNKNOWN_COMMAND\r\n"
+        )
         self.assertEqual(self.ask(client, b"put 0 0 60 65535", too_big[:-1]), b"INSERTED 1\r\n")
 
     def test_draining(self) -> None:
