@@ -19,6 +19,7 @@ from taskqueue.core.audit import audit
 from taskqueue.frontends.admission import Admission
 from taskqueue.frontends.beanstalkd import BeanstalkdDoor
 from taskqueue.frontends.factory import BrokerFactory
+from taskqueue.frontends.faktory import FaktoryDoor
 from taskqueue.service import TaskQueueService
 from taskqueue.web.site import make_site
 from tests.frontends.peers import Wire, framed, lines
@@ -43,10 +44,15 @@ def _beanstalkd(service: TaskQueueService) -> Factory:
     return BrokerFactory(service, Admission(), "beanstalkd", door.connect)
 
 
+def _faktory(service: TaskQueueService) -> Factory:
+    return BrokerFactory(service, Admission(), "faktory", FaktoryDoor(service).connect)
+
+
 _DOORS: Mapping[str, Callable[[TaskQueueService], Factory]] = {
     "framed": _framed,
     "lines": _lines,
     "beanstalkd": _beanstalkd,
+    "faktory": _faktory,
     "http": make_site,
 }
 
@@ -61,7 +67,7 @@ class Place:
 
     def __init__(self, door: str) -> None:
         """
-        @param door: one of C{framed}, C{lines}, C{beanstalkd} and C{http}.
+        @param door: one of C{framed}, C{lines}, C{beanstalkd}, C{faktory} and C{http}.
         """
         self._clock = Clock()
         config = Config(store=StoreConfig(kind="memory"), limits=_LIMITS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fuzz.targets import beanstalkd, codec, configuration, framed, lines, rest
+from fuzz.targets import beanstalkd, codec, configuration, faktory, framed, lines, rest
 
 Target = Callable[[bytes], None]
 
@@ -19,4 +19,5 @@ TARGETS: Mapping[str, Target] = {
     "rest": rest.run,
     "configuration": configuration.run,
     "beanstalkd": beanstalkd.run,
+    "faktory": faktory.run,
 }
