@@ -73,15 +73,11 @@ def errors_of(view: Mapping[str, Any]) -> list[Any]:
         if event["event"] == "failed"
     ]
     state, newest = view["state"], view.get("error")
-    if _STATUS.get(state) == TaskResultStatus.FAILED:
-        newest = newest or _WITHOUT_ERROR.get(state)
-    elif state == "completed" or not texts:
-        newest = None
-    if newest:
-        # The history keeps the beginning of each.
-        if texts and str(newest).startswith(texts[-1].removesuffix("…")):
-            texts.pop()
-        texts.append(str(newest))
+    # The history keeps the beginning of each.
+    if newest and texts and newest.startswith(texts[-1].removesuffix("…")):
+        texts[-1] = newest
+    elif _STATUS.get(state) == TaskResultStatus.FAILED:
+        texts.append(newest or _WITHOUT_ERROR.get(state, "the task failed"))
     return [error_from(text) for text in texts]
 
 

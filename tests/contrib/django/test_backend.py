@@ -186,7 +186,10 @@ class ResultTests(BackendCase):
         nobody = self.worker.submit("send_email", b"\xff").id
         for result_id in (UNKNOWN, "nonsense", "", f"{{{UNKNOWN}}}", "é", nobody, None):
             self.assertRaises(TaskResultDoesNotExist, add.get_result, result_id)
-        self.assertEqual(add.get_result(add.enqueue(1).id.upper()).args, [1])
+        known = add.enqueue(1).id
+        self.assertEqual(add.get_result(known.upper()).args, [1])
+        for almost in (f"{{{known}}}", known.replace("-", ""), f"urn:uuid:{known}"):
+            self.assertRaises(TaskResultDoesNotExist, add.get_result, almost)
 
     @in_thread
     def test_coroutines(self) -> None:
@@ -302,7 +305,14 @@ FORKS = """
 import os, sys
 import tests.contrib.django
 from tests.contrib.django.office.tasks import add
+from taskqueue.contrib.django import connections
 first = add.enqueue(1).id
+connections._lock.acquire()  # as another thread might hold it just then
+if not (child := os.fork()):
+    connections.close_clients()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+connections._lock.release()
 for n in range(3):
     child = os.fork()
     if not child:

@@ -120,6 +120,13 @@ class ResultTests(SynchronousTestCase):
         (error,) = self.result("dead_letter", error="5 workers were lost over it").errors
         self.assertEqual(error.traceback, "5 workers were lost over it")
 
+    def test_what_is_no_failure_of_its_own(self) -> None:
+        """A worker that was lost over it, say: the task is to be tried again."""
+        waiting = self.result("pending", error="the worker was lost")
+        self.assertEqual((waiting.status, waiting.errors), ("READY", []))
+        (error,) = self.result("dead_letter").errors
+        self.assertEqual(error.traceback, "the task failed")
+
     def test_another_life(self) -> None:
         """A dead letter that somebody lets run again."""
         history = [failed(1, "u", "KeyError: 1\n\ntrace"), {"at": 50.0, "event": "revived"}]

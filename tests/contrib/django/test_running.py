@@ -246,8 +246,8 @@ class AttemptTests(RunCase):
 
 
 class ResourceTests(RunCase):
-    def test_connections_end_with_each_task(self) -> None:
-        """As with each request: what is broken, or old, is not found by the next."""
+    def asked(self) -> list[Any]:
+        """The connections to the database that tasks begin with; a file, as one in memory stays."""
 
         seen: list[Any] = []
 
@@ -257,11 +257,29 @@ class ResourceTests(RunCase):
             seen.append(connection.connection)
 
         self.addCleanup(framework.signals.task_started.disconnect, query)
-        connection.settings_dict["NAME"] = self.mktemp()  # one in memory is never closed
-        self.addCleanup(connection.settings_dict.update, NAME=":memory:")
+        connection.close()
+        before = dict(connection.settings_dict)
+        connection.settings_dict["NAME"] = self.mktemp()
+        self.addCleanup(connection.settings_dict.update, before)
+        self.addCleanup(connection.close)
+        return seen
+
+    def test_connections_end_with_each_task(self) -> None:
+        """As with each request: what is broken, or old, is not found by the next."""
+        seen = self.asked()
         self.verdict(tasks.add, b'{"args":[1],"kwargs":{}}')
-        self.assertTrue(seen)
-        self.assertIsNone(connection.connection)
+        self.assertEqual((len(seen), connection.connection), (1, None))
+
+    def test_a_connection_that_has_become_old(self) -> None:
+        """Where they are kept, as CONN_MAX_AGE has it: the database may have gone meanwhile."""
+        seen = self.asked()
+        connection.settings_dict["CONN_MAX_AGE"] = 60
+        for _ in range(2):
+            self.verdict(tasks.add, b'{"args":[1],"kwargs":{}}')
+        self.assertIs(seen[0], seen[1])
+        connection.close_at = 0
+        self.verdict(tasks.add, b'{"args":[1],"kwargs":{}}')
+        self.assertIsNot(seen[1], seen[2])
 
     def test_caches_are_closed(self) -> None:
         closed: list[Any] = []
