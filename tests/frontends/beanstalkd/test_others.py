@@ -62,7 +62,7 @@ class OnDiskTests(RestartTests):
     """The same with a store on the disk."""
 
     def make_store(self) -> ObedientStore:
-        return ObedientStore(make_store("sqlite", self.mktemp(), "fsync"))
+        return ObedientStore(make_store("sqlite", self.mktemp(), "fsync", "none"))
 
 
 class TaskTests(BeanstalkdTestCase):
