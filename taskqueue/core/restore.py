@@ -102,10 +102,7 @@ class Restoration:
 
     def values(self, rows: Iterable[ValueRow]) -> None:
         """All values, also those that have expired meanwhile."""
-        values = self._ledger.values
-        for row in rows:
-            values.restore(row)
-        values.restored()
+        self._ledger.values.restore(rows)
 
     def windows(self, rows: Iterable[OpenWindow]) -> None:
         """Ended tasks that still hold their unique keys."""

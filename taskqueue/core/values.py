@@ -12,7 +12,7 @@ counters, locks, who is bound to what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 
 from taskqueue.core.rows import ValueRow
@@ -117,22 +117,22 @@ class Values:
 
     # --- changing -------------------------------------------------------------------
 
-    def restore(self, row: ValueRow) -> None:
-        """The store has this value; called for each, first of all."""
-        namespace, key, _, version, expires_at = row
-        rows = self.by_namespace.get(namespace)
-        if rows is None:
-            rows = self.by_namespace[namespace] = {}
-        rows[key] = row
-        self.count += 1
-        self.size_bytes += bytes_of(row)
-        if expires_at is not None:
-            self._expiring += 1
-            self._ends.append((expires_at, version, namespace, key))
-
-    def restored(self) -> None:
-        """There are no more of them."""
-        heapify(self._ends)
+    def restore(self, rows: Iterable[ValueRow]) -> None:
+        """The store has these values, and no others."""
+        ends, size_bytes = self._ends, 0
+        for row in rows:
+            namespace, key, value, version, expires_at = row
+            held = self.by_namespace.get(namespace)
+            if held is None:
+                held = self.by_namespace[namespace] = {}
+            held[key] = row
+            size_bytes += (len(key) if key.isascii() else len(key.encode())) + len(value)
+            if expires_at is not None:
+                ends.append((expires_at, version, namespace, key))
+        heapify(ends)
+        self._expiring = len(ends)
+        self.size_bytes = size_bytes
+        self.count = sum(map(len, self.by_namespace.values()))
 
     def set(self, row: ValueRow) -> None:
         """Put a value under its key, instead of any that is there."""

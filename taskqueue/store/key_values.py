@@ -4,7 +4,7 @@ Values under keys as rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from taskqueue.core.rows import ValueRow
@@ -26,18 +26,29 @@ def bound(rows: Iterable[ValueRow]) -> list[Any]:
     return values
 
 
-def value_row(values: Sequence[Any]) -> ValueRow | None:
+def value_rows(
+    found: Iterable[Sequence[Any]], strange: Callable[[int], None]
+) -> Iterator[ValueRow]:
     """
-    A stored row as the core knows it, C{None} where no taskqueue can have written it.
+    Stored rows as the core knows them.
 
-    @param values: in the order of L{COLUMNS}.
+    @param found: each in the order of L{COLUMNS}.
+    @param strange: called with the version of each that no taskqueue can have written, which
+        is left out.
     """
-    version, namespace, key, expires_at, value = values
-    if not (type(namespace) is str and type(key) is str and type(value) is bytes):
-        return None
-    if expires_at is not None and type(expires_at) is not float:
-        return None
-    return _new(ValueRow, (namespace, key, value, version, expires_at))
+    # There may be a million: what is done for each is done here, and namespaces are few.
+    namespaces: dict[str, str] = {}
+    for version, namespace, key, expires_at, value in found:
+        if (
+            type(value) is bytes
+            and type(key) is str
+            and type(namespace) is str
+            and (expires_at is None or type(expires_at) is float)
+        ):
+            namespace = namespaces.setdefault(namespace, namespace)
+            yield _new(ValueRow, (namespace, key, value, version, expires_at))
+        else:
+            strange(version)
 
 
 #: Makes a named tuple of a plain one, without a call of a Python function.

@@ -124,14 +124,14 @@ def _copy_values(source: sqlite3.Connection, store: IStore, problems: list[str])
     if not _has(source, "SELECT version FROM key_values LIMIT 0"):
         return 0, 0
     gaps: list[tuple[int, int]] = []
-    count = newest = lost = 0
+    strange: list[int] = []
+    count = newest = 0
     for found in _walk(source, key_values.WALK, gaps):
-        rows = [row for row in map(key_values.value_row, found) if row is not None]
+        rows = list(key_values.value_rows(found, strange.append))
         store.commit(empty_batch()._replace(values=rows))
         count += len(rows)
-        lost += len(found) - len(rows)
         newest = found[-1][0]
-    if gaps or lost:
+    if gaps or strange:
         problems.append("some of the values")
     return count, newest
 

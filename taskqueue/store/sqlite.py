@@ -76,12 +76,12 @@ class SQLiteStore(Database):
 
     def key_values(self) -> Iterator[ValueRow]:
         """All values; reads on while it is consumed."""
+
+        def refuse(version: int) -> None:
+            raise damaged(self._path, f"value {version} is unreadable")
+
         with translating(self._path, "be read"), closing(self._reader.cursor()) as cursor:
-            for values in cursor.execute(key_values.SELECT):
-                row = key_values.value_row(values)
-                if row is None:
-                    raise damaged(self._path, f"value {values[0]!r} is unreadable")
-                yield row
+            yield from key_values.value_rows(cursor.execute(key_values.SELECT), refuse)
 
     def _live(self, reader: sqlite3.Connection, payload_bytes: int | None) -> Iterator[TaskRow]:
         newest, left = 0, payload_bytes
