@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core import ledger as ledger_module
 from taskqueue.core.audit import audit
-from taskqueue.core.changes import Batch, QueueRow, TaskRow, row_of
+from taskqueue.core.changes import Batch, QueueRow, TaskRow, ValueRow, row_of
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.leases import Holder
@@ -36,6 +36,7 @@ from taskqueue.core.periodic import CATCH_UP, Periodic, PeriodicRow
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import FIRST_ENDED, UNLESS_SET, State, Task, TaskOptions, Until
 from taskqueue.core.unique import KeyHolder, holds
+from taskqueue.core.value_desk import Put
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import (
     ClientError,
@@ -131,6 +132,7 @@ class Picture(NamedTuple):
     queues: list[QueueRow]
     next_seq: int
     periodics: dict[str, PeriodicRow]
+    values: set[ValueRow]
     keys: dict[str, KeyHolder]
 
 
@@ -151,6 +153,7 @@ def picture(ledger: Ledger) -> Picture:
         sorted(row for row in set_on if row[1:] != (False, None, None)),
         ledger.next_seq,
         dict(ledger.periodics),
+        set(ledger.values.everything()),
         dict(ledger.keys.holders),
     )
 
@@ -245,6 +248,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert recovery.ended == self.stored.ended
         assert recovery.next_seq == self.stored.next_seq
         assert {row.definition.name: row for row in recovery.periodics} == self.stored.periodics
+        assert set(self.store.key_values()) == self.stored.values
         changed = {*group.batch.removed, *self.ledger.forgotten, *group.revived}
         rows = {row.seq: row for row in self.everything()} if group.replies else {}
         for seq, state in group.replies:
@@ -760,6 +764,42 @@ class BrokerMachine(RuleBasedStateMachine):
             return
         self.serve()
 
+    # --- values -----------------------------------------------------------------------------
+
+    @rule(
+        key=st.sampled_from("ab"),
+        value=st.sampled_from([b"1", b"xyz"]),
+        expires_in=offsets,
+        only_if=st.sampled_from([None, None, "absent", "present"]),
+    )
+    def put_value(
+        self, key: str, value: bytes, expires_in: float | None, only_if: str | None
+    ) -> None:
+        """Its version is above those of all others, and above all places in line."""
+        expires_at = None if expires_in is None else self.world.wall + expires_in
+        newest = max((row.version for row in self.ledger.values.everything()), default=0)
+        known = self.ledger.values.find("n", key, self.world.wall)
+        put = Put("n", key, value, expires_at, only_if)
+        version = self.world.broker.values.put(put, self.now)
+        holds = only_if is None or (only_if == "present") is (known is not None)
+        assert (version is not None) is holds
+        if version is not None:
+            assert version > newest
+            assert version not in {task.seq for task in self.ledger.tasks.values()}
+
+    @rule(key=st.sampled_from("ab"))
+    def take_value(self, key: str) -> None:
+        known = self.ledger.values.find("n", key, self.world.wall)
+        assert self.world.broker.values.take("n", key, self.now) == known
+        assert self.ledger.values.held("n", key) is None or known is None
+
+    @rule()
+    def sweep_values(self) -> None:
+        self.world.broker.values.expire(self.now)
+        wall = self.world.wall
+        every = self.ledger.values.everything()
+        assert all(row.expires_at is None or row.expires_at > wall for row in every)
+
     # --- again and again ------------------------------------------------------------------
 
     @rule(
@@ -845,6 +885,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.lifeless()
         self.incarnations = [2, 2, 2]
         self.world.restore(self.store.recover())
+        self.world.restore_values(self.store)
         assert audit(self.ledger) == []
         self.world.restore_windows(self.store)
         restored = picture(self.ledger)

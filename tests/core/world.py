@@ -199,6 +199,10 @@ class World:
         """Then, who holds a key beyond its end."""
         Restoration(self.ledger, self.now).windows(store.open_windows(self.wall))
 
+    def restore_values(self, store: MemoryStore) -> None:
+        """Then, the values."""
+        Restoration(self.ledger, self.now).values(store.key_values())
+
     def restore(self, recovery: Recovery) -> int:
         """Go on where another broker stopped; return how many tasks there were."""
         restoration = Restoration(self.ledger, self.now)
