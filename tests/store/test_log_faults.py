@@ -18,10 +18,10 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.core.changes import Batch, HistoryRow, TaskRow
+from taskqueue.core.changes import Batch, HistoryRow, TaskRow, ValueRow
 from taskqueue.core.task import State
 from taskqueue.errors import StoreFailed
-from taskqueue.store import MemoryStore, commitlog
+from taskqueue.store import IStore, MemoryStore, commitlog
 from taskqueue.store.files import Files
 from tests.store.media import Medium, everything
 from tests.store.rows import NOW, after, batch, task, update, updated
@@ -75,7 +75,27 @@ class StoreOnSickMedia(RuleBasedStateMachine):
             task(self.seq + n, payload=b"p" * random.choice((0, 10, 1500)))
             for n in range(random.randrange(4))
         ]
-        return batch(new, changes, history, removed=removed, next_seq=self.seq + len(new))
+        values, unset = self._next_values(random)
+        return batch(
+            new,
+            changes,
+            history,
+            removed=removed,
+            next_seq=self.seq + len(new),
+            values=values,
+            unset=unset,
+        )
+
+    def _next_values(self, random: Random) -> tuple[list[ValueRow], list[tuple[str, str]]]:
+        values, unset = [], []
+        for key in "ab":
+            what = random.random()
+            if what < 0.3:
+                self.number += 1
+                values.append(ValueRow("n", key, b"v" * self.number, self.number, None))
+            elif what < 0.5:
+                unset.append(("n", key))
+        return values, unset
 
     def _accepted(self, done: Batch) -> None:
         self.failed = None
@@ -150,22 +170,28 @@ class StoreOnSickMedia(RuleBasedStateMachine):
         """After a start it is clear what became of the commit that failed."""
         if self.failed is not None:
             perhaps = [*self.batches, self.failed]
-            if everything(self.medium.store) == self._expected(perhaps) != self._expected():
+            found, without = self._whole(self.medium.store), self._whole(self._model(self.batches))
+            if found == self._whole(self._model(perhaps)) != without:
                 self._accepted(self.failed)
             self.failed = None
+        assert self._whole(self.medium.store) == self._whole(self._model(self.batches))
+
+    def _whole(self, store: IStore) -> object:
+        """Values are read at starts only: the database catches up before."""
+        return everything(store), set(store.key_values())
 
     # --- what must hold ---
 
-    def _expected(self, batches: list[Batch] | None = None) -> object:
+    def _model(self, batches: list[Batch]) -> MemoryStore:
         model = MemoryStore()
         model.open()
-        for each in self.batches if batches is None else batches:
+        for each in batches:
             model.commit(each)
-        return everything(model)
+        return model
 
     @invariant()
     def equal(self) -> None:
-        assert everything(self.medium.store) == self._expected()
+        assert everything(self.medium.store) == everything(self._model(self.batches))
 
     @invariant()
     def numbers(self) -> None:

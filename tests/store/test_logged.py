@@ -18,7 +18,7 @@ from taskqueue.store.files import Files
 from tests.store import test_sqlite
 from tests.store.contract import StoreContract
 from tests.store.media import everything
-from tests.store.rows import HOURLY, NOW, batch, task, update
+from tests.store.rows import HOURLY, NOW, VALUE, batch, task, update
 
 
 class LoggedStoreTests(StoreContract, SynchronousTestCase):
@@ -191,6 +191,10 @@ class FileTests(OneStoreCase):
         self.assertEqual(self.seqs(self.started(left)), [1])
 
 
+#: By number of commits, the values that there are after them.
+_VALUES_AFTER: tuple[list[bytes], ...] = ([], [VALUE.value], [b"newer"], [b"newer"], [])
+
+
 class EveryByteTests(OneStoreCase):
     """A crash may cut the log at any byte."""
 
@@ -201,10 +205,19 @@ class EveryByteTests(OneStoreCase):
         log = os.path.join(self.directory, "taskqueue.log.000001")
         for number, each in enumerate(
             (
-                batch([task(1), task(2)], token_ceiling=5, periodics=[HOURLY]),
-                batch(updates=[update(task(1), attempt=1)], queues=[QueueRow("a", True, 1.0, 2)]),
+                batch([task(1), task(2)], token_ceiling=5, periodics=[HOURLY], values=[VALUE]),
+                batch(
+                    updates=[update(task(1), attempt=1)],
+                    queues=[QueueRow("a", True, 1.0, 2)],
+                    values=[VALUE._replace(value=b"newer", version=7)],
+                ),
                 batch([task(3)], history=[HistoryRow(1, NOW, "lost", 1, None, None, None)]),
-                batch(updates=[update(task(2), state=5)], removed=[1], dropped=["hourly"]),
+                batch(
+                    updates=[update(task(2), state=5)],
+                    removed=[1],
+                    dropped=["hourly"],
+                    unset=[(VALUE.namespace, VALUE.key)],
+                ),
             )
         ):
             self.store.commit(each)
@@ -230,12 +243,14 @@ class EveryByteTests(OneStoreCase):
             store.open()
             count = max([n for end, n in ends.items() if end <= length], default=0)
             self.assertEqual(store._settled, count, length)
-            found = everything(store), store.recover()[1:]
+            found = everything(store), store.recover()[1:], list(store.key_values())
+            self.assertEqual([row.value for row in found[2]], _VALUES_AFTER[count])
             store.close()
             shutil.rmtree(directory)
             self.assertEqual(states.setdefault(count, found), found)
         self.assertEqual(sorted(states), [0, 2, 3, 4])
-        self.assertEqual(states[4], (everything(self.store), self.store.recover()[1:]))
+        last = everything(self.store), self.store.recover()[1:], list(self.store.key_values())
+        self.assertEqual(states[4], last)
 
     def _wal(self, directory: str) -> bytes:
         with open(os.path.join(directory, "taskqueue.db-wal"), "rb") as file:
