@@ -123,6 +123,11 @@ EVENTS = (
 )
 
 
+#: How a delivery was lost, as the detail of the event begins: others go by these for ever.
+LEASE_EXPIRED = "lease expired"
+CONNECTION_LOST = "connection lost"
+
+
 class QueueRow(NamedTuple):
     """
     What an operator set on a queue while the broker ran.

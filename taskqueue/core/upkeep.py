@@ -15,6 +15,7 @@ from taskqueue.core.lanes import Queue
 from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.rows import CONNECTION_LOST, LEASE_EXPIRED
 from taskqueue.core.task import WAITING, State
 from taskqueue.core.workers import Worker
 
@@ -43,7 +44,7 @@ class Upkeep:
             lease = self._ledger.leases.next_expired(now.mono)
             if lease is None:
                 return False
-            self._desk.lose(lease, "lease expired", now)
+            self._desk.lose(lease, LEASE_EXPIRED, now)
         return True
 
     def evict_stale(self, now: Now) -> list[tuple[Worker, str]]:
@@ -138,7 +139,7 @@ class Upkeep:
         if isinstance(holder, Worker):
             holder.away_since = now.mono
         else:
-            self._desk.lose_all(holder, "connection lost", now)
+            self._desk.lose_all(holder, CONNECTION_LOST, now)
 
     def retire_lanes(self) -> int:
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from taskqueue.core.changes import TaskRow, row_of
 from taskqueue.core.control import unknown_task
@@ -20,6 +21,9 @@ from taskqueue.service.numbers import NumberCommands
 
 #: How many dead letters are read, and revived, in one go.
 AT_A_TIME = 500
+
+#: How many tasks are made ready in one turn.
+SLICE = 5000
 
 #: A task, and its payload.
 Peeked = tuple[TaskRow, bytes]
@@ -77,19 +81,26 @@ class KickCommands(NumberCommands):
             wanted = min(bound - count, AT_A_TIME)
             rows = await self._dead_letters(queue, wanted + len(passed))
             letters = letters or bool(rows)
-            rows = [row for row in rows if row.seq not in passed][:wanted]
+            rows = [row for row in rows if row.seq not in passed]
             if not rows:
                 break
             revived = await self._revive(rows)
             count += len(revived)
             # Whatever cannot be revived stays the first of them.
             passed |= {row.seq for row in rows}.difference(revived)
-        if letters:
-            return count
-        now = self.moments()
-        count = self.broker.kicks.run_soonest_now(queue, bound, now)
-        self.after(now)
-        return count
+        return count if letters else await self._run_soonest_now(queue, bound)
+
+    async def _run_soonest_now(self, queue: str, bound: int) -> int:
+        count = 0
+        while True:
+            wanted, now = min(bound - count, SLICE), self.moments()
+            found = self.broker.kicks.run_soonest_now(queue, wanted, now)
+            self.after(now)
+            count += found
+            if found < SLICE:
+                return count
+            await deferLater(self.reactor, 0)
+            self.check_open()
 
     async def _revive(self, rows: Sequence[TaskRow]) -> list[int]:
         """The C{seq}s of those that could be revived."""

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery, Outcome, tells
 from taskqueue.core.leases import Holder
+from taskqueue.core.rows import CONNECTION_LOST
 from taskqueue.core.task import State
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
@@ -253,6 +254,24 @@ class WorkCommands(Commands):
         now = self.moments()
         self.broker.upkeep.connection_lost(holder, now)
         self.after(now)
+
+    def holders_gone(self, beginning: str) -> int:
+        """
+        The connections of an earlier broker whose holders' names begin so do not come back, as
+        their protocol has nothing to say so with: their leases end.
+
+        @return: how many leases those were.
+        """
+        now, ledger = self.moments(), self.broker.ledger
+        gone = [
+            lease
+            for lease in ledger.leases.by_token.values()
+            if lease.holder.link is None and lease.holder.name.startswith(beginning)
+        ]
+        for lease in gone:
+            self.broker.desk.lose(lease, CONNECTION_LOST, now)
+        self.after(now)
+        return len(gone)
 
     # --- workers --------------------------------------------------------------------
 

@@ -152,6 +152,10 @@ def _add_log(directory: str, marks: Marks | None, store: IStore, problems: list[
             missing += 1
             continue
         commits += 1
+        inserts = _with_payloads(batch.inserts, store)
+        if len(inserts) < len(batch.inserts):
+            missing += 1
+            batch = batch._replace(inserts=inserts)
         try:
             store.commit(batch)
         except StoreError:
@@ -160,6 +164,18 @@ def _add_log(directory: str, marks: Marks | None, store: IStore, problems: list[
     if missing:
         problems.append("some of the log of the newest commits")
     return commits
+
+
+def _with_payloads(rows: list[TaskRow], store: IStore) -> list[TaskRow]:
+    """
+    Without tasks that were written again to change something, where their payload was left in
+    the database and cannot be read there: they would be something else without it.
+    """
+    bare = [row.seq for row in rows if row.payload is None]
+    if not bare:
+        return rows
+    known = store.payloads(bare)
+    return [row for row in rows if row.payload is not None or row.seq in known]
 
 
 def _has_keys(source: sqlite3.Connection) -> bool:

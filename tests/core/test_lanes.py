@@ -135,6 +135,30 @@ class StrictOrderTests(CoreTestCase):
         self.assertEqual(audit(world.ledger), [])
 
 
+class CountTests(SynchronousTestCase):
+    """How many are ready above a priority, whatever has ended where it stood or came back."""
+
+    def count(self, shelf: Shelf, above: int) -> int:
+        return sum(lane.count_above(above) for lane in shelf.queue.lanes.values())
+
+    def test_by_priority(self) -> None:
+        shelf = Shelf()
+        for priority in (5, 5, -2, 2**31, 5):
+            shelf.push(priority=priority)
+        self.assertEqual([self.count(shelf, p) for p in (-3, -2, 4, 5, 2**31)], [5, 4, 4, 1, 0])
+
+    def test_leftovers_and_those_that_came_back(self) -> None:
+        shelf = Shelf()
+        tasks = [shelf.push(priority=5) for _ in range(6)]
+        shelf.end(tasks[1])
+        shelf.end(tasks[4])
+        self.assertEqual(self.count(shelf, 4), 4)
+        self.assertEqual(shelf.take(limit=2), ["1", "3"])
+        self.assertEqual(self.count(shelf, 4), 2)
+        tasks[2].lane.push(tasks[2])
+        self.assertEqual([self.count(shelf, 4), self.count(shelf, 5)], [3, 0])
+
+
 class OrderTests(CoreTestCase):
     def test_high_priority_comes_first(self) -> None:
         """The order of the heap is not reversed: low priority does not come first."""

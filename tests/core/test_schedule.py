@@ -39,6 +39,33 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(self.seqs(4.0), [])
         self.assertEqual((self.schedule.next_at(), len(self.schedule)), (5.0, 1))
 
+    def soonest(self, limit: int = 100, queue: str = "q") -> list[int]:
+        return [task.seq for task in self.schedule.soonest(queue, limit)]
+
+    def test_the_soonest_of_a_queue(self) -> None:
+        """They stay where they are, and what changes afterwards is seen."""
+        other = Task("x", 9, Queue("other", QueuePolicy()).lane("job"), 0, b"", 0.0)
+        self.schedule.add(other, 0.5)
+        self.assertEqual(self.soonest(), [])
+        for task, at in zip(self.tasks, (5.0, 3.0, 4.0, 1.0, 3.0), strict=True):
+            self.schedule.add(task, at)
+        self.assertEqual([self.soonest(2), self.soonest()], [[3, 1], [3, 1, 4, 2, 0]])
+        self.schedule.add(self.tasks[3], 9.0)
+        self.schedule.add(self.tasks[3], 1.0)
+        self.schedule.discard(self.tasks[1])
+        self.assertEqual([self.soonest(1), self.soonest(3)], [[3], [3, 4, 2]])
+        self.assertEqual(self.seqs(3.0), [9, 3, 4])
+        self.assertEqual([self.soonest(), self.soonest(queue="other")], [[2, 0], []])
+
+    def test_what_is_kept_for_a_queue_does_not_pile_up(self) -> None:
+        self.schedule.add(self.tasks[0], 1.0)
+        self.assertEqual(self.soonest(), [0])
+        for number in range(1000):
+            self.schedule.add(self.tasks[0], float(number))
+            heaps = self.schedule._of_queues.values()
+            self.assertLess(sum(len(heap) for heap in heaps), 100)
+        self.assertEqual(self.soonest(), [0])
+
     def test_of_two_arrangements_the_later_counts(self) -> None:
         task = self.tasks[0]
         self.schedule.add(task, 1.0)

@@ -49,6 +49,15 @@ class KickTests(KickTestCase):
         self.assertEqual(self.ids(), ["z", "y"])
         self.assertEqual([self.kick(2), self.kick(2), self.kick(2, "none")], [1, 0, 0])
 
+    def test_very_many_that_wait_for_their_time(self):
+        """A few in each turn."""
+        self.patch(kicks_module, "SLICE", 2)
+        for number in range(6):
+            self.submit(str(number), run_at=WALL + 5000 + number)
+        self.assertEqual(self.kick(5), 5)
+        self.assertEqual(self.ids(), list("01234"))
+        self.assertEqual(self.kick(9), 1)
+
     def test_what_cannot_be_revived_is_passed_over(self):
         self.patch(kicks_module, "AT_A_TIME", 1)
         self.bury("a", unique="k")

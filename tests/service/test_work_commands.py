@@ -2,6 +2,7 @@
 
 from taskqueue.core.delivery import Outcome
 from taskqueue.core.leases import Holder
+from taskqueue.core.rows import CONNECTION_LOST
 from taskqueue.core.task import State
 from taskqueue.core.workers import Registration
 from taskqueue.errors import (
@@ -299,3 +300,23 @@ class WorkerTests(ServiceTestCase):
         [state] = self.result_of(self.service.cancel(["a"], running=True))
         self.assertEqual(state, State.IN_PROGRESS)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class HoldersGoneTests(ServiceTestCase):
+    """What connections of an earlier broker held."""
+
+    def test_by_the_beginning_of_their_names(self):
+        for number in range(3):
+            self.submit(str(number))
+        held = [Holder("door 1"), Holder("door 2"), Holder("other")]
+        for holder in held:
+            holder.link = object()
+            self.take(holder=holder)
+        self.assertEqual(self.service.holders_gone("door"), 0, "they are there")
+        self.turn()
+        self.crash()
+        self.assertEqual(self.service.holders_gone("door"), 2)
+        self.assertEqual([d.id for d in self.claim(9)], ["0", "1"])
+        [event] = self.result_of(self.service.history("0"))
+        self.assertEqual((event.event, event.detail), ("lost", CONNECTION_LOST))
+        self.assertEqual(self.state("2"), State.IN_PROGRESS)

@@ -181,9 +181,10 @@ class SalvageOfALogTests(SynchronousTestCase):
         status = main([self.directory, self.target], out)
         store = SQLiteStore(self.target, check_on_start="full")
         store.open()
-        self.addCleanup(store.close)
         self.ceiling = store.recover().token_ceiling
-        return [row.seq for row in store.recover().tasks], out.getvalue(), status
+        self.tasks = list(store.recover().tasks)
+        store.close()
+        return [row.seq for row in self.tasks], out.getvalue(), status
 
     def test_whole(self) -> None:
         seqs, said, status = self.salvaged()
@@ -202,6 +203,28 @@ class SalvageOfALogTests(SynchronousTestCase):
         self.assertEqual(len(seqs), 6)
         self.assertIn("Missing: some of the log", said)
         self.assertEqual(self.ceiling, 99)
+
+    def test_payloadsThatTheLogLeftInTheDatabase(self) -> None:
+        """What was written again is there with its payload, or not at all."""
+        for lost in (False, True):
+            self.directory, self.target, running = self.mktemp(), self.mktemp(), self.mktemp()
+            store = LoggedStore(running)
+            store.open()
+            store.commit(batch([task(1)]))
+            store.checkpoint()
+            store.commit(batch([task(1, payload=None, priority=-5), task(2)]))
+            shutil.copytree(running, self.directory)
+            store.close()
+            if lost:
+                path = os.path.join(self.directory, "taskqueue.db")
+                with sqlite3.connect(path) as connection:
+                    connection.execute("DELETE FROM tasks")
+                connection.close()
+            seqs, said, status = self.salvaged()
+            self.assertEqual((seqs, status), ([2], 1) if lost else ([1, 2], 0))
+            self.assertEqual("some of the log" in said, lost)
+            found = [row.payload for row in self.tasks if row.priority < 0]
+            self.assertEqual(found, [] if lost else [task(1).payload])
 
     def test_lostHeader(self) -> None:
         with open(self.segments()[0], "r+b") as file:
