@@ -80,7 +80,7 @@ class FaktoryDoor:
         @param said: what HELLO said.
         @param host: the address that it came from.
         @raises Unauthenticated: it is a wrong one.
-        @raises RateLimited: too many from there were.
+            Nothing is looked at where too many from there were.
         """
         if challenge.password is None:
             return

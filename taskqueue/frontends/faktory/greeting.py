@@ -10,11 +10,12 @@ from __future__ import annotations
 import hmac
 import os
 from hashlib import sha256
+from math import ceil
 from random import SystemRandom
 from typing import Any, NamedTuple
 
 from taskqueue import strictjson
-from taskqueue.errors import BadRequest, RateLimited, Unauthenticated
+from taskqueue.errors import BadFrame, BadRequest, HelloRequired, Unauthenticated
 from taskqueue.frontends.faktory.arguments import Command, json_object, worker_name
 from taskqueue.frontends.faktory.processes import Introduction
 from taskqueue.operations.fields import LARGEST_INTEGER
@@ -83,17 +84,18 @@ def read_hello(command: Command) -> dict[str, Any]:
     """
     What a client says of itself.
 
-    @raises Unauthenticated: it says something else first.
+    @raises HelloRequired: it says something else first.
+    @raises BadFrame: it cannot be understood.
     """
     if command.verb != "HELLO":
-        raise Unauthenticated(
+        raise HelloRequired(
             "this is a Faktory endpoint, and the first command must be HELLO {...}: is the client "
             "one of Faktory, and does it use TLS if, and only if, this endpoint does?"
         )
     try:
         return json_object(command)
     except BadRequest as error:
-        raise Unauthenticated(f"HELLO cannot be understood: {error.message}") from None
+        raise BadFrame(f"HELLO cannot be understood: {error.message}") from None
 
 
 def read_introduction(said: dict[str, Any]) -> Introduction | None:
@@ -126,9 +128,8 @@ def _text(said: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def too_many_failed(wait_s: float) -> RateLimited:
+def too_many_failed(wait_s: float) -> Unauthenticated:
     """The error for whoever guesses."""
-    return RateLimited(
-        f"too many attempts to authenticate have failed: try again in {wait_s:.0f} s",
-        retry_after_s=wait_s,
+    return Unauthenticated(
+        f"too many attempts to authenticate have failed: try again in {ceil(wait_s)} s"
     )

@@ -64,8 +64,7 @@ def _state(session: FaktorySession) -> dict[str, Any]:
 
 def _data(session: FaktorySession) -> dict[str, Any]:
     ledger, removed = session.service.broker.ledger, session.knows.removed
-    there = [queue for queue in ledger.queues.values() if queue.busy or queue.name not in removed]
-    queues = {queue.name: ready(queue) for queue in there}
+    queues = {name: ready(queue) for name, queue in ledger.queues.items() if name not in removed}
     counts, states = total_counts(ledger), total_states(ledger)
     sets = {name: states[state.word] for name, state in SETS.items()}
     failures = counts["failed"] + counts["lost"]

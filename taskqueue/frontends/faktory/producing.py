@@ -87,6 +87,7 @@ async def push_all(
     @return: why each was refused, C{None} for those that were not; when all are stored.
     """
     admit(session, _NEED, {})
+    session.knows.removed.difference_update(item.queue for item in items)
     answers = await _submit(session, items)
     over = [place for place, answer in enumerate(answers) if _has_ended(answer)]
     if over and await _clear(session, [str(items[place].id) for place in over]):

@@ -19,12 +19,15 @@ from taskqueue.core.leases import Holder
 from taskqueue.core.ledger import Notice
 from taskqueue.core.workers import Worker
 from taskqueue.errors import (
+    BadFrame,
     BadRequest,
     FatalClientError,
     InternalError,
+    Overloaded,
+    ShuttingDown,
     StoreError,
+    StoreUnavailable,
     TaskQueueError,
-    Unauthenticated,
 )
 from taskqueue.frontends.door_session import ForeignSession
 from taskqueue.frontends.faktory import resp
@@ -225,7 +228,7 @@ class FaktorySession(ForeignSession):
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("the connection of {peer} failed", failure, peer=self.peer)
-        self._fatal(Unauthenticated("the broker failed unexpectedly; its log says why"))
+        self._fatal(Overloaded("the broker failed unexpectedly; its log says why"))
 
     def _refusal(self, error: Exception) -> bytes:
         """Whatever went wrong, as an answer; only what nobody foresaw is logged."""
@@ -252,7 +255,7 @@ class FaktorySession(ForeignSession):
         """
         HELLO.
 
-        @raises Unauthenticated: the client may not come in, or introduces itself in a wrong way.
+        @raises FatalClientError: the client may not come in, or introduces itself in a wrong way.
         """
         said = read_hello(command)
         self.service.traffic.requests["hello"] += 1
@@ -264,8 +267,10 @@ class FaktorySession(ForeignSession):
                 self.process = await self.processes.enter(self, introduction)
         except FatalClientError:
             raise
+        except (ShuttingDown, StoreUnavailable) as error:
+            raise Overloaded(error.message) from None
         except TaskQueueError as error:
-            raise Unauthenticated(error.message) from None
+            raise BadFrame(error.message) from None
         self.greeted = True
         return resp.OK
 

@@ -99,6 +99,22 @@ class HelloTests(FaktoryTestCase):
         self.assertSentAway(client, "worker-1")
         self.service.broker.ledger.workers.get("worker-1").link = None
 
+    def test_while_the_store_fails(self) -> None:
+        self.store.fail("commit")
+        producer = self.connect()
+        producer.say("PUSH", {"jid": "job-00000001", "jobtype": "t", "args": []})
+        self.turn()
+        client = self.meet()
+        client.hear()
+        client.say("HELLO", {"v": 2, "wid": "worker-1"})
+        self.assertSentAway(client, "the store cannot write")
+        self.assertEqual(self.service.traffic.refused["OVERLOADED"], 1)
+
+    def test_why_they_are_sent_away_is_counted(self) -> None:
+        for said in ("PUSH {}", "HELLO {", 'HELLO {"wid":7}'):
+            self.meet().say(said)
+        self.assertEqual(self.service.traffic.refused, {"HELLO_REQUIRED": 1, "BAD_FRAME": 2})
+
     def test_silence_is_no_reason_to_end(self) -> None:
         """Pools of producers keep connections that they do not use for hours."""
         client = self.connect()

@@ -140,6 +140,7 @@ class QueueTests(FaktoryTestCase):
         self.push(self.client, "job-00000099")
         self.assertEqual(self.info(self.client)["faktory"]["queues"], {"default": 1})
         self.assertEqual(self.fetch(self.one)["jid"], "job-00000099")
+        self.assertEqual(self.info(self.client)["faktory"]["queues"], {"default": 0})
 
     def test_latency(self) -> None:
         self.push(self.client)
