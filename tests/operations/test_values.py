@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.config import BrokerConfig, LimitsConfig
 from taskqueue.operations.fields import LARGEST_INTEGER
-from taskqueue.wire import MessageType
+from taskqueue.wire import MessageType, encode
 from tests.operations.rooms import OTHER, OWN, TwoRooms
 from tests.operations.world import LANGUAGES, NEW_YEAR, World
 
@@ -169,6 +169,21 @@ class RequestTests(ValuesTestCase):
         self.assertEqual(found, [["k0", "k1"], ["k2", "k3"], ["k4"]])
         _, answer = self.peer.ask(MessageType.LIST_NAMESPACES)
         self.assertEqual(answer, {"namespaces": [{"namespace": "n", "count": 6}]})
+
+    def test_nothing_is_told_that_is_not_stored(self):
+        """Answers to who puts and to who reads come when the group is stored, in one go."""
+        self.peer.connection.dataReceived(
+            encode(MessageType.PUT_VALUES, {"id": 1, "values": [{"namespace": "n", "key": "k"}]})
+            + encode(MessageType.GET_VALUES, {"id": 2, "namespace": "n", "keys": ["k"]})
+            + encode(MessageType.LIST_VALUES, {"id": 3, "namespace": "n"})
+            + encode(MessageType.GET_VALUES, {"id": 4, "namespace": "n", "keys": ["other"]})
+        )
+        self.assertEqual([header["id"] for _, header in self.peer.new()], [4])
+        self.world.settle()
+        answers = {header["id"]: header for _, header in self.peer.new()}
+        self.assertEqual(set(answers), {1, 2, 3})
+        [version] = answers[1]["versions"]
+        self.assertEqual([view["version"] for view in answers[2]["values"]], [version])
 
     def test_short_names_in_lines(self):
         peer = self.world.connect("lines")
