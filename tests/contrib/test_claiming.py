@@ -85,7 +85,7 @@ class WorkerTests(FrameworkTestCase):
         self.worker.claim([self.name], 1, 0)
         self.client.deregister_worker(self.registered()[0]["id"])
         self.client.submit("t", queue=self.name)
-        until("it claims again", lambda: self.worker.claim([self.name], 1, 0.1))
+        until("it claims again", lambda: self.worker.claim([self.name], 1, 0.1), 5)
         self.assertEqual(len(self.registered()), 1)
 
     def test_quiet_worker_claims_no_more(self) -> None:

@@ -136,8 +136,6 @@ class TaskqueueBroker(dramatiq.Broker):
             "priority": self._priority_of(message),
             "run_in_s": None if delay is None else max(0, delay) / 1000,
             "headers": {MESSAGE_ID: message.message_id},
-            # Whether it is tried again is for dramatiq's middleware to say.
-            "max_retries": 0,
         }
         kind, payload = type_name(message.actor_name), message.encode()
         with as_theirs():

@@ -134,8 +134,6 @@ class TaskqueueStorage(BaseStorage):
     def _submit(self, data: bytes, priority: int, run_in_s: float | None) -> None:
         kind = data.task_name if isinstance(data, DescribedBytes) else _NAMELESS
         options: dict[str, Any] = {"queue": self.name, "priority": priority, "run_in_s": run_in_s}
-        # Whether it is tried again is for huey to say.
-        options["max_retries"] = 0
         self._connecting.run(lambda calls: calls.submit(kind, bytes(data), **options))
 
     def dequeue(self) -> bytes | None:

@@ -193,8 +193,6 @@ def options_of(message: BrokerMessage, queue: str) -> dict[str, Any]:
         "priority": priority_at(_number(labels, "priority", int), "the label priority"),
         "run_in_s": delay_s or None,
         "headers": {TASK_ID: message.task_id},
-        # Whether it is tried again is for taskiq's middleware to say.
-        "max_retries": 0,
     }
 
 

@@ -180,6 +180,18 @@ class ListenTests(BrokerTestCase):
         self.run_with(act, prefetch=3)
         self.assertEqual(self.states(), {"completed": 1, "pending": 2})
 
+    def test_in_their_order(self) -> None:
+        async def act(broker: TaskqueueBroker) -> None:
+            for n in range(5):
+                await broker.find_task("work").kiq(n)
+            listening, got = broker.listen(), []
+            for _ in range(5):
+                message = await anext(listening)
+                got += broker.formatter.loads(message.data).args
+            self.assertEqual(got, [0, 1, 2, 3, 4])
+
+        self.run_with(act, prefetch=3)
+
     def test_one_at_a_time_unless_more_are_wanted(self) -> None:
         async def act(broker: TaskqueueBroker) -> None:
             for n in range(2):
@@ -223,8 +235,7 @@ class ListenTests(BrokerTestCase):
             await broker.find_task("work").kiq(1)
             listening = broker.listen()
             message = await anext(listening)
-            await message.ack()
-            self.assertEqual(self.states(), {"completed": 1, "pending": 1})
+            self.assertEqual(broker.formatter.loads(message.data).task_name, "work")
 
         self.run_with(act)
 

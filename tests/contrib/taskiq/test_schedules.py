@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
+from unittest import mock
 
 from taskiq import InMemoryBroker
 
@@ -74,6 +77,13 @@ class ScheduleTests(FrameworkTestCase):
         self.run_with(act)
 
     def test_a_moment_without_a_time_zone_is_utc(self) -> None:
+        """Wherever the program runs."""
+        elsewhere = mock.patch.dict(os.environ, {"TZ": "Asia/Tokyo"})
+        elsewhere.start()
+        self.addCleanup(time.tzset)
+        self.addCleanup(elsewhere.stop)
+        time.tzset()
+
         async def act(kicker: Any, source: TaskqueueScheduleSource) -> None:
             moment = datetime.datetime.now(datetime.UTC) + IN_A_MINUTE
             await kicker.schedule_by_time(source, moment.replace(tzinfo=None), 1)
