@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import chain
 
 from taskqueue.core.rows import ValueRow
 from taskqueue.core.sorted_keys import SortedKeys
@@ -112,8 +113,7 @@ class Values:
 
     def everything(self) -> Iterator[ValueRow]:
         """All values there are, also those that have expired."""
-        for rows in self.by_namespace.values():
-            yield from rows.values()
+        return chain.from_iterable(rows.values() for rows in self.by_namespace.values())
 
     # --- changing -------------------------------------------------------------------
 

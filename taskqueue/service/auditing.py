@@ -21,6 +21,7 @@ from taskqueue.core.changes import Batch
 from taskqueue.core.ledger import Ledger
 from taskqueue.core.recount import Recount, unfounded, unfounded_of
 from taskqueue.core.task import LIVE_STATES
+from taskqueue.core.values import bytes_of
 from taskqueue.errors import InternalError, ShuttingDown, StoreUnavailable
 from taskqueue.service.timers import Timer
 from taskqueue.store.interface import Filter, Page
@@ -231,6 +232,7 @@ class _Audit:
         began = self._service.moments().mono
         tasks = await self._visit_tasks()
         leases, workers = await self._visit_leases()
+        await self._visit_values()
         stored = await self._read_store() if self._can_read_store() else None
         await self._no_changes()
         # From here to the end nothing else runs: what was noted is what is so.
@@ -310,6 +312,21 @@ class _Audit:
                 await self._breathe()
         return len(leases), workers
 
+    async def _visit_values(self) -> None:
+        """None of them ever changes, as another takes its place: so those of now are counted."""
+        values = self._ledger.values
+        expected = values.count, values.size_bytes
+        rows, size_bytes = list(values.everything()), 0
+        for start in range(0, len(rows), STRIDE):
+            size_bytes += sum(map(bytes_of, rows[start : start + STRIDE]))
+            await self._breathe()
+        found = len(rows), size_bytes
+        if found != expected:
+            self._differs(
+                f"{expected[0]} values of {expected[1]} bytes are counted, recounted {found[0]} of"
+                f" {found[1]}"
+            )
+
     def _note(self, *sentences: str | None) -> None:
         for sentence in sentences:
             if sentence is not None:
@@ -320,7 +337,8 @@ class _Audit:
         ledger = self._ledger
         lanes = sum(len(queue.lanes) for queue in ledger.queues.values())
         tasks = len(ledger.tasks) * (len(ledger.queues) + 4)
-        return tasks <= _WHOLE and lanes <= _WHOLE_LANES and len(ledger.ended) <= 5 * _WHOLE
+        few = max(tasks, len(ledger.ended) // 5, ledger.values.count) <= _WHOLE
+        return few and lanes <= _WHOLE_LANES
 
     # --- the store ------------------------------------------------------------------
 

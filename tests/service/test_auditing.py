@@ -9,6 +9,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from taskqueue.core.changes import Batch
 from taskqueue.core.task import State
+from taskqueue.core.value_desk import Put
 from taskqueue.errors import InternalError, ShuttingDown, StoreUnavailable
 from taskqueue.service import auditing
 from taskqueue.service.auditing import LOOK_S, Auditor, Findings
@@ -74,6 +75,26 @@ class FindingTests(AuditCase):
         self.assertEqual(found.at, self.moments().wall)
         self.assertIs(self.auditor.newest, found)
         self.assertEqual(self.auditor.audits, 1)
+
+    def test_values(self) -> None:
+        """Also where there are too many for one slice, and while they change."""
+        self.service.put_values([Put("n", f"k{number}", b"12") for number in range(10)])
+        self.assertEqual(self.audit().found, 0)
+        self.patch(auditing, "_WHOLE", 0)
+        self.patch(auditing, "STRIDE", 3)
+        self.ticking_s = 1.0
+        answer = self.auditor.audit()
+        for number in range(20):
+            self.service.put_values([Put("n", f"new{number}", b"3")])
+            self.service.delete_values("n", [f"k{number}"])
+            self.turn()
+        self.assertEqual(self.successResultOf(answer).found, 0)
+        values = self.ledger().values
+        for name in ("count", "size_bytes"):
+            setattr(values, name, getattr(values, name) + 1)
+            [sentence] = self.audit().differences
+            self.assertIn("are counted, recounted", sentence)
+            setattr(values, name, getattr(values, name) - 1)
 
     def test_nothing_there(self) -> None:
         self.assertEqual(self.audit()[2:], (0, 0, 0, 0, 0, []))
