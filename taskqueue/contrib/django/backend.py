@@ -220,7 +220,7 @@ class Backend(BaseTaskBackend):
         if view is None:
             raise TaskResultDoesNotExist(task_id)
         try:
-            return result_of(self.alias, view, payload)
+            return result_of(self.alias, view, payload, self.settings.modules)
         except (UnknownFunction, BadCall) as error:
             raise TaskResultDoesNotExist(f"{task_id} is no task of this project: {error}") from None
 

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 
 from taskqueue.contrib.django.framework import Task
 from taskqueue.errors import BadRequest
@@ -72,17 +73,24 @@ def path_of(type: str, headers: Mapping[str, str]) -> str:
 # --- functions ---------------------------------------------------------------------------
 
 
-def resolve(path: str) -> Any:
+def resolve(path: str, modules: Iterable[str] = ()) -> Any:
     """
     The task with this path, imported where it was not.
 
-    What is imported must be a module with a task in it: a path comes from whoever may submit.
+    A path comes from whoever may submit, and to import a module runs it: so only those of the
+    project are.
 
+    @param modules: see L{places}.
     @raises UnknownFunction: there is none.
     """
     name, _, attribute = path.rpartition(".")
     if not name:
         raise UnknownFunction(f"{path!r} is no path of a task, such as 'shop.tasks.send_receipt'")
+    if name not in sys.modules and not _is_of_the_project(name, modules):
+        raise UnknownFunction(
+            f"there is no task {path}: module {name} is in no app, nor where the project's settings"
+            " and URLs are; name it in the option 'modules' of TASKS"
+        )
     try:
         module = import_module(name)
     except Exception as error:  # whatever the module does when it is imported
@@ -96,6 +104,16 @@ def resolve(path: str) -> Any:
         if task.module_path == path:
             return task
     raise UnknownFunction(f"there is no task {path}: module {name} has none of that name")
+
+
+def _is_of_the_project(name: str, modules: Iterable[str]) -> bool:
+    own = [getattr(settings, where, None) for where in ("SETTINGS_MODULE", "ROOT_URLCONF")]
+    packages = [
+        *(config.name for config in apps.get_app_configs()),
+        *(module.partition(".")[0] for module in own if isinstance(module, str)),
+        *modules,
+    ]
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 def _tasks_in(module: ModuleType) -> Iterator[Any]:

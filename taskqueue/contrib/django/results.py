@@ -4,7 +4,7 @@ Tasks as the broker knows them, as Django's results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -81,14 +81,14 @@ def errors_of(view: Mapping[str, Any]) -> list[Any]:
     return [error_from(text) for text in texts]
 
 
-def task_of(alias: str, view: Mapping[str, Any]) -> Any:
+def task_of(alias: str, view: Mapping[str, Any], modules: Iterable[str] = ()) -> Any:
     """
     The task as it was enqueued, of what the broker says of it.
 
     @raises UnknownFunction: there is no such task here.
     """
     headers = view.get("headers") or {}
-    task = resolve(path_of(view["type"], headers))
+    task = resolve(path_of(view["type"], headers), modules)
     after = headers.get(RUN_AFTER_HEADER)
     try:
         return task.using(
@@ -101,18 +101,21 @@ def task_of(alias: str, view: Mapping[str, Any]) -> Any:
         return task
 
 
-def result_of(alias: str, view: Mapping[str, Any], payload: bytes) -> Any:
+def result_of(
+    alias: str, view: Mapping[str, Any], payload: bytes, modules: Iterable[str] = ()
+) -> Any:
     """
     The result of a task.
 
     @param view: what the broker says of it, with history and result.
+    @param modules: where tasks are beside in apps, as the options say.
     @raises UnknownFunction: it is no task of Django's, or none that there is here.
     @raises BadCall: its payload is no call.
     """
     args, kwargs = decode_call(payload, JSON)
     attempts = attempts_of(view)
     result = TaskResult(
-        task=task_of(alias, view),
+        task=task_of(alias, view, modules),
         id=view["id"],
         status=_STATUS.get(view["state"], TaskResultStatus.READY),
         enqueued_at=moment(view["submitted_at"]),

@@ -116,7 +116,8 @@ def _begun(backend: Backend, delivery: Task) -> Any:
         "claimed_at": now,
         "history": _earlier(backend, delivery) if delivery.attempt > 1 else [],
     }
-    return result_of(backend.alias, {**described, **under_way}, delivery.payload)
+    view = {**described, **under_way}
+    return result_of(backend.alias, view, delivery.payload, backend.settings.modules)
 
 
 def _earlier(backend: Backend, delivery: Task) -> list[Any]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from django.apps import apps
+from django.test.utils import override_settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.contrib.django import functions
@@ -63,11 +64,36 @@ class ResolveTests(SynchronousTestCase):
             (f"{TASKS}.nothing", "none of that name"),
             (f"{TASKS}.done", "none of that name"),
             (f"{TASKS}.inner.renamed", "none of that name"),
-            ("no.such.module.f", "importing no.such.module failed with ModuleNotFoundError"),
-            ("..f", "importing . failed with"),
-            ("a\x00b.f", "importing a\x00b failed with"),
+            ("tests.contrib.django.office.no.f", "office.no failed with ModuleNotFoundError"),
+            ("tests.contrib.django.office.a\x00b.f", "failed with"),
+            ("no.such.module.f", "module no.such.module is in no app"),
+            ("..f", "module . is in no app"),
         ):
             self.assertIn(why, str(self.assertRaises(UnknownFunction, resolve, path)))
+
+    def test_whoever_may_submit_has_nothing_else_imported(self) -> None:
+        """To import a module runs it, whether or not there is a task in it."""
+        for name in ("taskqueue.cli.__main__", "antigravity"):
+            self.assertNotIn(name, sys.modules)
+            error = self.assertRaises(UnknownFunction, resolve, f"{name}.main")
+            self.assertIn("name it in the option 'modules' of TASKS", str(error))
+            self.assertNotIn(name, sys.modules)
+
+    def test_what_is_of_the_project(self) -> None:
+        folder = Path(self.mktemp()).absolute()
+        (folder / "lent").mkdir(parents=True)
+        text = "from tests.contrib.django.office import task\n@task\ndef f(): ...\n"
+        for name in ("own", "its"):
+            (folder / "lent" / f"{name}.py").write_text(text)
+            self.addCleanup(sys.modules.pop, f"lent.{name}", None)
+        sys.path.insert(0, str(folder))
+        self.addCleanup(sys.path.remove, str(folder))
+        self.addCleanup(sys.modules.pop, "lent", None)
+        self.assertRaises(UnknownFunction, resolve, "lent.own.f")
+        self.assertEqual(resolve("lent.own.f", ["lent.own"]).name, "f")
+        self.assertRaises(UnknownFunction, resolve, "lent.its.f", ["lent.own"])
+        with override_settings(ROOT_URLCONF="lent.urls"):
+            self.assertEqual(resolve("lent.its.f").name, "f")
 
 
 class DiscoverTests(SynchronousTestCase):
