@@ -31,7 +31,7 @@ class NumberCommands(TaskCommands):
 
     def find_numbered(self, number: int) -> Deferred[TaskRow | None]:
         """
-        Fires with the task of this number, whatever its id, as L{status} gives it; C{None}
+        Fires with the task of this number, whatever its id, as C{status} gives it; C{None}
         where there is none.
         """
         return Deferred.fromCoroutine(self._find_numbered(number))

@@ -7,13 +7,28 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from twisted.application.service import Service
 from twisted.logger import Logger
 
 from taskqueue.config import LimitsConfig
 from taskqueue.frontends.beanstalkd.connection import BeanstalkdConnection
-from taskqueue.frontends.beanstalkd.session import Session
+from taskqueue.frontends.beanstalkd.session import HOLDER, Session
 from taskqueue.frontends.beanstalkd.tubes import Tubes
 from taskqueue.service import TaskQueueService
+
+
+class _Reservations(Service):
+    """
+    Ends, when the broker starts, what connections to an earlier one had reserved: they are gone,
+    and reservations with them.
+    """
+
+    def __init__(self, broker: TaskQueueService) -> None:
+        self._broker = broker
+
+    def startService(self) -> None:
+        super().startService()
+        self._broker.holders_gone(HOLDER)
 
 
 class BeanstalkdDoor:
@@ -39,6 +54,7 @@ class BeanstalkdDoor:
         self.counted_connections = 0
         self.instance = os.urandom(8).hex()
         self._drained = False
+        _Reservations(service).setServiceParent(service)
 
     @property
     def draining(self) -> bool:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 WAITS = "a command waits for its reply"
 
 
+#: How the names of those begin who have reserved jobs.
+HOLDER = "beanstalkd client "
+
 #: So many reservations that are over are not worth being forgotten.
 _FEW = 64
 
@@ -83,7 +86,7 @@ class Session(ForeignSession):
 
     def meet(self, host: str, peer: str) -> None:
         super().meet(host, peer)
-        self.holder.name = self.replies.peer = f"beanstalkd client {peer}"
+        self.holder.name = self.replies.peer = f"{HOLDER}{peer}"
         self.beanstalkd.counted_connections += 1
 
     def come_in(self) -> None:

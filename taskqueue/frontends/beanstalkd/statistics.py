@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from taskqueue.access.permissions import Action
 from taskqueue.core.lanes import Queue
 from taskqueue.core.overview import total_counts
-from taskqueue.core.rows import HistoryRow, TaskRow
+from taskqueue.core.rows import LEASE_EXPIRED, HistoryRow, TaskRow
 from taskqueue.core.task import State
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.mapping import STATE_NAMES, pri_of, priority_of
@@ -226,7 +226,7 @@ def _describe(session: Session, row: TaskRow, history: Sequence[HistoryRow]) -> 
 
 #: What in a job's history is counted as what.
 _COUNTS: Mapping[str, Callable[[HistoryRow], bool]] = {
-    "timeouts": lambda one: one.event == "lost" and one.detail == "lease expired",
+    "timeouts": lambda one: one.event == "lost" and one.detail == LEASE_EXPIRED,
     "releases": lambda one: one.event in ("released", "snoozed"),
     "buries": lambda one: one.event == "buried",
     "kicks": lambda one: one.event in ("revived", "run_now"),

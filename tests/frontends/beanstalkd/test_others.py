@@ -10,6 +10,7 @@ from taskqueue.access.keyring import Keyring
 from taskqueue.config import QueueConfig
 from taskqueue.config.sections import BeanstalkdConfig
 from taskqueue.core.task import State
+from taskqueue.frontends.admission import Admission
 from taskqueue.ids import numbered_id
 from taskqueue.store import make_store
 from tests.access.entries import a_key
@@ -49,13 +50,23 @@ class RestartTests(BeanstalkdTestCase):
         self.assertEqual(self.put(client), 7)
 
     def test_what_was_reserved_is_ready_again(self) -> None:
-        """Whoever had reserved it is gone with its connection."""
+        """Whoever had reserved it is gone with its connection, however the broker ended."""
         client = self.connect()
         self.put(client, ttr=1000)
+        self.submit("native", queue="native")
+        self.take(queues=("native",), lease_s=1000.0)
         self.ask(client, b"reserve")
-        self.restart()
-        client = self.connect()
-        self.assertSays(client, b"reserve-with-timeout 0", b"RESERVED 1 1\r\nx")
+        self.crash()
+        client.connection.session.open = False
+        self.clients.clear()
+        self.admission = Admission()
+        self.open_door()
+        client = self.connect(b"watch native")
+        said = [b"reserve-with-timeout 0"] * 2
+        self.assertEqual(self.ask(client, *said), b"RESERVED 1 1\r\nx\r\nTIMED_OUT\r\n")
+        heard = self.ask(client, b"stats-job 1")
+        self.assertIn(b"\nreserves: 2\ntimeouts: 0\n", heard)
+        self.service.holders_gone("claimer")
 
 
 class OnDiskTests(RestartTests):
