@@ -4,7 +4,7 @@ Results of Celery's tasks as values of the broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from celery import states
@@ -15,8 +15,7 @@ from kombu import Connection
 from kombu.utils.encoding import bytes_to_str
 
 from taskqueue.client.all_calls import AllCalls
-from taskqueue.client.blocking import BlockingClient
-from taskqueue.contrib.celery.clients import shared_client
+from taskqueue.contrib.celery.clients import Call, shared_clients
 from taskqueue.contrib.celery.results import ResultConsumer
 from taskqueue.contrib.kombu.names import broker_name
 from taskqueue.contrib.kombu.options import (
@@ -40,6 +39,7 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
 
     What C{result_backend_transport_options} may say is what L{Options} has, and C{ssl}.
 
+    @ivar clients: what asks the broker.
     @ivar namespace: where all of it is at the broker.
     """
 
@@ -62,8 +62,8 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
             places = connection.alt or [url or "taskqueue://"]
             options = Options.of(given)
             each = [Connection(place, ssl=given.get("ssl", False)) for place in places]
-            self._address = ",".join(address_of(one) for one in each)
-            self._how = client_options(each[0], options)
+            address = ",".join(address_of(one) for one in each)
+            self.clients = shared_clients(address, client_options(each[0], options))
         except BadRequest as error:
             raise ImproperlyConfigured(f"result_backend: {error}") from None
         host = (connection.virtual_host or "").strip("/")
@@ -74,14 +74,9 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
 
     # --- the broker -------------------------------------------------------------------------
 
-    @property
-    def client(self) -> BlockingClient:
-        """The client of this process."""
-        return shared_client(self._address, self._how)
-
-    def run(self, call: Callable[[AllCalls], Coroutine[Any, Any, _T]]) -> _T:
+    def run(self, call: Call[_T]) -> _T:
         """Make a call and wait for it."""
-        return self.client.run(call)
+        return self.clients.run(call)
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Whether the same may work later (C{result_backend_always_retry})."""

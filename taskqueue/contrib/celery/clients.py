@@ -1,28 +1,57 @@
 """
-One client in a process for all backends of one broker: Celery makes a backend for each thread.
+The clients of a process, for all backends of one broker: Celery makes a backend for each thread.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.blocking import BlockingClient
 from taskqueue.client.options import ClientOptions
+from taskqueue.contrib.kombu.direct import DirectClient, can_be_direct
+
+_T = TypeVar("_T")
+
+#: Makes a call and waits for it.
+Call = Callable[[AllCalls], Coroutine[Any, Any, _T]]
+
+
+class Clients:
+    """One client for what is answered at once, and one that may wait, which has a thread."""
+
+    def __init__(self, address: str, how: ClientOptions) -> None:
+        """
+        @raises BadRequest: the address is none, or a file of TLS or of the key cannot be used.
+        """
+        self._waiting = BlockingClient(address, **how)
+        self._direct = DirectClient(address, how) if can_be_direct(address) else None
+
+    def run(self, call: Call[_T]) -> _T:
+        """Make a call that is answered at once."""
+        return self._waiting.run(call) if self._direct is None else self._direct.run(call)
+
+    def wait(self, call: Call[_T]) -> _T:
+        """Make a call that may take its time; others may be made meanwhile."""
+        return self._waiting.run(call)
+
 
 _lock = threading.Lock()
-_clients: WeakValueDictionary[str, BlockingClient] = WeakValueDictionary()
+_shared: WeakValueDictionary[str, Clients] = WeakValueDictionary()
 
 
-def shared_client(address: str, how: ClientOptions) -> BlockingClient:
+def shared_clients(address: str, how: ClientOptions) -> Clients:
     """
-    The client for this address, made in this way.
+    The clients for this address, made in this way.
 
     @raises BadRequest: the address is none, or a file of TLS or of the key cannot be used.
     """
     wanted = f"{address} {sorted(how.items(), key=str)!r}"
     with _lock:
-        client = _clients.get(wanted)
-        if client is None:
-            client = _clients[wanted] = BlockingClient(address, **how)
-        return client
+        clients = _shared.get(wanted)
+        if clients is None:
+            clients = _shared[wanted] = Clients(address, how)
+        return clients

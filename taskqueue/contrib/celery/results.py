@@ -68,7 +68,7 @@ class ResultConsumer(BaseResultConsumer):
             time.sleep(wait_s)
             return
         try:
-            found = self.backend.run(lambda calls: self._wait(calls, known, wait_s))
+            found = self.backend.clients.wait(lambda calls: self._wait(calls, known, wait_s))
         except TaskQueueError as error:
             # Celery takes this as a connection that comes back.
             raise OSError(str(error)) from error

@@ -14,11 +14,12 @@ from kombu.transport import virtual
 from taskqueue.client.messages import Delivery
 from taskqueue.contrib.kombu.declaring import Declaring
 from taskqueue.contrib.kombu.deliveries import Deliveries
+from taskqueue.contrib.kombu.intake import Intake
 from taskqueue.contrib.kombu.messages import encode_body, message_of, now, submission
 from taskqueue.contrib.kombu.settlements import Settlement
 from taskqueue.contrib.kombu.topology import Queue
 from taskqueue.core.task import State
-from taskqueue.errors import TaskQueueError
+from taskqueue.errors import ConnectionLost, TaskQueueError
 
 Message = dict[str, Any]
 
@@ -36,10 +37,9 @@ class Channel(Declaring, virtual.Channel):
     def __init__(self, connection: Any, **how: Any) -> None:
         super().__init__(connection, **how)
         self.pid = os.getpid()
-        self._feed = connection.feed
         self._topology = connection.topology
         self._link = connection.link
-        self._intake = self._feed.intake()
+        self._intake: Intake | None = None
         self._handlers: dict[str, tuple[Callable[[Any], Any], bool, str]] = {}
         self.begin_declaring()
 
@@ -135,25 +135,26 @@ class Channel(Declaring, virtual.Channel):
             address = self._topology.address(queue)
             self._handlers.pop(address, None)
             self._tell_queues()
-            self._feed.withdraw(self._intake, address)
+            self.connection.feed.withdraw(self.intake, address)
             self._let_go(queue)
 
     def _tell_queues(self) -> None:
-        self._link.soon(self._intake.set_queues, tuple(self._handlers))
+        self._tell(self.intake.set_queues, tuple(self._handlers))
 
     def basic_qos(
         self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False
     ) -> None:
         """Let so many messages be unacknowledged at a time; 0: any number."""
         self.qos.prefetch_count = prefetch_count
-        self._link.soon(self._intake.set_limit, prefetch_count)
+        if self._intake is not None:
+            self._tell(self._intake.set_limit, prefetch_count)
 
     def arrived(self, delivery: Delivery) -> None:
         """Something was delivered."""
-        intake = self._intake
+        intake = self.intake
         intake.drained += 1
-        if not self.qos.prefetch_count and not intake.room - 1:
-            self._link.soon(intake.go_on)
+        if not self.qos.prefetch_count and intake.room == 1:
+            self._tell(intake.go_on)  # there was none
         handler = self._handlers.get(delivery.queue)
         if handler is None:
             self.settle(Settlement(delivery.holding, None))
@@ -171,22 +172,36 @@ class Channel(Declaring, virtual.Channel):
         return message
 
     @property
-    def intake(self) -> Any:
+    def intake(self) -> Intake:
         """What claims for this channel."""
+        if self._intake is None:
+            self._intake = self.connection.feed.intake()
+            self._tell(self._intake.set_limit, self.qos.prefetch_count)
         return self._intake
+
+    @property
+    def intake_there_is(self) -> Intake | None:
+        """The same, where something was consumed."""
+        return self._intake
+
+    def _tell(self, function: Callable[..., object], *args: Any) -> None:
+        """Have this called where claims are made."""
+        self.connection.feed.loop.soon(function, *args)
 
     def settle(self, settlement: Settlement) -> None:
         """Say how a delivery ended, in the process that it was made to."""
         if self.pid == os.getpid():
-            self._feed.settle(settlement)
+            if self.connection is None:
+                raise ConnectionLost("this channel is closed: what it was given is given back")
+            self.connection.feed.settle(settlement)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Any:
         """One message of a queue, now; C{None} where it is empty."""
-        delivery = self._feed.get(self._intake, self._topology.address(queue))
+        delivery = self.connection.feed.get(self.intake, self._topology.address(queue))
         return None if delivery is None else self._received(delivery, no_ack)
 
     def _get(self, queue: str, timeout: float | None = None) -> Message:
-        delivery = self._feed.get(self._intake, self._topology.address(queue))
+        delivery = self.connection.feed.get(self.intake, self._topology.address(queue))
         if delivery is None:
             raise Empty
         self.qos.delivered(delivery.id, delivery.lease)
@@ -213,8 +228,10 @@ class Channel(Declaring, virtual.Channel):
         if self.pid == os.getpid() and connection is not None and connection.alive:
             for tag in list(self._consumers):
                 self.basic_cancel(tag)
-            self.qos.restore_unacked_once()
-            self._link.soon(self._intake.stop)
+            if self._intake is not None:
+                self.qos.restore_unacked_once()
+                self.connection.feed.withdraw(self._intake)
+                self._tell(self._intake.stop)
         self._consumers.clear()
         if connection is not None:
             connection.close_channel(self)

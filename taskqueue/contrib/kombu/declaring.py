@@ -12,7 +12,6 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.transport.virtual.base import NotEquivalentError, queue_declare_ok_t
 from kombu.utils.uuid import uuid
 
-from taskqueue.contrib.kombu.feed import Feed
 from taskqueue.contrib.kombu.link import Link
 from taskqueue.contrib.kombu.topology import Binding, Queue, Topology
 
@@ -23,7 +22,6 @@ class Declaring:
     connection: Any
     exchange_types: dict[str, Any]
     _active_queues: list[str]
-    _feed: Feed
     _link: Link
     _topology: Topology
 
@@ -201,7 +199,7 @@ class Declaring:
         """Forget a queue, what leads to it and what waits in it."""
         if (if_empty and self._size(queue)) or (if_unused and queue in self._active_queues):
             return
-        self._link.soon(self._feed.keeping.let_go, queue)
+        self._keep_no_more(queue)
         declared = self._declared.pop(queue, None)
         bound = self._bound.pop(queue, None)
         # What is temporary was bound by who has it.
@@ -216,7 +214,13 @@ class Declaring:
             return
         kept = [self._topology.kept_queue(declared)]
         kept += [self._topology.kept_binding(binding) for binding in self._bound.get(queue, ())]
-        self._link.soon(self._feed.keeping.keep, queue, kept)
+        feed = self.connection.feed
+        feed.loop.soon(feed.keeping.keep, queue, kept)
+
+    def _keep_no_more(self, queue: str) -> None:
+        feed = self.connection.feed_there_is
+        if feed is not None:
+            feed.loop.soon(feed.keeping.let_go, queue)
 
     def _let_go(self, queue: str) -> None:
         """It is not consumed here any more."""
@@ -226,7 +230,7 @@ class Declaring:
         if declared.temporary:
             self.queue_delete(queue)
         else:
-            self._link.soon(self._feed.keeping.let_go, queue)
+            self._keep_no_more(queue)
 
     def after_reply_message_received(self, queue: str) -> None:
         """A queue for one reply has served."""

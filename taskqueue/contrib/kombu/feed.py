@@ -14,7 +14,7 @@ from taskqueue.client.messages import Delivery
 from taskqueue.contrib.kombu.inbox import Inbox
 from taskqueue.contrib.kombu.intake import Intake
 from taskqueue.contrib.kombu.keeping import Keeping
-from taskqueue.contrib.kombu.link import Link
+from taskqueue.contrib.kombu.link import Loop
 from taskqueue.contrib.kombu.options import Options
 from taskqueue.contrib.kombu.registration import Registration
 from taskqueue.contrib.kombu.settlements import Settlement, Settlements
@@ -40,6 +40,7 @@ class Feed:
 
     Methods are for the thread that consumes, and others, unless they say otherwise.
 
+    @ivar loop: whose event loop does the work.
     @ivar inbox: has what came in.
     @ivar keeping: keeps alive what lives as long as it is consumed.
     """
@@ -52,19 +53,19 @@ class Feed:
     _registration: Registration
     _settlements: Settlements
 
-    def __init__(self, link: Link, options: Options) -> None:
-        self._link = link
+    def __init__(self, loop: Loop, options: Options) -> None:
+        self.loop = loop
         self._options = options
         self.inbox = Inbox()
         self._held: dict[int, Intake | None] = {}
         self._lost: set[int] = set()
         self._apart_s = 0.0
         self._looking: asyncio.Task[None] | None = None
-        link.run(self._begin)
+        loop.run(self._begin)
 
     async def _begin(self, calls: AllCalls) -> None:
         self._calls = calls
-        self._settlements = Settlements(self._link, calls)
+        self._settlements = Settlements(self.loop, calls)
         self._settlements.on_settled = self._settled
         self._registration = Registration(
             calls, self._options.name, self._held.keys, self._are_lost
@@ -75,11 +76,11 @@ class Feed:
 
     def intake(self) -> Intake:
         """The claims of another channel; use it in the event loop's thread only."""
-        self._link.soon(self._look)
+        self.loop.soon(self._look)
         return Intake(
             self._calls,
             self._registration,
-            most=lambda: self._link.limits.max_batch_claim,
+            most=lambda: self.loop.limits.max_batch_claim,
             lease_s=self._options.visibility_timeout,
             max_prefetch=self._options.max_prefetch,
             deliver=self._deliver,
@@ -106,9 +107,9 @@ class Feed:
 
     def get(self, intake: Intake, queue: str) -> Delivery | None:
         """One delivery, now; C{None} where the queue is empty."""
-        delivery = self._link.run(lambda calls: intake.get(queue))
+        delivery = self.loop.run(lambda calls: intake.get(queue))
         if delivery is not None:
-            self._link.soon(self._hold, intake, delivery)
+            self.loop.soon(self._hold, intake, delivery)
         return delivery
 
     def settle(self, settlement: Settlement) -> None:
@@ -170,7 +171,7 @@ class Feed:
         """Say it where the connection is not made anew."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self._apart_s = 0.0 if self._link.connected else self._apart_s + LOOK_S
+            self._apart_s = 0.0 if self.loop.connected else self._apart_s + LOOK_S
             try:
                 self._calls.must_be_open()
             except TaskQueueError as error:
@@ -190,7 +191,7 @@ class Feed:
     def close(self, intakes: list[Intake]) -> None:
         """Consume no more; what was not given out here is given back."""
         try:
-            self._link.run(lambda calls: self._end(intakes))
+            self.loop.run(lambda calls: self._end(intakes))
         except TaskQueueError as error:
             self._log.warn("a connection did not end well: {error}", error=error)
 
@@ -202,8 +203,8 @@ class Feed:
         await self.keeping.end()
         for arrival in self.inbox.take():
             self._settlements.settle(Settlement(arrival.delivery.holding, None))
-        self._link.closing = True
-        if self._link.connected:
+        self.loop.closing = True
+        if self.loop.connected:
             try:
                 async with asyncio.timeout(FAREWELL_S):
                     await self._settlements.drained()

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.answers import PASSING
 from taskqueue.client.messages import Report
-from taskqueue.contrib.kombu.link import Link
+from taskqueue.contrib.kombu.link import Loop
 from taskqueue.core.task import State
 from taskqueue.errors import AnswerTimedOut, ConnectionLost, LeaseLost, TaskQueueError
 
@@ -49,8 +49,8 @@ class Settlements:
 
     _log = Logger()
 
-    def __init__(self, link: Link, calls: AllCalls) -> None:
-        self._link = link
+    def __init__(self, loop: Loop, calls: AllCalls) -> None:
+        self._loop = loop
         self._calls = calls
         self._given: deque[Settlement] = deque()
         self._woken = False
@@ -64,7 +64,7 @@ class Settlements:
         self._given.append(settlement)
         if not self._woken:
             self._woken = True
-            self._link.soon(self._flush)
+            self._loop.soon(self._flush)
 
     def _flush(self) -> None:
         self._woken = False
@@ -115,7 +115,7 @@ class Settlements:
     # --- saying it --------------------------------------------------------------------------
 
     async def _say(self, settlements: list[Settlement]) -> None:
-        most = self._link.limits.max_batch_results
+        most = self._loop.limits.max_batch_results
         try:
             for start in range(0, len(settlements), most):
                 await self._until_said(settlements[start : start + most])
@@ -132,7 +132,7 @@ class Settlements:
                 await asyncio.sleep(PAUSE_S)
 
     async def _release(self, holdings: list[Holding]) -> None:
-        most = self._link.limits.max_batch_results
+        most = self._loop.limits.max_batch_results
         for start in range(0, len(holdings), most):
             left = holdings[start : start + most]
             while left:
@@ -155,7 +155,7 @@ class Settlements:
             return False
         if isinstance(answer, _AGAIN):
             # Saying it twice counts once: a token is good for one end.
-            return not self._link.closing
+            return not self._loop.closing
         if isinstance(answer, LeaseLost):
             self._log.warn("{error}: it is delivered again", error=answer)
         else:

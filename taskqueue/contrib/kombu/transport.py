@@ -16,7 +16,7 @@ import taskqueue
 from taskqueue.client.addresses import DEFAULT_PORT
 from taskqueue.contrib.kombu.channel import Channel
 from taskqueue.contrib.kombu.feed import Arrival, Feed
-from taskqueue.contrib.kombu.link import Link
+from taskqueue.contrib.kombu.link import CONNECT_S, Link
 from taskqueue.contrib.kombu.options import Options, address_of, client_options
 from taskqueue.contrib.kombu.topology import Topology
 from taskqueue.errors import (
@@ -47,16 +47,13 @@ PASSING_ERRORS = (QueueFull, RateLimited, ShuttingDown, StoreUnavailable, TooMan
 #: What an address may begin with; the second means TLS.
 SCHEMES = ("taskqueue", "taskqueues")
 
-#: How long to try to connect where nobody says it, seconds.
-CONNECT_S = 5.0
-
 
 class Transport(virtual.Transport):
     """
     Kombu's way to a broker of taskqueue.
 
-    @ivar link: the client below it; C{None} while there is no connection.
-    @ivar feed: what is consumed.
+    @ivar link: what is below it; C{None} while there is no connection.
+    @ivar feed_there_is: what is consumed, where something is.
     @ivar topology: what is declared.
     """
 
@@ -78,7 +75,7 @@ class Transport(virtual.Transport):
     )
 
     link: Link | None = None
-    feed: Feed | None = None
+    feed_there_is: Feed | None = None
     topology: Topology | None = None
     _loop: Any = None
 
@@ -97,16 +94,31 @@ class Transport(virtual.Transport):
         """
         options = Options.of(self.client.transport_options)
         self._abandon()
-        link = Link(address_of(self.client), **client_options(self.client, options))
+        link = Link(address_of(self.client), client_options(self.client, options))
         try:
             link.reach_within(self.client.connect_timeout or CONNECT_S)
             self.topology = Topology(link.run, _prefix(self.client.virtual_host, options))
-            self.feed = Feed(link, options)
         except BaseException:
             link.close()
             raise
-        self.link = link
+        self.link, self._options = link, options
         return self
+
+    @property
+    def feed(self) -> Feed:
+        """
+        What is consumed.
+
+        @raises ConnectionLost: there is no connection, or it is another process's.
+        """
+        if self.link is None:
+            raise ConnectionLost("this connection is closed")
+        if self.link.forked:
+            raise ConnectionLost("this connection is another process's: make one here")
+        if self.feed_there_is is None:
+            loop = self.link.loop(self.client.connect_timeout or CONNECT_S)
+            self.feed_there_is = Feed(loop, self._options)
+        return self.feed_there_is
 
     @property
     def alive(self) -> bool:
@@ -138,8 +150,8 @@ class Transport(virtual.Transport):
 
     def close_connection(self, connection: Any) -> None:
         """Give back what is not acknowledged, and disconnect."""
-        link, feed = self.link, self.feed
-        if link is None or link.forked or feed is None:
+        link, feed = self.link, self.feed_there_is
+        if link is None or link.forked:
             self._abandon()
             return
         channels = list(self.channels)
@@ -148,15 +160,17 @@ class Transport(virtual.Transport):
                 channel.close()
         try:
             self.unregister_from_event_loop(connection, self._loop)
-            feed.close([channel.intake for channel in channels])
+            if feed is not None:
+                feed.close([one.intake_there_is for one in channels if one.intake_there_is])
         finally:
             self._abandon()
             link.close()
-            feed.inbox.close()
+            if feed is not None:
+                feed.inbox.close()
 
     def _abandon(self) -> None:
         """Forget a connection that is over, or another process's."""
-        self.link = self.feed = self.topology = None
+        self.link = self.feed_there_is = self.topology = None
         self.channels.clear()
         del self._used_channel_ids[:]
 
@@ -172,40 +186,32 @@ class Transport(virtual.Transport):
         """
         until = None if timeout is None else monotonic() + timeout
         while not self._deliver_all():
-            feed = self._open_feed()
-            if not feed.inbox.wait(None if until is None else until - monotonic()):
+            if not self.feed.inbox.wait(None if until is None else until - monotonic()):
                 raise TimeoutError("nothing came in time")
-
-    def _open_feed(self) -> Feed:
-        if self.link is None or self.feed is None:
-            raise ConnectionLost("this connection is closed")
-        if self.link.forked:
-            raise ConnectionLost("this connection is another process's: make one here")
-        return self.feed
 
     def _deliver_all(self) -> bool:
         """Deliver what has come; returns whether anything has."""
-        arrivals = self._open_feed().arrivals()
+        arrivals = self.feed.arrivals()
         for arrival in arrivals:
             self._deliver_one(arrival)
         return bool(arrivals)
 
     def _deliver_one(self, arrival: Arrival) -> None:
         for channel in self.channels:
-            if channel.intake is arrival.intake:
+            if channel.intake_there_is is arrival.intake:
                 channel.arrived(arrival.delivery)
                 return
-        self._open_feed().give_back(arrival.delivery)
+        self.feed.give_back(arrival.delivery)
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Have an event loop deliver what comes, when it comes."""
         self._loop = loop
-        loop.add_reader(self._open_feed().inbox.fileno(), self.on_readable, connection, loop)
+        loop.add_reader(self.feed.inbox.fileno(), self.on_readable, connection, loop)
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
         """Have it do so no more."""
-        if self.feed is not None and loop is not None:
-            loop.remove_reader(self.feed.inbox.fileno())
+        if self.feed_there_is is not None and loop is not None:
+            loop.remove_reader(self.feed_there_is.inbox.fileno())
         self._loop = None
 
     def on_readable(self, connection: Any, loop: Any) -> None:
