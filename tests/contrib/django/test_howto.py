@@ -49,6 +49,7 @@ class HowToTests(SiteCase):
             "shop/__init__.py": "",
             "shop/tasks.py": files["tasks.py"].replace("django.tasks", PACKAGE),
             "shop/views.py": files["views.py"],
+            "schedules.py": files["schedules.py"],
         }.items():
             (self.site / name).write_text(text)
         manage = ROOT / "examples" / "django_site" / "manage.py"
@@ -78,6 +79,20 @@ class HowToTests(SiteCase):
         self.assertEqual(answer, [value, "sent to b@example.org"])
         mails = "".join(path.read_text() for path in (self.site / "mails").iterdir())
         self.assertIn("To: b@example.org", mails)
+
+    def test_again_and_again(self) -> None:
+        self.begin_site()
+        answer = self.program_of_the_site("""
+            import schedules
+            from django.conf import settings
+            from taskqueue import connect
+            from shop.tasks import count
+            with connect(settings.TASKS["default"]["OPTIONS"]["address"]) as client:
+                fired = client.trigger_periodic("nightly").id
+            result = ended(count.get_result(fired))
+            print(json.dumps([result.kwargs, result.return_value["sum"]]))
+        """)
+        self.assertEqual(answer, [{"up_to": 1000}, 499500])
 
     def test_every_option_is_told_of(self) -> None:
         table = PAGE.read_text().partition("## Options")[2]
