@@ -26,7 +26,7 @@ def full_scene() -> Place:
         counts.update(("framed", "lines", "http"))
     traffic.refused["TOO_MANY_CONNECTIONS"] += 1
     traffic.requests["submit_task"] += 1
-    traffic.nacks["QUEUE_FULL"] += 1
+    traffic.nacks.update(("QUEUE_FULL", "VALUES_FULL"))
     doorways = Doorways(place.service)
     doorways.setServiceParent(place.service)
     doorways.make("tls:port=7780", ListenConfig())

@@ -343,6 +343,33 @@ class StateTests(SynchronousTestCase):
             lambda: peer.ask(MessageType.SUBMIT_TASK, tasks=[task]),
         )
 
+    def test_values_nearly_full(self) -> None:
+        self.set_limits(max_values_bytes=100)
+        self.put_value("a" * 80)
+        self.check(
+            "TaskqueueValuesNearlyFull",
+            self.share("value_bytes", "value_limit_bytes"),
+            lambda: self.put_value("b"),
+        )
+
+    def test_refuses_values(self) -> None:
+        self.set_limits(max_values=1)
+        self.put_value("a")
+        self.check(
+            "TaskqueueRefusesValues",
+            self.growth("nacks_total", code="VALUES_FULL"),
+            lambda: self.put_value("b"),
+        )
+
+    def set_limits(self, **values: Any) -> None:
+        config = self.service.config
+        self.service.reconfigure(replace(config, limits=replace(config.limits, **values)))
+
+    def put_value(self, key: str) -> None:
+        peer = self.world.connect()
+        peer.ask(MessageType.PUT_VALUES, values=[{"namespace": "n", "key": key, "value": b""}])
+        peer.leave()
+
     # --- work -------------------------------------------------------------------------
 
     def test_backlog_grows(self) -> None:
