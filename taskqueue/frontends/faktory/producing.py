@@ -26,7 +26,8 @@ _NEED = NEEDS[MessageType.SUBMIT_TASK]
 
 
 async def push(session: FaktorySession, command: Command) -> bytes:
-    """PUSH: one job; fires when it is stored."""
+    """PUSH: one job; answered when it is stored."""
+    admit(session, _NEED, {})
     job = read_job(json_object(command))
     submission = submission_of(job, session.service.moments().wall, command.rest)
     check_size(session, submission)
@@ -38,6 +39,7 @@ async def push(session: FaktorySession, command: Command) -> bytes:
 
 async def push_bulk(session: FaktorySession, command: Command) -> bytes:
     """PUSHB: many; the answer says of each that was refused why, by its jid."""
+    admit(session, _NEED, {})
     given = json_list(command)
     if not all(type(one) is dict for one in given):
         raise BadRequest("invalid JSON: PUSHB takes a list of jobs, which are objects")
@@ -86,7 +88,6 @@ async def push_all(
 
     @return: why each was refused, C{None} for those that were not; when all are stored.
     """
-    admit(session, _NEED, {})
     session.knows.removed.difference_update(item.queue for item in items)
     answers = await _submit(session, items)
     over = [place for place, answer in enumerate(answers) if _has_ended(answer)]

@@ -90,6 +90,26 @@ class FetchTests(FaktoryTestCase):
         self.push(self.producer)
         self.assertEqual(self.fetch(self.worker("worker-2"))["jid"], JID)
 
+    def test_who_hangs_up_while_its_job_is_looked_up_gives_it_back(self) -> None:
+        self.push(self.producer, reserve_for=60)
+        self.fetch(self.one)
+        self.pass_time(61)
+        self.reading.holding = True
+        self.one.say("FETCH", "default")
+        self.turn()
+        self.assertEqual(self.one.hear(), [])
+        self.one.go()
+        self.reading.let_go()
+        self.turn()
+        self.assertEqual(self.state(TASK), State.PENDING)
+
+    def test_nor_does_what_it_had_said_already(self) -> None:
+        for _ in range(3):
+            self.one.say("FETCH", "default")
+        self.one.connection.readConnectionLost()
+        self.turn()
+        self.assertEqual(self.one.hear(), [None] * 3)
+
     def test_who_sends_no_more_waits_no_more(self) -> None:
         self.one.say("FETCH", "default")
         self.one.connection.readConnectionLost()
@@ -172,6 +192,12 @@ class ReservationTests(FaktoryTestCase):
     def test_too_late_while_nobody_has_it(self) -> None:
         self.pass_time(61)
         self.assertEqual(self.ack(self.one), State.PENDING)
+
+    def test_a_native_worker_that_takes_the_name(self) -> None:
+        native = self.register("worker-1", 5)
+        self.assertEqual(self.state(TASK), State.PENDING)
+        self.take(holder=native)
+        self.assertEqual(self.ack(self.one), State.IN_PROGRESS)
 
     def test_said_twice(self) -> None:
         self.ack(self.one)
@@ -353,6 +379,30 @@ class FailTests(FaktoryTestCase):
         self.assertEqual(failure["message"], "broken")
         self.failure()
         self.assertEqual(self.state(TASK), State.DEAD_LETTER)
+
+    def test_a_reservation_that_runs_out_after_a_failure(self) -> None:
+        self.push(self.one, reserve_for=60)
+        self.fetch(self.one)
+        self.failure(message="broken")
+        self.wait_for_retry()
+        self.fetch(self.one)
+        self.pass_time(61)
+        failure = self.fetch(self.one)["failure"]
+        self.assertEqual((failure["errtype"], failure["retry_count"]), ("ReservationExpired", 1))
+
+    def test_another_life_has_its_own_failures(self) -> None:
+        self.push(self.one, retry=1)
+        for _ in range(2):
+            self.fetch(self.one)
+            self.failure()
+            if self.state(TASK) is State.FAILED:
+                self.wait_for_retry()
+        self.result_of(self.service.retry([TASK]))
+        self.assertNotIn("failure", self.fetch(self.one))
+        failed_at = timestamp(self.moments().wall)
+        self.failure()
+        self.wait_for_retry()
+        self.assertEqual(self.fetch(self.one)["failure"]["failed_at"], failed_at)
 
     def test_one_that_must_not_be_tried_again_is_not_when_it_is_lost(self) -> None:
         self.push(self.one, retry=-1, reserve_for=60)

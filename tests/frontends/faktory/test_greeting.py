@@ -183,6 +183,24 @@ class PasswordTests(FaktoryTestCase):
         client.say("HELLO", {"v": 1, "pwdhash": self.hashed(said, rounds=1)})
         self.assertEqual(client.hear(), ["OK"])
 
+    def test_who_knows_it_is_forgiven_what_failed_before(self) -> None:
+        for _ in range(3):
+            for password in ["guess"] * FREE_FAILURES + ["s3cret"]:
+                client, said = self.greeted()
+                answer = self.answer(client, pwdhash=self.hashed(said, password))
+            self.assertEqual(answer, ["OK"])
+
+    def test_the_audit_log_tells_of_wrong_ones(self) -> None:
+        told: list[dict[str, Any]] = []
+        self.patch(
+            self.service.gate.audit, "record", lambda who, op, **f: told.append({"op": op, **f})
+        )
+        client, _ = self.greeted()
+        self.answer(client, pwdhash="no")
+        [entry] = told
+        self.assertEqual((entry["op"], entry["peer"]), ("authenticate", "10.0.0.1"))
+        self.assertEqual((entry["door"], entry["outcome"]), ("faktory", "UNAUTHENTICATED"))
+
     def test_who_guesses_has_to_wait(self) -> None:
         for _ in range(FREE_FAILURES + 1):
             client, said = self.greeted()

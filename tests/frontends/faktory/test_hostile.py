@@ -121,6 +121,11 @@ class ReasonTests(SynchronousTestCase):
     def test_any_error_can_be_shown(self, error: str) -> None:
         self.assertIsInstance(reason_of(error), Reason)
 
+    def test_a_type_with_a_colon_in_it(self) -> None:
+        reason = read_reason({"errtype": "Errno::ENOENT: a\nb", "message": "no"})
+        self.assertEqual(reason.errtype, "Errno::ENOENT:a b")
+        self.assertEqual(reason_of(error_of(reason)), reason)
+
     def test_what_looks_like_a_backtrace(self) -> None:
         for message in ("a\nBacktrace:\n- b", "a\nBacktrace:", "Backtrace:\n- x"):
             for lines in ((), ("Backtrace:",), ("x\nBacktrace:\n- y",)):

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from taskqueue.core.task import State
+from taskqueue.frontends.faktory import queues
 from taskqueue.frontends.faktory.jobs import task_id_of
 from tests.frontends.faktory.clients import JOB, Client, FaktoryTestCase
 
@@ -142,6 +143,15 @@ class QueueTests(FaktoryTestCase):
         self.assertEqual(self.fetch(self.one)["jid"], "job-00000099")
         self.assertEqual(self.info(self.client)["faktory"]["queues"], {"default": 0})
 
+    def test_remove_a_few_at_a_time(self) -> None:
+        self.patch(queues, "PURGED_AT_A_TIME", 2)
+        for number in range(5):
+            self.push(self.client, f"job-{number:08}")
+        self.client.say("QUEUE", "REMOVE", "default")
+        self.clock.pump([1 / 128] * 8)
+        self.assertEqual(self.client.hear(), ["OK"])
+        self.assertEqual(self.service.broker.ledger.depth, 0)
+
     def test_latency(self) -> None:
         self.push(self.client)
         self.pass_time(10)
@@ -224,6 +234,12 @@ class MutateTests(FaktoryTestCase):
         self.assertEqual(
             self.sets(), {"scheduled": 1, "retries": 0, "dead": 1, "working": 0, "ready": 1}
         )
+
+    def test_a_job_of_another_set_is_not_touched(self) -> None:
+        jid = self.make("scheduled", "later-001")
+        for cmd in ("kill", "requeue", "discard"):
+            self.mutate(cmd, "retries", jids=[jid])
+        self.assertEqual(self.state_of(jid), State.SCHEDULED)
 
     def left(self, **filter: Any) -> set[str]:
         """Which dead jobs are left when those that match are discarded."""

@@ -61,6 +61,34 @@ class PermissionTests(FaktoryTestCase):
         self.assertEqual(self.ask(client, "QUEUE", "REMOVE", "*"), "OK")
         self.assertEqual(self.state(task_id_of(JID)), State.PENDING)
 
+    def test_none_at_all(self) -> None:
+        self.allow("read:mail")
+        self.forbidden(self.connect(), "PUSHB", [], missing="submit")
+
+    def test_all_or_none_of_the_queues_that_are_named(self) -> None:
+        self.allow("cancel:mail")
+        client = self.connect()
+        self.forbidden(client, "QUEUE", "PAUSE", "mail", "other", missing="cancel:other")
+        self.assertNotIn("mail", self.service.broker.ledger.queues)
+
+    def test_what_it_holds_is_its_own(self) -> None:
+        self.allow("claim:mail", "submit:mail")
+        one, nameless = self.worker(), self.connect()
+        for client, jid in ((one, "job-00000001"), (nameless, "job-00000002")):
+            self.push(client, jid, queue="mail")
+            self.fetch(client, "mail")
+            lease = self.service.broker.ledger.tasks[task_id_of(jid)].lease
+            self.assertEqual(lease.holder.owner, "key jobs")
+
+    def test_the_jid_of_a_job_that_is_over_where_it_may_only_read(self) -> None:
+        one = self.worker()
+        self.push(one, queue="secret", retry=-1)
+        self.fetch(one, "secret")
+        self.fail_job(one, JID)
+        self.allow("submit:mail", "read:secret")
+        self.push(self.connect(), queue="mail")
+        self.assertEqual(self.status(task_id_of(JID)).queue, "secret")
+
     def test_a_worker(self) -> None:
         self.push(self.connect(), queue="mail")
         self.push(self.connect(), "job-00000002")
@@ -96,11 +124,18 @@ class PermissionTests(FaktoryTestCase):
         for jid, queue in (("mine-0001", "mail"), ("other-001", "secret")):
             self.push(client, jid, queue=queue, at="2100-01-01T00:00:00Z")
         self.allow("cancel:mail", "read:mail")
-        for said in ({}, {"jids": ["mine-0001", "other-001"]}, {"regexp": "*mine*"}):
+        counts: list[int | None] = []
+        self.patch(
+            self.service.gate.audit,
+            "record",
+            lambda who, op, **f: counts.append(f["count"]) if op == "faktory_mutate" else None,
+        )
+        for said in ({"jids": ["mine-0001", "other-001"]}, {}, {"regexp": "*mine*"}):
             command = {"cmd": "discard", "target": "scheduled", "filter": said}
             self.assertEqual(
                 self.ask(client, "MUTATE", json.dumps(command, separators=(",", ":"))), "OK"
             )
+        self.assertEqual(counts, [1, 0, 0])
         self.assertEqual(self.state(task_id_of("mine-0001")), State.CANCELLED)
         self.assertEqual(self.state(task_id_of("other-001")), State.SCHEDULED)
 

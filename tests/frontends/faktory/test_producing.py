@@ -32,6 +32,11 @@ class PushTests(FaktoryTestCase):
         options = row.options
         self.assertEqual((options.max_retries, options.max_lost, options.lease_s), (25, 25, 1800.0))
 
+    def test_custom_that_is_too_long_for_headers(self) -> None:
+        self.push(self.client, custom={"a": "x" * 10_000})
+        self.assertIsNone(self.row().headers)
+        self.assertEqual(self.given()["custom"], {"a": "x" * 10_000})
+
     def test_what_the_server_adds(self) -> None:
         self.push(self.client)
         now = timestamp(WALL + self.clock.seconds())
