@@ -14,7 +14,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -286,14 +288,24 @@ class BlockingWorker:
             self._run(lambda worker: worker.end())
         self._worker = None
 
-    def _run(self, call: Callable[[Worker], Coroutine[Any, Any, _T]]) -> _T:
-        async def on_the_loop(calls: AllCalls) -> _T:
-            # After a fork there are other calls, on another connection.
-            if self._worker is None or self._worker.calls is not calls:
-                self._worker = Worker(calls, self._framework, self._capacity)
-            return await call(self._worker)
+    def begin(self, call: Callable[[Worker], Coroutine[Any, Any, _T]]) -> Future[_T]:
+        """
+        Do something without waiting for it, for event loops.
 
-        return self._connecting.run(on_the_loop)
+        @param call: given the worker; it runs on the connection's event loop.
+        """
+        return self._connecting.begin(partial(self._with_worker, call))
+
+    def _run(self, call: Callable[[Worker], Coroutine[Any, Any, _T]]) -> _T:
+        return self._connecting.run(partial(self._with_worker, call))
+
+    async def _with_worker(
+        self, call: Callable[[Worker], Coroutine[Any, Any, _T]], calls: AllCalls
+    ) -> _T:
+        # After a fork there are other calls, on another connection.
+        if self._worker is None or self._worker.calls is not calls:
+            self._worker = Worker(calls, self._framework, self._capacity)
+        return await call(self._worker)
 
 
 _alive: WeakSet[BlockingWorker] = WeakSet()

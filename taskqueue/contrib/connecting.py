@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, Unpack
@@ -66,6 +67,13 @@ class Connecting:
         except FatalClientError:
             self._give_up(client)
             raise
+
+    def begin(self, call: Callable[[AllCalls], Coroutine[Any, Any, _T]]) -> Future[_T]:
+        """
+        Make a call without waiting, for event loops; where there is no broker yet, it fails
+        with L{AnswerTimedOut} when its time is up.
+        """
+        return self._current().begin(call)
 
     def wait_value(self, namespace: str, key: str, wait_s: float) -> Value | None:
         """

@@ -5,9 +5,8 @@ The broker of taskiq: where tasks are sent, and where its workers get them from.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, Unpack
 
@@ -16,11 +15,11 @@ from taskiq import AckableMessage, AsyncBroker, BrokerMessage
 from taskqueue.client.addresses import DEFAULT_ADDRESS
 from taskqueue.client.messages import Delivery, Report
 from taskqueue.client.options import ClientOptions
-from taskqueue.contrib.claiming import AWAY, Worker
 from taskqueue.contrib.naming import priority_at, queue_name, type_name
 from taskqueue.contrib.taskiq.connecting import Connecting
+from taskqueue.contrib.taskiq.listening import Listener
 from taskqueue.core.task import State
-from taskqueue.errors import BadRequest, ShuttingDown, StoreUnavailable, TaskQueueError
+from taskqueue.errors import BadRequest
 
 _T = TypeVar("_T")
 
@@ -33,16 +32,11 @@ TASK_ID = "taskiq-task-id"
 #: How long a claim waits at the broker, seconds.
 CLAIM_WAIT_S = 30.0
 
-#: The pause before claiming again from a broker that is away, seconds.
-_PAUSE_S = 1.0
-
 #: The most types that a claim can name.
 _MOST_TYPES = 1000
 
 #: What is said of tasks that are being sent, beside what their labels say.
 _sending: ContextVar[dict[str, Any] | None] = ContextVar("_sending", default=None)
-
-_log = logging.getLogger("taskqueue.contrib.taskiq")
 
 
 @contextmanager
@@ -99,7 +93,7 @@ class TaskqueueBroker(AsyncBroker):
         self.connecting = Connecting("this broker", address, **how)
         self._prefetch = prefetch
         self._lease_s = lease_s
-        self._worker: Worker | None = None
+        self._listener: Listener | None = None
 
     # --- beginning and ending -------------------------------------------------------------
 
@@ -115,9 +109,9 @@ class TaskqueueBroker(AsyncBroker):
     async def shutdown(self) -> None:
         """Give back what this worker has not acknowledged, and disconnect."""
         await super().shutdown()
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.end()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await asyncio.to_thread(listener.end)
         await self.connecting.end()
 
     # --- sending --------------------------------------------------------------------------
@@ -138,43 +132,37 @@ class TaskqueueBroker(AsyncBroker):
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Tasks, as long as somebody asks for another one; each is to be acknowledged."""
-        worker = self._worker_here()
+        if self._listener is None:
+            self._listener = Listener(self.connecting.address, self.connecting.how)
+        listener = self._listener
         waiting: list[Delivery] = []
         try:
             while True:
                 if not waiting:
-                    waiting = await self._claim(worker)
+                    waiting = await listener.claim(self._claiming())
                     waiting.reverse()
                 while waiting:
-                    yield self._message(worker, waiting.pop())
+                    yield _message(listener, waiting.pop())
         finally:
-            with suppress(TaskQueueError):
-                await worker.release([delivery.holding for delivery in waiting])
+            await listener.release([delivery.holding for delivery in waiting])
 
-    def _worker_here(self) -> Worker:
-        if self._worker is None:
-            self._worker = Worker(self.connecting.client.calls, "taskiq")
-        return self._worker
-
-    async def _claim(self, worker: Worker) -> list[Delivery]:
+    def _claiming(self) -> dict[str, Any]:
         # Tasks that this program does not have are left to one that does.
         types = {type_name(name) for name in self.get_all_tasks()}
-        known = sorted(types) if 0 < len(types) <= _MOST_TYPES else None
-        try:
-            return await worker.claim(
-                self.queues, self._prefetch, CLAIM_WAIT_S, self._lease_s, known
-            )
-        except (*AWAY, ShuttingDown, StoreUnavailable) as error:
-            worker.calls.must_be_open()
-            _log.warning("no tasks can be claimed: %s; trying again", error)
-            await asyncio.sleep(error.retry_after_s or _PAUSE_S)
-            return []
+        return {
+            "queues": self.queues,
+            "limit": self._prefetch,
+            "wait_s": CLAIM_WAIT_S,
+            "lease_s": self._lease_s,
+            "types": sorted(types) if 0 < len(types) <= _MOST_TYPES else None,
+        }
 
-    def _message(self, worker: Worker, delivery: Delivery) -> AckableMessage:
-        async def ack() -> None:
-            await worker.settle(Report(delivery.id, delivery.lease, State.COMPLETED))
 
-        return AckableMessage(data=delivery.payload, ack=ack)
+def _message(listener: Listener, delivery: Delivery) -> AckableMessage:
+    async def ack() -> None:
+        await listener.settle(Report(delivery.id, delivery.lease, State.COMPLETED))
+
+    return AckableMessage(data=delivery.payload, ack=ack)
 
 
 def options_of(message: BrokerMessage, queue: str) -> dict[str, Any]:

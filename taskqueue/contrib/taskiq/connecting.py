@@ -5,6 +5,8 @@ shut-down.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Unpack
 
 from taskqueue.client.addresses import DEFAULT_ADDRESS
@@ -13,12 +15,18 @@ from taskqueue.client.aio_link import check_settings
 from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.errors import BadRequest
 
+#: How often it is said that a broker is waited for, seconds.
+_SAY_S = 5.0
+
+_log = logging.getLogger("taskqueue.contrib.taskiq")
+
 
 class Connecting:
     """
     A client that is made when taskiq says that a program begins, and closed when it ends.
 
     @ivar address: of the broker.
+    @ivar how: the connection is made.
     """
 
     def __init__(
@@ -33,7 +41,7 @@ class Connecting:
         check_settings(address, ClientSettings(**how))
         self.address = address
         self._owner = owner
-        self._how = how
+        self.how = how
         self._client: AsyncClient | None = None
 
     async def begin(self, patient: bool) -> AsyncClient:
@@ -45,11 +53,20 @@ class Connecting:
         """
         if self._client is None:
             if patient:
-                self._client = AsyncClient(self.address, **self._how)
+                self._client = AsyncClient(self.address, **self.how)
                 self._client.start()
+                await self._reached(self._client)
             else:
-                self._client = await connect(self.address, **self._how)
+                self._client = await connect(self.address, **self.how)
         return self._client
+
+    async def _reached(self, client: AsyncClient) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_SAY_S):
+                    return await client.ready()
+            except TimeoutError:
+                _log.warning("there is no broker at %s yet; waiting for it", self.address)
 
     @property
     def client(self) -> AsyncClient:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.contrib.programs import FrameworkTestCase, Program
+from tests.contrib.programs import FrameworkTestCase, Program, begin_broker
 from tests.process.children import until
 
 TASKS = """
@@ -41,6 +41,11 @@ async def work(n: int, pause_s: float = 0.0) -> int:
 
 @broker.task("in_a_thread")
 def in_a_thread(pause_s: float) -> None:
+    threading.Event().wait(pause_s)
+
+
+@broker.task("holding_up")
+async def holding_up(pause_s: float) -> None:
     threading.Event().wait(pause_s)
 
 
@@ -133,6 +138,25 @@ class WorkerTests(FrameworkTestCase):
         self.send("await work.kiq(1, 3.5)", "await in_a_thread.kiq(3.5)")
         self.until_states(completed=2)
         self.assertEqual([(t["attempt"], t["losses"]) for t in self.tasks()], [(1, 0), (1, 0)])
+
+    def test_task_that_holds_up_the_event_loop_is_delivered_once(self) -> None:
+        """As one does that computes, or waits as if it were in a thread."""
+        self.begin()
+        self.send("await holding_up.kiq(3.5)")
+        self.until_states(completed=1)
+        self.assertEqual([(t["attempt"], t["losses"]) for t in self.tasks()], [(1, 0)])
+
+    def test_waits_for_a_broker_that_is_away(self) -> None:
+        first = begin_broker(self.folder, "tcp:0:interface=127.0.0.1")
+        port = first.port()
+        first.end(signal.SIGKILL)
+        self.address = f"tq://127.0.0.1:{port}"
+        worker = self.program("-m", "taskiq", "worker", "tasks:broker", "--workers", "1")
+        until("it says so", lambda: f"no broker at {self.address} yet" in worker.log)
+        broker = begin_broker(self.folder, f"tcp:{port}:interface=127.0.0.1")
+        self.addCleanup(broker.reap)
+        broker.port()
+        self.assertIn("3", self.send("print(await (await work.kiq(3)).wait_result(timeout=20))"))
 
     def test_killed_worker_loses_nothing(self) -> None:
         """The other process gets what it had begun, and what it had fetched ahead."""
