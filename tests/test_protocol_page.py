@@ -416,6 +416,7 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.LIST_QUEUES)
         ask(kinds.LIST_WORKERS)
         ask(kinds.RETRY_TASK, tasks=[ids[3], ids[2]])
+        ask(kinds.RUN_NOW, tasks=[ids[3], ids[2]])
         ask(kinds.DELETE_TASK, tasks=[ids[2], ids[4]])
         ask(kinds.PAUSE_QUEUE, queue="q", for_s=1)
         ask(kinds.RESUME_QUEUE, queue="q")

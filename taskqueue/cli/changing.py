@@ -19,6 +19,7 @@ from taskqueue.core.task import ENDED_STATES, LIVE_STATES, WAITING, State
 _WAITING = tuple(state.word for state in WAITING)
 _LIVE = tuple(state.word for state in LIVE_STATES)
 _ENDED = tuple(state.word for state in ENDED_STATES)
+_DELAYED = (State.SCHEDULED.word, State.FAILED.word)
 _DEAD = (State.DEAD_LETTER.word,)
 
 
@@ -38,6 +39,13 @@ def retrier(max_retries: int | None = None) -> Action:
         return [*await client.retry(ids, max_retries)]
 
     return Action("retry", "to run again", retry_these)
+
+
+async def _run_now(client: Client, ids: Sequence[str]) -> list[Any]:
+    return [*await client.run_now(ids)]
+
+
+RUN_NOW = Action("run", "to run now", _run_now)
 
 
 async def _delete(client: Client, ids: Sequence[str]) -> list[Any]:
@@ -131,6 +139,27 @@ def retry(
     choose(ids, selection, everything)
     how = How(dry_run, yes)
     setting.ask(lambda visit: apply(visit, ids, selection, retrier(max_retries), how))
+
+
+@click.command()
+@_IDS
+@select_options()
+@_ALL
+@how_options
+@shows
+def run_now(
+    setting: Setting,
+    /,
+    ids: tuple[str, ...],
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Run tasks now that wait for their time or for a retry: those named, or all that match."""
+    selection = selection_from(options, states=_DELAYED)
+    choose(ids, selection, everything)
+    setting.ask(lambda visit: apply(visit, ids, selection, RUN_NOW, How(dry_run, yes)))
 
 
 @click.command()

@@ -68,6 +68,7 @@ for _command in (
     tasks.list_tasks,
     changing.cancel,
     changing.retry,
+    changing.run_now,
     changing.purge,
     queues.queues,
     queues.queue_depth,

@@ -134,6 +134,7 @@ class AsyncClient(ClientFace):
     payload = _awaits(TaskCalls.payload)
     cancel = _awaits(TaskCalls.cancel)
     retry = _awaits(TaskCalls.retry)
+    run_now = _awaits(TaskCalls.run_now)
     delete = _awaits(TaskCalls.delete)
 
     async def as_completed(

@@ -237,6 +237,7 @@ class BlockingClient:
     payload = _waits(TaskCalls.payload)
     cancel = _waits(TaskCalls.cancel)
     retry = _waits(TaskCalls.retry)
+    run_now = _waits(TaskCalls.run_now)
     delete = _waits(TaskCalls.delete)
 
     def submit_many(

@@ -109,6 +109,7 @@ class Client(ClientFace):
     payload = _fires(TaskCalls.payload)
     cancel = _fires(TaskCalls.cancel)
     retry = _fires(TaskCalls.retry)
+    run_now = _fires(TaskCalls.run_now)
     delete = _fires(TaskCalls.delete)
 
     # --- work -----------------------------------------------------------------------------

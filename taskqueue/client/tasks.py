@@ -213,6 +213,15 @@ class TaskCalls(SubmitCalls):
         header = {"tasks": list(tasks)} | given(max_retries=max_retries)
         return per_item(await self._ask(MessageType.RETRY_TASK, header), "states", state_from)
 
+    async def run_now(self, tasks: Sequence[str]) -> list[State | TaskQueueError]:
+        """
+        Make tasks ready that wait for their time or for a retry.
+
+        @return: for each the state it is in now, or L{Conflict} or L{UnknownTask}.
+        """
+        answer = await self._ask(MessageType.RUN_NOW, {"tasks": list(tasks)})
+        return per_item(answer, "states", state_from)
+
     async def delete(self, tasks: Sequence[str]) -> list[TaskQueueError | None]:
         """
         Have ended tasks forgotten entirely.

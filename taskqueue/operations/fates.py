@@ -18,6 +18,7 @@ from taskqueue.wire import MessageType
 Header = dict[str, Any]
 
 DELETE = Form({"tasks": IDS}, required=("tasks",))
+RUN_NOW = Form({"tasks": IDS}, required=("tasks",))
 CANCEL = Form({"tasks": IDS, "running": boolean}, required=("tasks",))
 RETRY = Form({"tasks": IDS, "max_retries": nullable(integer(0, 1000))}, required=("tasks",))
 
@@ -37,6 +38,12 @@ def retry(caller: Caller, values: Header) -> Deferred[Header]:
     answers = each_allowed(
         caller, MessageType.RETRY_TASK, values["tasks"], lambda ids: service.retry(ids, most)
     )
+    return answers.addCallback(view_states)
+
+
+def run_now(caller: Caller, values: Header) -> Deferred[Header]:
+    """RUN_NOW."""
+    answers = each_allowed(caller, MessageType.RUN_NOW, values["tasks"], caller.service.run_now)
     return answers.addCallback(view_states)
 
 

@@ -96,6 +96,7 @@ NEEDS: Mapping[MessageType, Need] = {
     MessageType.GET_STATS: Need(Action.READ, Where.BROKER),
     MessageType.CANCEL_TASK: _FATE,
     MessageType.RETRY_TASK: _FATE,
+    MessageType.RUN_NOW: _FATE,
     MessageType.DELETE_TASK: _FATE,
     MessageType.PAUSE_QUEUE: _QUEUE,
     MessageType.RESUME_QUEUE: _QUEUE,

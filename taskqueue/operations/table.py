@@ -66,6 +66,7 @@ _FORMS: Mapping[MessageType, tuple[Form, Callable[[Caller, Header], Answer]]] = 
     MessageType.GET_PAYLOAD: (lookups.PAYLOAD, lookups.get_payload),
     MessageType.CANCEL_TASK: (fates.CANCEL, fates.cancel),
     MessageType.RETRY_TASK: (fates.RETRY, fates.retry),
+    MessageType.RUN_NOW: (fates.RUN_NOW, fates.run_now),
     MessageType.DELETE_TASK: (fates.DELETE, fates.delete),
     MessageType.GET_STATS: (administration.NOTHING, administration.stats),
     MessageType.LIST_QUEUES: (administration.LIST, administration.list_queues),

@@ -59,6 +59,7 @@ class MessageType(IntEnum):
     LIST_VALUES = 43
     WAIT_VALUES = 44
     LIST_NAMESPACES = 45
+    RUN_NOW = 46
 
 
 #: Message type by the name that a line's C{"op"} has.

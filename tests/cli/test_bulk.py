@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.cli import bulk, selection
 from taskqueue.cli.bulk import How, Tally, to_selected, to_these
-from taskqueue.cli.changing import DELETE, canceller, retrier
+from taskqueue.cli.changing import DELETE, RUN_NOW, canceller, retrier
 from taskqueue.cli.parameters import NUMBER_OR_NONE, SPAN
 from taskqueue.cli.selection import Selection, pages
 from taskqueue.cli.tasks import view_tasks
@@ -125,6 +125,16 @@ class Bulk(VisitCase):
         self.assertEqual(await to_selected(visit, wanted, canceller(), DO), 0)
         self.assertEqual(self.printed_json()["done"], 5)
         self.assertEqual(await self.states(mine + other), ["cancelled"] * 5 + ["pending"] * 2)
+
+    @flow
+    async def test_running_now_what_waits_for_its_time(self) -> None:
+        visit = await self.visit("json")
+        late = [str(await visit.client.submit("t", run_in_s=3600.0)) for _ in range(3)]
+        ready = str(await visit.client.submit("t"))
+        wanted = Selection(type="t", states=("scheduled", "failed"))
+        self.assertEqual(await to_selected(visit, wanted, RUN_NOW, DO), 0)
+        self.assertEqual(self.printed_json()["done"], 3)
+        self.assertEqual(await self.states([*late, ready]), ["pending"] * 4)
 
     @flow
     async def test_dead_letters(self) -> None:

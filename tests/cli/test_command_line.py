@@ -16,7 +16,8 @@ from taskqueue.cli.main import cli
 from taskqueue.cli.tasks import read_headers, read_payload
 
 EVERY_COMMAND = (
-    *("submit", "status", "list", "cancel", "retry", "purge", "queues", "queue-depth"),
+    *("submit", "status", "list", "cancel", "retry", "run-now", "purge", "queues"),
+    "queue-depth",
     *(
         "workers",
         "dead-letters",

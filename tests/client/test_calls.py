@@ -607,6 +607,10 @@ class Looking(CallCase):
             *({"states": ["cancelled"]}, [State.CANCELLED]),
         )
         self.check(
+            *(calls.run_now([A]), M.RUN_NOW, {"tasks": [A]}),
+            *({"states": ["pending"]}, [State.PENDING]),
+        )
+        self.check(
             *(calls.retry([A], 2), M.RETRY_TASK, {"tasks": [A], "max_retries": 2}),
             *({"states": ["pending"]}, [State.PENDING]),
         )

@@ -33,6 +33,7 @@ RIGHT = {
     MessageType.GET_PAYLOAD: {"task": FIRST},
     MessageType.CANCEL_TASK: {"tasks": [FIRST]},
     MessageType.RETRY_TASK: {"tasks": [FIRST]},
+    MessageType.RUN_NOW: {"tasks": [FIRST]},
     MessageType.DELETE_TASK: {"tasks": [FIRST]},
     MessageType.GET_STATS: {},
     MessageType.LIST_QUEUES: {},

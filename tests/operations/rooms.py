@@ -123,6 +123,7 @@ def requests_about(queue, leases):
         kinds.LIST_PERIODIC: {},
         kinds.GET_STATS: {},
         kinds.RETRY_TASK: {"tasks": [task_id(queue, 5)]},
+        kinds.RUN_NOW: {"tasks": [task_id(queue, 5)]},
         kinds.CANCEL_TASK: {"tasks": [one]},
         kinds.DELETE_TASK: {"tasks": [task_id(queue, 4)]},
         kinds.PAUSE_QUEUE: {"queue": queue},

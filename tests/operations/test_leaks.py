@@ -95,6 +95,7 @@ ASKED = {
     MessageType.GET_STATS: fields(),
     MessageType.CANCEL_TASK: needed({"running": _booleans}, tasks=_id_lists),
     MessageType.RETRY_TASK: needed(tasks=_id_lists),
+    MessageType.RUN_NOW: needed(tasks=_id_lists),
     MessageType.DELETE_TASK: needed(tasks=_id_lists),
     MessageType.PURGE_QUEUE: needed(queue=_queues),
     MessageType.PAUSE_QUEUE: needed(queue=_queues),

@@ -198,6 +198,9 @@ class UnknownTests(RoomsTestCase):
     def test_retry(self):
         self.compare(lambda one: (MessageType.RETRY_TASK, {"tasks": [one]}))
 
+    def test_run_now(self):
+        self.compare(lambda one: (MessageType.RUN_NOW, {"tasks": [one]}))
+
     def test_delete(self):
         self.compare(lambda one: (MessageType.DELETE_TASK, {"tasks": [one]}))
 
@@ -249,6 +252,7 @@ class UnknownTests(RoomsTestCase):
             (MessageType.QUERY_STATUS, "tasks"),
             (MessageType.CANCEL_TASK, "tasks"),
             (MessageType.RETRY_TASK, "tasks"),
+            (MessageType.RUN_NOW, "tasks"),
             (MessageType.DELETE_TASK, "tasks"),
         ):
             counts = []
@@ -262,7 +266,8 @@ class UnknownTests(RoomsTestCase):
     def test_what_may_be_seen_only(self):
         """Who may read a task is told that more is forbidden."""
         peer = self.rooms.enter(self.key("partly", "read:*", "cancel:own"))
-        for kind in (MessageType.CANCEL_TASK, MessageType.RETRY_TASK, MessageType.DELETE_TASK):
+        kinds = MessageType
+        for kind in (kinds.CANCEL_TASK, kinds.RETRY_TASK, kinds.RUN_NOW, kinds.DELETE_TASK):
             answer = self.done(peer, kind, tasks=[task_id(OTHER, 1), UNKNOWN])
             self.assertEqual(refusals(answer), ["FORBIDDEN", "UNKNOWN_TASK"])
 

@@ -206,6 +206,12 @@ async def retry_task(visit: Visit) -> Reply:
     return Reply(200, {"id": visit.places["id"], "state": state})
 
 
+async def run_task_now(visit: Visit) -> Reply:
+    """Make a task ready that waits for its time or for a retry."""
+    state = _only(await visit.ask(MessageType.RUN_NOW, {"tasks": [visit.places["id"]]}))
+    return Reply(200, {"id": visit.places["id"], "state": state})
+
+
 async def delete_task(visit: Visit) -> Reply:
     """Forget an ended task entirely."""
     answer = await visit.ask(MessageType.DELETE_TASK, {"tasks": [visit.places["id"]]})
@@ -303,6 +309,15 @@ ENDPOINTS = (
         "Let a dead letter run again",
         {200: Content("It runs again.", "TaskState")},
         body=Body(_without(fates.RETRY, "tasks")),
+        refusals=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/tasks/{id}/run-now",
+        "Tasks",
+        run_task_now,
+        "Run a task before its time",
+        {200: Content("It is ready.", "TaskState")},
         refusals=(404, 409),
     ),
     Endpoint(

@@ -76,6 +76,7 @@ REQUESTS: Mapping[tuple[str, str], Asked] = {
     ("GET", "/tasks/{id}/outcome"): Asked(_READ, "/tasks/ID4/outcome"),
     ("POST", "/tasks/{id}/cancel"): Asked(_FATE, "/tasks/ID1/cancel"),
     ("POST", "/tasks/{id}/retry"): Asked(_FATE, "/tasks/ID5/retry"),
+    ("POST", "/tasks/{id}/run-now"): Asked(_FATE, "/tasks/ID7/run-now"),
     ("DELETE", "/tasks/{id}"): Asked(_FATE, "/tasks/ID4"),
     ("POST", "/tasks/bulk"): Asked(
         _BOTH, "/tasks/bulk", {"action": "cancel", "filter": {"queue": "QUEUE"}}

@@ -372,6 +372,14 @@ class ChangingTests(ApiTestCase):
         self.assertEqual(self.desk.ledger.tasks[task].options.max_retries, 7)
         self.refused("POST", f"/tasks/{task}/retry", status=409, code="CONFLICT")
 
+    def test_run_now(self) -> None:
+        task = self.submit(run_in_s=3600)
+        for _ in range(2):
+            found = self.post(f"/tasks/{task}/run-now")
+            self.assertEqual(found, {"id": task, "state": "pending"})
+        self.desk.claim()
+        self.refused("POST", f"/tasks/{task}/run-now", status=409, code="CONFLICT")
+
     def test_delete(self) -> None:
         task = self.submit()
         self.refused("DELETE", f"/tasks/{task}", status=409, code="CONFLICT")
@@ -383,7 +391,12 @@ class ChangingTests(ApiTestCase):
 
     def test_unknown(self) -> None:
         task = new_task_id()
-        for method, path in (("POST", "/cancel"), ("POST", "/retry"), ("DELETE", "")):
+        for method, path in (
+            ("POST", "/cancel"),
+            ("POST", "/retry"),
+            ("POST", "/run-now"),
+            ("DELETE", ""),
+        ):
             self.refused(method, f"/tasks/{task}{path}", status=404, code="UNKNOWN_TASK")
 
     def test_the_store_fails(self) -> None:
