@@ -89,6 +89,7 @@ $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt setup.cfg setu
 		| $(BIN)/python
 	$(BIN)/python -m pip install --quiet -r requirements/build.txt -r requirements/runtime.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m compileall -q taskqueue
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime

@@ -4,7 +4,9 @@ The whole broker, put together: the service with its front-ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from socket import socket
+from types import MappingProxyType
 from typing import Any
 
 from taskqueue.config import Config, LimitsConfig
@@ -19,6 +21,8 @@ from taskqueue.frontends.reachability import Reachability
 from taskqueue.service import TaskQueueService
 from taskqueue.service.timers import Timer
 
+NONE_EARLY: Mapping[str, socket] = MappingProxyType({})
+
 #: Makes the protocol of a new connection.
 Connect = Callable[[LimitsConfig], Connection]
 
@@ -29,7 +33,9 @@ CHECK_TIMES_S = 1.0
 LOOK_TIMES_S = 1.0
 
 
-def build(config: Config, reactor: Any) -> TaskQueueService:
+def build(
+    config: Config, reactor: Any, early: Mapping[str, socket] = NONE_EARLY
+) -> TaskQueueService:
     """
     The broker that C{config} describes, with everything that it listens on.
 
@@ -37,10 +43,11 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
     by itself.
 
     @param reactor: the reactor to run on.
+    @param early: sockets that listen already, by the endpoints that they stand for.
     """
     service = TaskQueueService(config, reactor)
     doorways = _make_doorways(service)
-    _make_doors(service, doorways)
+    _make_doors(service, doorways, early)
     if config.http.listen:
         from taskqueue.web.site import make_site  # costs start-up time where it is not used
 
@@ -52,7 +59,7 @@ def build(config: Config, reactor: Any) -> TaskQueueService:
     return service
 
 
-def _make_doors(service: TaskQueueService, doorways: Doorways) -> None:
+def _make_doors(service: TaskQueueService, doorways: Doorways, early: Mapping[str, socket]) -> None:
     """All that is listened on, HTTP left out."""
     listen = service.config.listen
     doors: list[tuple[str, Connect, Sequence[str]]] = [
@@ -73,15 +80,19 @@ def _make_doors(service: TaskQueueService, doorways: Doorways) -> None:
             factory = BrokerFactory(
                 service, admission, language, connect, behind_proxy=doorway.proxied
             )
-            _listen(service, factory, description, doorway)
+            _listen(service, factory, description, doorway, early.get(description))
 
 
 def _listen(
-    service: TaskQueueService, factory: BrokerFactory, description: str, doorway: Doorway
+    service: TaskQueueService,
+    factory: BrokerFactory,
+    description: str,
+    doorway: Doorway,
+    early: socket | None,
 ) -> None:
     language, reactor = factory.language, service.reactor
     what = f"taskqueue ({language})"
-    endpoint = EndpointService(description, factory, reactor, what, doorway, language)
+    endpoint = EndpointService(description, factory, reactor, what, doorway, language, early)
     endpoint.setServiceParent(service)
     Timer(
         f"time-outs of {language} on {description}", CHECK_TIMES_S, factory.check_times, reactor

@@ -38,6 +38,7 @@ import os
 import pwd
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -50,12 +51,16 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
 from taskqueue.config.beanstalkd_line import USER_STATUS
+from taskqueue.config.endpoints import Endpoint
 from taskqueue.errors import TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, is_shown, is_twist, is_twistd
 
 #: Files that are open beside the connections of the wire protocols: the store's,
 #: the log, the reactor's own, what is listened on, and connections of HTTP.
 OTHER_FILES = 128
+
+#: How many connections may wait for a broker that is starting.
+EARLY_BACKLOG = 1024
 
 #: The collector's thresholds: new objects; collections of the first, and of the second kind.
 COLLECT_AFTER = (10_000, 2, 50)
@@ -110,6 +115,35 @@ def most_connections(wanted: int) -> int:
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return wanted if hard == resource.RLIM_INFINITY else max(1, min(wanted, hard - OTHER_FILES))
+
+
+def listen_early(endpoint: Endpoint, backlog: int = EARLY_BACKLOG) -> socket.socket | None:
+    """
+    Listen on an endpoint at once, before what takes its time to start has started: who
+    connects meanwhile is served then, and not refused.
+
+    @return: C{None} where that is not done, or cannot be: the endpoint itself will tell why.
+    """
+    host, port = endpoint.arguments.get("interface", ""), endpoint.arguments.get("port", "")
+    if endpoint.type != "tcp" or not port:
+        return None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind)
+    except OSError:
+        return None
+    try:
+        # As Twisted does: what is left of an old broker's connections is in nobody's way.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(backlog)
+    except OSError:
+        listening.close()
+        return None
+    listening.setblocking(False)
+    return listening
 
 
 class DrainOnSignal(Service):

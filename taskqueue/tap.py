@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from socket import socket
 from types import FrameType
 from typing import Any
 
@@ -28,6 +30,7 @@ from taskqueue.config import (
     differences,
     load,
 )
+from taskqueue.config.endpoints import parse_endpoint
 from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
 from taskqueue.process import (
@@ -36,13 +39,13 @@ from taskqueue.process import (
     become,
     collect_rarely,
     end_well_on_sigterm,
+    listen_early,
     most_connections,
     provide_files,
     refuse_to_start,
     use_monotonic_clock,
     wait_with_sigterm,
 )
-from taskqueue.systemd import Notifier, handed_over
 
 #: Absent on systems that cannot hang up.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
@@ -57,6 +60,7 @@ class Options(usage.Options):
     @ivar config: the configuration that it and the other sources make; set
         once the options are parsed.
     @ivar log: how this process logs, as the configuration says.
+    @ivar early: sockets that listen already, by the endpoints that they stand for.
     """
 
     longdesc = (
@@ -84,6 +88,7 @@ class Options(usage.Options):
         self._defaults: dict[str, str] = {}
         self._framed: list[str] = []
         self._user: str | None = None
+        self.early: dict[str, socket] = {}
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; after C{--beanstalkd}, short options are beanstalkd's."""
@@ -114,8 +119,11 @@ class Options(usage.Options):
         limits = dict.fromkeys(("limits.max_connections", "limits.max_connections_per_peer"), most)
         self._defaults = {**beanstalkd_line.DEFAULTS, **limits}
         self._overrides.update(line.settings)
-        if (endpoint := handed_over(self._environ)) is not None:
-            self._overrides.update(line.listening(endpoint))
+        if "LISTEN_FDS" in self._environ:
+            from taskqueue.systemd import handed_over  # costs start-up time, and most have none
+
+            if (endpoint := handed_over(self._environ)) is not None:
+                self._overrides.update(line.listening(endpoint))
         self._user = line.user
         return given
 
@@ -172,10 +180,19 @@ class Options(usage.Options):
             _print(sys.stdout, ["configuration ok"])
             raise SystemExit(0)
         self.log = LogSettings(self.config.log.level, self.config.log.format)
+        if self["beanstalkd"]:
+            self._listen_early()
         if self._user is not None:
             become(self._user, self.parent)
         if self.parent is not None and is_twist(self.parent):
             fill_in(self.log, self.parent)
+
+    def _listen_early(self) -> None:
+        """Scripts that start a beanstalkd connect to it a moment later."""
+        for text in self.config.listen.beanstalkd:
+            found = listen_early(parse_endpoint(text))
+            if found is not None:
+                self.early[text] = found
 
     def load(self) -> Config:
         """
@@ -368,14 +385,16 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 
 def makeService(options: Options) -> Root:
     """What C{twistd} and C{twist} ask for: the broker, not yet started."""
+    collect_rarely()  # importing makes many objects, of which none goes
     from twisted.internet import reactor
 
     from taskqueue.application import build
+    from taskqueue.systemd import Notifier
 
     use_monotonic_clock(reactor)
-    collect_rarely()
     end_well_on_sigterm(reactor)
     provide_files(options.config.limits.max_connections)
-    root = assemble(options, reactor, build)
+    early = options.early
+    root = assemble(options, reactor, partial(build, early=early) if early else build)
     Notifier(os.environ, reactor).setServiceParent(root)
     return root

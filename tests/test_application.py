@@ -6,12 +6,15 @@ import socket
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.threads import deferToThread
 
 from taskqueue import strictjson
 from taskqueue.application import build
 from taskqueue.config import StoreConfig
+from taskqueue.config.endpoints import parse_endpoint
 from taskqueue.core.audit import audit
 from taskqueue.errors import TaskQueueError
+from taskqueue.process import listen_early
 from taskqueue.wire import MessageType, decode
 from tests.frontends.talking import ANY_PORT, LOOPBACK, BrokerTestCase
 
@@ -39,6 +42,24 @@ class ApplicationTests(BrokerTestCase):
             self.assertEqual(audit(broker.broker.ledger), [])
 
         return Deferred.fromCoroutine(play())
+
+    def test_a_socket_that_listens_before_the_broker_does(self):
+        """Who has connected, and asked, is answered as soon as the broker has started."""
+        early = listen_early(parse_endpoint(ANY_PORT))
+        with socket.create_connection(early.getsockname(), timeout=30) as client:
+            client.sendall(b'{"op": "ping", "id": 1}\n')
+            client.shutdown(socket.SHUT_WR)
+            config = self.config(framed=(), lines=(ANY_PORT,))
+            broker = build(config, reactor, {ANY_PORT: early})
+            broker.startService()
+            self.addCleanup(broker.stopService)
+            waiting = client.dup()
+
+        def read():
+            with waiting, waiting.makefile("rb") as answers:
+                self.assertEqual(strictjson.loads_object(answers.readline())["id"], 1)
+
+        return deferToThread(read)
 
     def test_restart(self):
         """What was accepted is there after a restart, the lease of a worker too."""

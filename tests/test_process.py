@@ -6,6 +6,7 @@ import os
 import pwd
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue import process
+from taskqueue.config.endpoints import parse_endpoint
 
 HOUR_S = 3600.0
 
@@ -141,6 +143,33 @@ class MostConnections(SynchronousTestCase):
         for hard, most in ((resource.RLIM_INFINITY, 10_000), (4096, 3968), (10**6, 10_000), (9, 1)):
             self.patch(resource, "getrlimit", lambda which, hard=hard: (9, hard))
             self.assertEqual(process.most_connections(10_000), most)
+
+
+class ListenEarly(SynchronousTestCase):
+    """Who connects before the broker has started is not refused."""
+
+    def listen(self, text: str) -> Any:
+        found = process.listen_early(parse_endpoint(text))
+        if found is not None:
+            self.addCleanup(found.close)
+        return found
+
+    def test_listens(self) -> None:
+        for host in ("127.0.0.1", "localhost", "0.0.0.0"):
+            found = self.listen(f"tcp:0:interface={host}")
+            port = found.getsockname()[1]
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            self.assertFalse(found.getblocking())
+
+    def test_a_port_that_is_busy(self) -> None:
+        """The endpoint will tell of it, in its own words."""
+        port = self.listen("tcp:0:interface=127.0.0.1").getsockname()[1]
+        self.assertIsNone(self.listen(f"tcp:{port}:interface=127.0.0.1"))
+
+    def test_other_endpoints_listen_themselves(self) -> None:
+        for text in ("unix:/run/a.sock", "tls:port=1", "systemd:domain=INET:index=0"):
+            self.assertIsNone(self.listen(text))
+        self.assertIsNone(self.listen("tcp:0:interface=no such host"))
 
 
 class Drain(Logged):

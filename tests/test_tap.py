@@ -21,8 +21,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue import __version__, tap
+from taskqueue import __version__, systemd, tap
 from taskqueue.config import BrokerConfig, Config, LimitsConfig, LogConfig, load
+from taskqueue.config.endpoints import Endpoint
 from taskqueue.errors import ConfigError
 from taskqueue.systemd import handed_over
 from taskqueue.tap import Options, ReloadOnHangup, assemble
@@ -62,6 +63,8 @@ class CommandLine(SynchronousTestCase):
         self.out, self.err = StringIO(), StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
+        self.early: list[Endpoint] = []
+        self.patch(tap, "listen_early", self.early.append)
         options = Options(environ)
         options.parseOptions(list(arguments))
         return options
@@ -129,6 +132,13 @@ class CommandLine(SynchronousTestCase):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.assertIn(config.limits.max_connections, (10_000, most - 128))
         self.assertEqual(options.load(), config)
+        [endpoint] = self.early
+        self.assertEqual(endpoint.arguments["port"], "7")
+
+    def test_who_only_looks_listens_nowhere(self) -> None:
+        self.exits(0, "--beanstalkd", "-p", "7", "--check-config")
+        self.parse("--listen=tcp:7780")
+        self.assertEqual(self.early, [])
 
     def test_as_beanstalkd_with_more_to_say(self) -> None:
         path = self.write("[retention]\ncompleted_s = 9\n[broker]\nname = filed\n")
@@ -141,7 +151,7 @@ class CommandLine(SynchronousTestCase):
 
     def test_as_beanstalkd_where_systemd_listens(self) -> None:
         with socket.socket() as given:
-            self.patch(tap, "handed_over", lambda environ: handed_over(environ, given.fileno()))
+            self.patch(systemd, "handed_over", lambda environ: handed_over(environ, given.fileno()))
             environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
             config = self.parse("--beanstalkd", "-p", "7", **environ).config
         self.assertEqual(config.listen.beanstalkd, ("systemd:domain=INET:index=0",))

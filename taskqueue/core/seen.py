@@ -32,10 +32,15 @@ _PATTERN = (1 << _PATTERN_BITS) - 1
 
 
 def _patterns() -> tuple[int, ...]:
-    """Words with a few bits, always the same ones."""
-    random = Random(1970)
-    chosen = (random.sample(range(1 << _WORD_BITS), _BITS_IN_WORD) for _ in range(_PATTERN + 1))
-    return tuple(sum(1 << bit for bit in bits) for bits in chosen)
+    """Words with a few bits, always the same ones: some, and what they are when rotated."""
+    random, size = Random(1970), 1 << _WORD_BITS
+    rotations = range(size)
+    chosen = (
+        sum(1 << bit for bit in random.sample(rotations, _BITS_IN_WORD))
+        for _ in range((_PATTERN + 1) // size)
+    )
+    whole = (1 << size) - 1
+    return tuple((word << by | word >> (size - by)) & whole for word in chosen for by in rotations)
 
 
 _PATTERNS = _patterns()

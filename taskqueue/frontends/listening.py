@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -54,6 +54,7 @@ class EndpointService(Service):
         what: str,
         doorway: Doorway | None = None,
         language: str = "",
+        early: socket.socket | None = None,
     ) -> None:
         """
         @param description: a server endpoint string, such as C{tcp:7780}.
@@ -61,12 +62,14 @@ class EndpointService(Service):
         @param doorway: what connections pass before the protocol; C{None}: nothing but
             what Twisted's own endpoint has.
         @param language: what is spoken there, as C{[listen]} calls it.
+        @param early: a socket that listens there already, as of L{listen_early}.
         """
         self.description = description
         self.factory = factory
         self.reactor = reactor
         self.what = what
         self.language = language
+        self._early = early
         self.doorway = doorway
         self.port: IListeningPort | None = None
 
@@ -93,12 +96,19 @@ class EndpointService(Service):
         if doorway is not None:
             doorway.open()
             description = doorway.below
-        remove_stale_socket(description)
-        endpoint: IStreamServerEndpoint = serverFromString(self.reactor, completed(description))
+        endpoint = self._endpoint(description)
         if doorway is not None:
             return doorway.listen(endpoint, self.factory)
         listening: Deferred[IListeningPort] = endpoint.listen(self.factory)
         return listening
+
+    def _endpoint(self, description: str) -> IStreamServerEndpoint:
+        early, self._early = self._early, None
+        if early is not None:
+            return AdoptedStreamServerEndpoint(self.reactor, early.detach(), early.family)
+        remove_stale_socket(description)
+        endpoint: IStreamServerEndpoint = serverFromString(self.reactor, completed(description))
+        return endpoint
 
     def _listening(self, port: IListeningPort) -> Deferred[None] | None:
         if not self.running:  # stopped before this was known
