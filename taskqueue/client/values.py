@@ -185,8 +185,15 @@ class ValueCalls(Calls):
 
     async def value_namespaces(self) -> dict[str, int]:
         """The namespaces that have values, each with how many it has."""
-        answer = await self._ask(MessageType.LIST_NAMESPACES, {}, repeatable=True)
-        return {item["namespace"]: item["count"] for item in answer["namespaces"]}
+        found: dict[str, int] = {}
+        after: str | None = None
+        while True:
+            header = given(after=after)
+            answer = await self._ask(MessageType.LIST_NAMESPACES, header, repeatable=True)
+            found |= {item["namespace"]: item["count"] for item in answer["namespaces"]}
+            after = answer["next"]
+            if after is None:
+                return found
 
 
 def _item(namespace: str, key: str, value: bytes, expires_s: float | None) -> Header:

@@ -39,11 +39,15 @@ class ValueWaits:
     """
     Every request that waits for a change.
 
+    @ivar places: for how many keys all of them wait, a key counted once for each.
     @ivar woken: those for which something changed: they wait no longer, and whoever
         answers them empties it.
     """
 
-    __slots__ = ("_by_owner", "_by_place", "_deadlines", "_next_serial", "_waiting", "woken")
+    __slots__ = (
+        *("_by_owner", "_by_place", "_deadlines", "_next_serial", "_waiting"),
+        *("places", "woken"),
+    )
 
     def __init__(self) -> None:
         self._next_serial = 1
@@ -51,6 +55,7 @@ class ValueWaits:
         self._by_place: dict[tuple[str, str], dict[int, ValueWait]] = {}
         self._by_owner: dict[object, dict[int, ValueWait]] = {}
         self._deadlines: list[tuple[float, int]] = []
+        self.places = 0
         self.woken: list[ValueWait] = []
 
     def __len__(self) -> int:
@@ -62,6 +67,7 @@ class ValueWaits:
         self._next_serial += 1
         self._waiting[serial] = wait
         self._by_owner.setdefault(wait.owner, {})[serial] = wait
+        self.places += len(wait.known)
         for key in wait.known:
             self._by_place.setdefault((wait.namespace, key), {})[serial] = wait
         heappush(self._deadlines, (wait.deadline, serial))
@@ -78,6 +84,7 @@ class ValueWaits:
         if self._waiting.pop(wait.serial, None) is None:
             return False
         _leave(self._by_owner, wait.owner, wait.serial)
+        self.places -= len(wait.known)
         for key in wait.known:
             _leave(self._by_place, (wait.namespace, key), wait.serial)
         return True

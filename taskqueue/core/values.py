@@ -23,6 +23,9 @@ from taskqueue.core.value_waits import ValueWaits
 #: About what a value takes in memory beside its key and its bytes.
 VALUE_BYTES = 360
 
+#: About what a namespace takes beside its values.
+NAMESPACE_BYTES = 500
+
 _SMALL = 64
 
 
@@ -59,7 +62,8 @@ class Values:
     @property
     def memory_bytes(self) -> int:
         """About how many bytes all values take in memory."""
-        return self.size_bytes + self.count * VALUE_BYTES
+        namespaces = len(self.by_namespace) * NAMESPACE_BYTES
+        return self.size_bytes + self.count * VALUE_BYTES + namespaces
 
     # --- looking --------------------------------------------------------------------
 

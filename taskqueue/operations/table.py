@@ -88,7 +88,7 @@ _FORMS: Mapping[MessageType, tuple[Form, Callable[[Caller, Header], Answer]]] = 
     MessageType.INCREASE_VALUE: (values.INCREASE, values.increase),
     MessageType.LIST_VALUES: (values.LIST, values.list_values),
     MessageType.WAIT_VALUES: (values.WAIT, values.wait),
-    MessageType.LIST_NAMESPACES: (administration.NOTHING, values.list_namespaces),
+    MessageType.LIST_NAMESPACES: (values.NAMESPACES, values.list_namespaces),
     MessageType.BACKUP: (administration.BACKUP, administration.backup),
     MessageType.AUDIT: (administration.NOTHING, administration.audit),
 }

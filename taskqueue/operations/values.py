@@ -18,6 +18,7 @@ from taskqueue.operations.authorization import may, require
 from taskqueue.operations.batches import Batch, read_with
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
+    LONGEST_NAME,
     Form,
     boolean,
     integer,
@@ -29,6 +30,7 @@ from taskqueue.operations.fields import (
     payload,
     raw_list,
     shown,
+    text,
     wrong,
 )
 from taskqueue.operations.schemas import described
@@ -223,15 +225,22 @@ def list_values(caller: Caller, values: Header) -> Header | WhenStored:
     return answer if stored else WhenStored(answer)
 
 
+NAMESPACES = Form({"limit": integer(1, MOST_VALUES), "after": nullable(text(LONGEST_NAME))})
+
+
 def list_namespaces(caller: Caller, values: Header) -> Header:
     """LIST_NAMESPACES."""
-    found = caller.service.value_namespaces().items()
+    limit, after = values.get("limit", MOST_VALUES), values.get("after") or ""
+    if caller.restricted is None:
+        found = caller.service.value_namespaces(after, limit)
+    else:
+        found = caller.service.value_namespaces(
+            after, limit, lambda name: may(caller, Action.VALUES_READ, name)
+        )
+    views = [{"namespace": name, "count": count} for name, count in found.items()]
     return {
-        "namespaces": [
-            {"namespace": name, "count": count}
-            for name, count in found
-            if may(caller, Action.VALUES_READ, name)
-        ]
+        "namespaces": views,
+        "next": views[-1]["namespace"] if len(views) == limit else None,
     }
 
 

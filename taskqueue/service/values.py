@@ -4,7 +4,8 @@ Commands on values under keys, and the duty to take out those that have expired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nsmallest
 from itertools import islice
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -141,10 +142,18 @@ class ValueCommands(Commands):
             rows.append(row)
         return rows, more, ledger.changes.values.is_stored(namespace)
 
-    def value_namespaces(self) -> dict[str, int]:
-        """The namespaces that have values, by name, each with how many it has."""
+    def value_namespaces(
+        self, after: str, limit: int, wanted: Callable[[str], bool] | None = None
+    ) -> dict[str, int]:
+        """
+        Up to C{limit} namespaces that have values, by name, those beyond the name C{after}; each
+        with how many it has.
+
+        @param wanted: whether one, by its name, is among them; C{None} for all.
+        """
         found = self.broker.ledger.values.by_namespace
-        return {name: len(found[name]) for name in sorted(found)}
+        names = (name for name in found if name > after and (wanted is None or wanted(name)))
+        return {name: len(found[name]) for name in nsmallest(limit, names)}
 
     # --- waiting --------------------------------------------------------------------
 
@@ -168,7 +177,7 @@ class ValueCommands(Commands):
         if wait_s <= 0:
             return succeed(found)
         try:
-            self._check_may_wait()
+            self._check_may_wait(len(known))
         except TaskQueueError as error:
             return fail(error)
         wait = ValueWait(namespace, known, owner, now.mono + wait_s)
@@ -177,8 +186,9 @@ class ValueCommands(Commands):
         ledger.values.waits.add(wait)
         return reply
 
-    def _check_may_wait(self) -> None:
+    def _check_may_wait(self, keys: int) -> None:
         """
+        @param keys: for how many somebody wants to wait.
         @raises ShuttingDown: the broker stops.
         @raises TooManyRequests: no more requests may wait.
         """
@@ -189,6 +199,13 @@ class ValueCommands(Commands):
             raise TooManyRequests(
                 f"{waiting} claims and waits of all connections wait, which is the bound "
                 f"(limits.max_waiting_claims): wait again later, or with wait_s = 0",
+                retry_after_s=1.0,
+            )
+        waited_for, bound = self.broker.ledger.values.waits.places, self.config.limits.max_watches
+        if waited_for + keys > bound:
+            raise TooManyRequests(
+                f"{waited_for} keys of values are waited for by all connections, and there may be "
+                f"{bound} (limits.max_watches), so not {keys} more: wait for fewer, or later",
                 retry_after_s=1.0,
             )
 

@@ -14,7 +14,7 @@ from taskqueue.core.restore import Restoration
 from taskqueue.core.rows import ValueRow
 from taskqueue.core.value_desk import LARGEST_COUNT, Put
 from taskqueue.core.value_waits import ValueWait, ValueWaits
-from taskqueue.core.values import VALUE_BYTES
+from taskqueue.core.values import NAMESPACE_BYTES, VALUE_BYTES
 from taskqueue.errors import Conflict, ValuesFull
 from taskqueue.store import MemoryStore
 from tests.core.world import World
@@ -245,7 +245,7 @@ class RoomTests(ValuesTestCase):
         before = self.world.ledger.memory_bytes
         self.put("k", bytes(5000))
         taken = self.world.ledger.memory_bytes - before
-        self.assertEqual(taken, VALUE_BYTES + 5001)
+        self.assertEqual(taken, VALUE_BYTES + NAMESPACE_BYTES + 5001)
         refused = self.assertRaises(ValuesFull, self.put, "l", bytes(5000))
         self.assertIn("memory_limit", str(refused))
 
@@ -301,6 +301,7 @@ class WaitingTests(ValuesTestCase):
             waits.add(wait)
             waits.remove(wait)
         self.assertEqual((len(waits), waits._by_place, waits._by_owner), (0, {}, {}))
+        self.assertEqual(waits.places, 0)
         self.assertLess(len(waits._deadlines), 2000)
 
 

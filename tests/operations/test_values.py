@@ -168,7 +168,19 @@ class RequestTests(ValuesTestCase):
                 break
         self.assertEqual(found, [["k0", "k1"], ["k2", "k3"], ["k4"]])
         _, answer = self.peer.ask(MessageType.LIST_NAMESPACES)
-        self.assertEqual(answer, {"namespaces": [{"namespace": "n", "count": 6}]})
+        self.assertEqual(answer, {"namespaces": [{"namespace": "n", "count": 6}], "next": None})
+
+    def test_namespaces_in_pages(self):
+        for name in "cab":
+            self.put({"namespace": name, "key": "k"})
+        pages, after = [], None
+        while True:
+            _, answer = self.peer.ask(MessageType.LIST_NAMESPACES, limit=2, after=after)
+            pages.append([view["namespace"] for view in answer["namespaces"]])
+            after = answer["next"]
+            if after is None:
+                break
+        self.assertEqual(pages, [["a", "b"], ["c"]])
 
     def test_nothing_is_told_that_is_not_stored(self):
         """Answers to who puts and to who reads come when the group is stored, in one go."""

@@ -203,6 +203,17 @@ class WaitingTests(ValuesTestCase):
         self.failureResultOf(told, StoreUnavailable)
         self.store.work()
 
+    def test_the_keys_that_are_waited_for_are_bounded(self):
+        self.restart(self.adapt("limits", max_watches=3))
+        told = self.wait(a=0, b=0)
+        error = self.failureResultOf(self.wait(c=0, d=0), TooManyRequests).value
+        self.assertIn("2 keys of values are waited for", str(error))
+        last = self.wait(c=0)
+        self.put("a")
+        self.result_of(told)
+        self.wait(d=0, e=0)
+        self.assertNoResult(last)
+
     def test_claims_and_waits_are_bounded_together(self):
         self.restart(self.adapt("limits", max_waiting_claims=2))
         claim, told = self.claiming(wait_s=60), self.wait(k=0)

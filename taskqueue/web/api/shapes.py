@@ -332,7 +332,8 @@ COMPONENTS: Mapping[str, Schema] = {
     "Value": _VALUE,
     "ValuePage": page("values", "Value", TEXT_OR_NONE),
     "PutValue": thing({"namespace": TEXT, "key": TEXT, "version": COUNT}),
-    "Namespaces": thing({"namespaces": listed(thing({"namespace": TEXT, "count": COUNT}))}),
+    "Namespace": thing({"namespace": TEXT, "count": COUNT}),
+    "NamespacePage": page("namespaces", "Namespace", TEXT_OR_NONE),
     "Distribution": _DISTRIBUTION,
     "Problem": _PROBLEM,
 }

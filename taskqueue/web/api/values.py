@@ -27,8 +27,9 @@ _IF_MATCH, _IF_NONE_MATCH = "If-Match", "If-None-Match"
 
 async def list_namespaces(visit: Visit) -> Reply:
     """The namespaces that have values, with how many each has."""
-    answer = await visit.ask(MessageType.LIST_NAMESPACES, {})
-    return Reply(200, {"namespaces": answer["namespaces"]})
+    answer = await visit.ask(MessageType.LIST_NAMESPACES, visit.query)
+    following = answer["next"]
+    return page_of("namespaces", answer["namespaces"], following, visit.next_page(following))
 
 
 async def list_values(visit: Visit) -> Reply:
@@ -157,7 +158,8 @@ ENDPOINTS = (
         "Values",
         list_namespaces,
         "List the namespaces that have values",
-        {200: Content("The namespaces.", "Namespaces")},
+        {200: Content("A page of them.", "NamespacePage", headers={"Link": "the next page"})},
+        query=operations.NAMESPACES,
     ),
     Endpoint(
         "GET",

@@ -118,7 +118,10 @@ class ValueTests(ApiTestCase):
         version = self.get("/values/n/a3")["version"]
         view = {"key": "a3", "version": version, "expires_at": None, "bytes": 2}
         self.assertEqual(rest, {"values": [view], "next": None})
-        self.assertEqual(self.get("/values"), {"namespaces": [{"namespace": "n", "count": 4}]})
+        self.ask("PUT", "/values/o/k", {"value": ""}, 201)
+        page = self.get("/values?limit=1")
+        self.assertEqual(page, {"namespaces": [{"namespace": "n", "count": 4}], "next": "n"})
+        self.assertEqual(self.get("/values?after=n")["namespaces"][0]["namespace"], "o")
         self.assertEqual(self.get("/values/none"), {"values": [], "next": None})
         self.assertEqual(self.refused("GET", "/values/n?limit=0")["field"], "limit")
 
