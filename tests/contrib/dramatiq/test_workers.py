@@ -16,9 +16,19 @@ import threading
 
 import dramatiq
 
-from taskqueue.contrib.dramatiq import TaskqueueBroker
+from dramatiq.middleware import GroupCallbacks
+from dramatiq.results import Results
+
+from taskqueue.contrib.dramatiq import (
+    TaskqueueBroker,
+    TaskqueueRateLimiterBackend,
+    TaskqueueResultBackend,
+)
 
 broker = TaskqueueBroker(os.environ["TASKQUEUE_BROKER"], lease_s=2)
+here = {"connecting": broker.connecting}
+broker.add_middleware(Results(backend=TaskqueueResultBackend(**here)))
+broker.add_middleware(GroupCallbacks(TaskqueueRateLimiterBackend(**here)))
 dramatiq.set_broker(broker)
 
 
@@ -40,9 +50,9 @@ def fail():
     raise ValueError("no good")
 
 
-@dramatiq.actor(queue_name=os.environ["NAME"])
-def first(n):
-    return n + 1
+@dramatiq.actor(queue_name=os.environ["NAME"], store_results=True)
+def add(a, b):
+    return a + b
 """
 
 
@@ -98,6 +108,21 @@ class WorkerTests(FrameworkTestCase):
         (task,) = self.tasks(self.name, "dead_letter")
         self.assertTrue(task["error"].startswith("ValueError: no good\nTraceback"), task["error"])
         self.assertEqual(task["type"], "fail")
+
+    def test_pipelines_and_groups(self) -> None:
+        """With their results, and what a group calls when all of it has ended."""
+        self.begin()
+        printed = self.finished(
+            "-c",
+            "from actors import *\n"
+            "line = add.message(1, 2) | add.message(4)\n"
+            "print(line.run().get_result(block=True, timeout=20_000))\n"
+            "sums = dramatiq.group(add.message(n, n) for n in range(3))\n"
+            "sums.add_completion_callback(work.message(7))\n"
+            "print(list(sums.run().get_results(block=True, timeout=20_000)))\n",
+        )
+        self.assertEqual(printed.splitlines()[-2:], ["7", "[0, 2, 4]"])
+        self.until_done(1, "end 7")
 
     def test_unknown_actor_is_a_dead_letter(self) -> None:
         self.begin()
