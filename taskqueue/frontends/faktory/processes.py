@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted.python.failure import Failure
+
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.leases import Holder, Lease
 from taskqueue.core.ledger import Notice
 from taskqueue.core.workers import ORDERS, Registration, Worker
-from taskqueue.errors import BadRequest
+from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.operations.ownership import check_registration, take_over
 from taskqueue.operations.work import MOST_QUEUES
 
@@ -137,7 +139,8 @@ class WorkerProcess:
 
     def leave(self, session: FaktorySession) -> bool:
         """
-        A connection of it is gone.
+        A connection of it is gone.  One that holds nothing has said all that it has to say with
+        the last one; any other may come back.
 
         @return: whether it was the last one.
         """
@@ -146,7 +149,11 @@ class WorkerProcess:
             return False
         worker = self._service.broker.ledger.workers.find(self.wid)
         if worker is not None and worker.link is self:
-            self._service.holder_gone(worker)
+            if worker.leases:
+                self._service.holder_gone(worker)
+            else:
+                # That nothing ended with it need not be stored.
+                self._service.deregister(self.wid).addErrback(_ignore)
         return True
 
     def outcomes(self, rows: Sequence[TaskRow]) -> None:
@@ -186,6 +193,11 @@ class WorkerProcesses:
         """The connection is gone."""
         if process.leave(session) and self._by_wid.get(process.wid) is process:
             del self._by_wid[process.wid]
+
+
+def _ignore(failure: Failure) -> None:
+    """Nobody waits for an answer."""
+    failure.trap(TaskQueueError)
 
 
 def may_finish(session: FaktorySession, lease: Lease) -> bool:

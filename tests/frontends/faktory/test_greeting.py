@@ -32,15 +32,29 @@ class HelloTests(FaktoryTestCase):
         self.assertEqual(len(self.door.processes), 1)
         second.go()
         self.assertEqual(len(self.door.processes), 0)
-        self.assertIsNotNone(self.service.broker.ledger.workers.find("worker-1"))
-        self.pass_time(11)
         self.assertIsNone(self.service.broker.ledger.workers.find("worker-1"))
 
-    def test_it_comes_back_in_time(self) -> None:
-        self.worker("worker-1").go()
-        self.worker("worker-1")
-        self.pass_time(11)
-        self.assertIsNotNone(self.service.broker.ledger.workers.find("worker-1"))
+    def test_one_that_holds_a_job_may_come_back(self) -> None:
+        workers = self.service.broker.ledger.workers
+        client = self.worker("worker-1")
+        self.push(client)
+        self.fetch(client)
+        worker = workers.get("worker-1")
+        for away_s in (5, 5, 11):
+            client.go()
+            self.assertIs(workers.find("worker-1"), worker)
+            self.pass_time(away_s)
+            client = self.worker("worker-1")
+        self.assertIsNot(workers.get("worker-1"), worker)
+
+    def test_it_goes_while_the_store_fails(self) -> None:
+        self.store.fail("commit")
+        client = self.worker("worker-1")
+        client.say("PUSH", {"jid": "job-00000001", "jobtype": "t", "args": []})
+        self.turn()
+        client.go()
+        self.pass_time(6)
+        self.assertIsNone(self.service.broker.ledger.workers.find("worker-1"))
 
     def assertSentAway(self, client: Client, text: str) -> None:
         [error] = client.hear()
