@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
-from taskqueue.core.books import extra_bytes
 from taskqueue.core.lanes import Lane, Queue
 from taskqueue.core.ledger import Ledger
+from taskqueue.core.sizes import extra_bytes
 from taskqueue.core.task import FIRST_ENDED, LIVE_STATES, WAITING, State, Task, tier_of
 from taskqueue.core.unique import holds
 
@@ -57,6 +57,10 @@ def _audit_memory(ledger: Ledger) -> Iterator[str]:
     sizes = sum(task.body for task in ledger.tasks.values() if isinstance(task.body, int))
     if sizes != ledger.paged_bytes:
         yield f"paged_bytes is {ledger.paged_bytes}, recounted {sizes}"
+    lanes = [lane for queue in ledger.queues.values() for lane in queue.lanes.values()]
+    lines = sum(len(lane.lines) for lane in lanes)
+    if [lines] != ledger.open_lines:
+        yield f"{ledger.open_lines} lines are open, recounted {lines}"
     extra = sum(extra_bytes(task) for task in ledger.tasks.values())
     if extra != ledger.extra_bytes:
         yield f"extra_bytes is {ledger.extra_bytes}, recounted {extra}"

@@ -20,6 +20,7 @@ from taskqueue.core.paging import PAYLOAD_BYTES, share_of_unstored
 from taskqueue.core.policy import Policy
 from taskqueue.core.schedule import Schedule
 from taskqueue.core.seen import SeenIds
+from taskqueue.core.sizes import LINE_BYTES, ROW_BYTES, TASK_BYTES, WATCHED_BYTES, extra_bytes
 from taskqueue.core.task import NO_EXTRAS, TIERS, WAITING, State, Task, tier_of
 from taskqueue.core.unique import UniqueKeys
 from taskqueue.core.values import Values
@@ -33,17 +34,6 @@ if TYPE_CHECKING:
 #: How many tokens are reserved at a time: often enough not to waste numbers,
 #: seldom enough to cost nothing.
 TOKEN_BLOCK = 1_000_000
-
-#: About what a live task takes in memory beside its payload and extras: measured, with
-#: what the allocator adds, and rounded up.
-TASK_BYTES = 330
-
-#: About what the row of a new task takes on its way to the store, as an object and as it is
-#: written, beside its payload.
-ROW_BYTES = 450
-
-#: About what is taken for each moment, lease, set of dependencies or key that is watched for one.
-WATCHED_BYTES = 500
 
 #: 1 for each state that counts towards a queue's depth.
 _DEPTH = tuple(int(state in WAITING) for state in State)
@@ -95,6 +85,7 @@ class Books:
     @ivar retired: what queues that were given up had counted.
     @ivar lanes_left: how many more may be made; C{None}: to be counted.
     @ivar depth: waiting tasks of all queues.
+    @ivar open_lines: in its one place, how many lines (one for each priority) all lanes have.
     @ivar held_bytes: payload bytes of live tasks that are in memory.
     @ivar paged: live tasks whose payload stands in the store only.
     @ivar paged_bytes: of these payloads together.
@@ -121,6 +112,7 @@ class Books:
         self.new_id = new_id
         self.new_ids = new_ids or (lambda count: [new_id() for _ in range(count)])
         self.queues: dict[str, Queue] = {}
+        self.open_lines = [0]
         self.tasks: dict[str, Task] = {}
         self.ended: OrderedDict[str, Task] = OrderedDict()
         self.seen = SeenIds()
@@ -160,7 +152,8 @@ class Books:
         """The queue with this name, made if need be."""
         queue = self.queues.get(name)
         if queue is None:
-            queue = self.queues[name] = Queue(name, self.policy.for_queue(name))
+            policy = self.policy.for_queue(name)
+            queue = self.queues[name] = Queue(name, policy, self.open_lines)
         return queue
 
     def withdraw_claims(self, holder: Holder) -> None:
@@ -268,7 +261,7 @@ class Books:
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
-        counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES
+        counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES + self.open_lines[0] * LINE_BYTES
         return counted + self.held_bytes + self.extra_bytes + self.values.memory_bytes
 
     def check_memory(self, bound: int, size: int, count: int) -> None:
@@ -390,10 +383,3 @@ def _short(detail: str | None) -> str | None:
     if detail is None or len(detail) <= LONGEST_DETAIL:
         return detail
     return f"{detail[: LONGEST_DETAIL - 1]}…"
-
-
-def extra_bytes(task: Task) -> int:
-    """About what the headers, dependencies and key of a task take in memory."""
-    extras = task.extras
-    headers = 0 if extras.headers is None else len(extras.headers)
-    return headers + 100 * len(extras.depends_on) + (0 if extras.unique is None else 200)

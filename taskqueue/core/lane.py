@@ -57,6 +57,7 @@ class Lane:
 
     __slots__ = (
         "_keys",
+        "_open_lines",
         "_priorities",
         "counters",
         "counts",
@@ -73,6 +74,7 @@ class Lane:
         self.queue = queue
         self.type = task_type
         self.lines: dict[int, Line] = {}
+        self._open_lines = queue.open_lines
         self._priorities: list[int] = []  # a heap of those of the lines, negated, and leftovers
         self.returned: dict[int, Task] = {}
         self._keys: list[int] = []  # a heap of those of the returned, and leftovers
@@ -190,6 +192,7 @@ class Lane:
 
     def _open(self, priority: int, line: Line) -> None:
         self.lines[priority] = line
+        self._open_lines[0] += 1
         heappush(self._priorities, -priority)
         if len(self._priorities) > 2 * len(self.lines) + _SMALL:
             self._priorities = [-known for known in self.lines]
@@ -245,10 +248,12 @@ class Lane:
             self.leftovers -= 1
             line.leftovers -= 1
         del self.lines[priority]
+        self._open_lines[0] -= 1
 
     def _find_head(self) -> None:
         """Note which task is first."""
         if not self.size:
+            self._open_lines[0] -= len(self.lines)
             self.lines.clear()
             self._priorities.clear()
             self._keys.clear()
@@ -308,7 +313,9 @@ class Lane:
     def _sweep(self) -> None:
         """Drop all leftovers from the lines."""
         ready = {priority: Line(line.ready()) for priority, line in self.lines.items()}
+        self._open_lines[0] -= len(self.lines)
         self.lines = {priority: line for priority, line in ready.items() if line}
+        self._open_lines[0] += len(self.lines)
         self._priorities = [-priority for priority in self.lines]
         heapify(self._priorities)
         self.leftovers = 0

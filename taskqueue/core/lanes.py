@@ -29,6 +29,8 @@ class Queue:
     @ivar busy: those that have a ready task.
     @ivar depth: waiting tasks (pending, scheduled, blocked, failed).
     @ivar tiers: waiting tasks by priority tier.
+    @ivar open_lines: in its one place, how many lines all lanes have, those of others that share
+        it included.
     @ivar resume_at: wall-clock end of a timed pause.
     @ivar max_depth: a bound set while running; C{None} for the policy's.
     @ivar retired: what lanes that were given up had counted.
@@ -41,6 +43,7 @@ class Queue:
         "lanes",
         "max_depth",
         "name",
+        "open_lines",
         "paused",
         "policy",
         "resume_at",
@@ -48,8 +51,9 @@ class Queue:
         "tiers",
     )
 
-    def __init__(self, name: str, policy: QueuePolicy) -> None:
+    def __init__(self, name: str, policy: QueuePolicy, open_lines: list[int] | None = None) -> None:
         self.name = name
+        self.open_lines = [0] if open_lines is None else open_lines
         self.policy = policy
         self.lanes: dict[str, Lane] = {}
         self.busy: dict[str, Lane] = {}

@@ -76,7 +76,7 @@ class TaskCommands(Commands):
         stored: dict[str, TaskRow],
         items: Sequence[Submission],
         listener: Listener | None,
-        any_lease: bool,
+        any_lease: bool = False,
     ) -> Deferred[list[Accepted | TaskQueueError]]:
         self.check_open()
         now = self.moments()

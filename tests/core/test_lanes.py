@@ -14,7 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core.audit import audit
 from taskqueue.core.lanes import Lane, Queue
+from taskqueue.core.paging import PAYLOAD_BYTES
 from taskqueue.core.policy import QueuePolicy
+from taskqueue.core.sizes import LINE_BYTES, TASK_BYTES
 from taskqueue.core.task import State, Task, order_key
 from taskqueue.core.waiting import Claim
 from tests.core.world import CoreTestCase, World
@@ -412,3 +414,16 @@ class ModelTests(SynchronousTestCase):
                 mine = [task for task in model if task.lane is lane]
                 self.assertEqual(sorted(lane, key=lambda task: task.key), mine)
                 self.assertEqual((lane.size, lane.head), (len(mine), mine[0].key if mine else None))
+
+
+class MemoryTests(CoreTestCase):
+    def test_each_priority_takes_some(self) -> None:
+        """Whoever gives every task its own gets no more memory for it."""
+        before = self.world.ledger.memory_bytes
+        for number in range(20):
+            self.world.submit(str(number), priority=-number // 2)
+        task = TASK_BYTES + PAYLOAD_BYTES
+        self.assertEqual(self.world.ledger.memory_bytes - before, 20 * task + 11 * LINE_BYTES)
+        for number in range(20):
+            self.world.cancel(str(number))
+        self.assertEqual(self.world.ledger.memory_bytes, before)

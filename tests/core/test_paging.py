@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core import paging
 from taskqueue.core.audit import audit
-from taskqueue.core.books import ROW_BYTES, TASK_BYTES
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.delivery import Delivery
 from taskqueue.core.intake import Submission
@@ -24,6 +23,7 @@ from taskqueue.core.paging import (
     read_ahead,
 )
 from taskqueue.core.policy import Policy
+from taskqueue.core.sizes import ROW_BYTES, TASK_BYTES
 from taskqueue.core.task import WAITING, State, TaskOptions
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import LeaseLost, QueueFull
