@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import math
 import os
 import socket
 import time
@@ -75,7 +76,7 @@ class Worker:
         self._registering = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
-        self._period_s = float("inf")
+        self._heartbeat_s = self._pause_s = math.inf
         # Heartbeats would renew them as long as the process lives.
         self._unwanted: list[tuple[str, int]] = []
         calls.on_lost("lease_lost", self._lost)
@@ -116,8 +117,7 @@ class Worker:
     def _hold(self, deliveries: Iterable[Delivery]) -> None:
         for delivery in deliveries:
             self.held[delivery.lease] = delivery
-            if delivery.lease_s / _BEATS_A_LEASE < self._period_s:
-                self._period_s = delivery.lease_s / _BEATS_A_LEASE
+            if delivery.lease_s / _BEATS_A_LEASE < self._pause_s:
                 self._hurry.set()
 
     async def _register(self, queues: Sequence[str]) -> None:
@@ -135,17 +135,17 @@ class Worker:
                 pid=os.getpid(),
             )
             self._queues = wanted
-            self._period_s = min(self._period_s, answer["heartbeat_s"])
+            self._heartbeat_s = answer["heartbeat_s"]
             if self._beating is None:
                 self._beating = asyncio.ensure_future(self._live())
 
     # --- living ---------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        pause_s = self._period_s
+        self._pause_s = self._period_s()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(self._pause_s):
                     await self._hurry.wait()
             self._hurry.clear()
             try:
@@ -156,11 +156,16 @@ class Worker:
                 if _is_closed(self.calls):
                     return
                 _log.warning("worker %s: its heartbeat failed: %s", self.name, error)
-                pause_s = min(self._period_s, _PAUSE_S)
+                self._pause_s = min(self._period_s(), _PAUSE_S)
             else:
-                pause_s = self._period_s
+                self._pause_s = self._period_s()
                 self._obey(orders.order)
                 await self._give_back()
+
+    def _period_s(self) -> float:
+        """How often to give a sign of life, for the broker, and for the shortest lease."""
+        leases = (delivery.lease_s for delivery in self.held.values())
+        return min(self._heartbeat_s, min(leases, default=math.inf) / _BEATS_A_LEASE)
 
     def _obey(self, order: str | None) -> None:
         if order is not None and order != self.order:

@@ -15,13 +15,16 @@ from taskqueue.client.addresses import DEFAULT_ADDRESS
 from taskqueue.client.options import ClientOptions
 from taskqueue.contrib.claiming import BlockingWorker
 from taskqueue.contrib.connecting import Connecting
-from taskqueue.contrib.dramatiq.consumer import TaskqueueConsumer
+from taskqueue.contrib.dramatiq.consumer import TaskqueueConsumer, TaskqueueMessage
 from taskqueue.contrib.dramatiq.errors import as_theirs
 from taskqueue.contrib.naming import priority_at, queue_name, type_name
 from taskqueue.errors import UnknownQueue
 
 #: What is said of messages to people, by header.
 MESSAGE_ID = "dramatiq-message-id"
+
+#: How long a worker goes on with a retry that is refused because its queue is full, seconds.
+RETRY_FOR_S = 60.0
 
 #: States of tasks that are still to be processed.
 _UNPROCESSED = ("pending", "scheduled", "blocked", "failed", "in_progress")
@@ -137,11 +140,25 @@ class TaskqueueBroker(dramatiq.Broker):
             "run_in_s": None if delay is None else max(0, delay) / 1000,
             "headers": {MESSAGE_ID: message.message_id},
         }
+        if isinstance(message, TaskqueueMessage):
+            self._enqueue_again(message, task)
+        else:
+            self._submit(message, task)
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def _enqueue_again(self, message: TaskqueueMessage, task: dict[str, Any]) -> None:
+        """Middleware retries a message, and acknowledges it next, whatever comes of this."""
+        try:
+            self._submit(message, {**task, "retry_for_s": RETRY_FOR_S})
+        except Exception:
+            message.stays = True
+            raise
+
+    def _submit(self, message: Any, task: dict[str, Any]) -> None:
         kind, payload = type_name(message.actor_name), message.encode()
         with as_theirs():
             self.connecting.run(lambda calls: calls.submit(kind, payload, **task))
-        self.emit_after("enqueue", message, delay)
-        return message
 
     def _priority_of(self, message: dramatiq.Message[Any]) -> int:
         try:

@@ -27,11 +27,13 @@ class TaskqueueMessage(dramatiq.MessageProxy):
     A message, and the delivery that it came with.
 
     @ivar delivery: what is said of it to the broker.
+    @ivar stays: it was to be enqueued anew, which failed: it must not be acknowledged.
     """
 
     def __init__(self, message: dramatiq.Message[Any], delivery: Delivery) -> None:
         super().__init__(message)
         self.delivery = delivery
+        self.stays = False
 
 
 class TaskqueueConsumer(dramatiq.Consumer):
@@ -108,9 +110,15 @@ class TaskqueueConsumer(dramatiq.Consumer):
     # --- settling -------------------------------------------------------------------------
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
-        """The message has been processed."""
+        """The message has been processed, or is to be again."""
         delivery = _delivery(message)
-        self._settle(delivery, Report(delivery.id, delivery.lease, State.COMPLETED))
+        if getattr(message, "stays", False):
+            self.logger.warning(
+                "The retry of message %r was refused, so it is given back.", message.message_id
+            )
+            self.requeue([message])
+        else:
+            self._settle(delivery, Report(delivery.id, delivery.lease, State.COMPLETED))
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         """The message will not be processed: it is a dead letter now."""

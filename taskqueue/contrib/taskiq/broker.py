@@ -32,6 +32,9 @@ TASK_ID = "taskiq-task-id"
 #: How long a claim waits at the broker, seconds.
 CLAIM_WAIT_S = 30.0
 
+#: How long a worker goes on with what it sends, where the queue is full, seconds.
+RETRY_FOR_S = 60.0
+
 #: The most types that a claim can name.
 _MOST_TYPES = 1000
 
@@ -124,6 +127,8 @@ class TaskqueueBroker(AsyncBroker):
         @raises QueueFull: the queue is; try again after C{retry_after_s}.
         """
         options = options_of(message, self.queue) | (_sending.get() or {})
+        if self.is_worker_process:  # where nobody else tries a retry again
+            options["retry_for_s"] = RETRY_FOR_S
         await self.connecting.client.submit(
             type_name(message.task_name), message.message, **options
         )

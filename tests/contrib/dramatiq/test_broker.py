@@ -11,8 +11,8 @@ import dramatiq
 from dramatiq.errors import ConnectionFailed, QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware
 
-from taskqueue.contrib.dramatiq import TaskqueueBroker
-from taskqueue.errors import BadRequest
+from taskqueue.contrib.dramatiq import TaskqueueBroker, broker
+from taskqueue.errors import BadRequest, QueueFull
 from tests.contrib.programs import FrameworkTestCase
 
 
@@ -210,6 +210,18 @@ class ConsumerTests(BrokerTestCase):
         with self.assertLogs("taskqueue.contrib", "WARNING") as logged:
             consumer.ack(message)
         self.assertIn("its lease was lost", logged.output[0])
+        self.assertEqual(self.states(), {"pending": 1})
+
+    def test_retry_that_is_refused(self) -> None:
+        """dramatiq acknowledges a message all the same; it is given back instead."""
+        self.patch(broker, "RETRY_FOR_S", 0.0)
+        self.dramatiq.enqueue(self.message())
+        consumer = self.dramatiq.consume(self.name, timeout=1000)
+        message = self.next(consumer)
+        self.client.set_queue(self.name, 0)
+        self.assertRaises(QueueFull, self.dramatiq.enqueue, message, delay=10)
+        with self.assertLogs("taskqueue.contrib.dramatiq", "WARNING"):
+            consumer.ack(message)
         self.assertEqual(self.states(), {"pending": 1})
 
     def test_undeclared_queue(self) -> None:

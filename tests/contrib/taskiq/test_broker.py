@@ -14,7 +14,7 @@ from taskiq.exceptions import SendTaskError
 from taskiq.receiver import Receiver
 
 from taskqueue.contrib.taskiq import TaskqueueBroker
-from taskqueue.errors import BadRequest, CannotConnect
+from taskqueue.errors import BadRequest, CannotConnect, QueueFull
 from tests.contrib.programs import FrameworkTestCase
 
 
@@ -103,6 +103,23 @@ class KickTests(BrokerTestCase):
 
         self.run_with(act)
         self.assertEqual(self.states(), {"pending": 2})
+
+    def test_worker_waits_for_a_full_queue(self) -> None:
+        """Its retries would be lost to it; a program that sends is told."""
+        self.client.set_queue(self.name, 0)
+        error = self.assertRaises(SendTaskError, self.send)
+        self.assertIsInstance(error.__cause__, QueueFull)
+
+        async def act(broker: TaskqueueBroker) -> None:
+            broker.is_worker_process = True
+            sending = asyncio.ensure_future(broker.find_task("work").kiq(1))
+            await asyncio.wait([sending], timeout=0.3)
+            self.assertFalse(sending.done())
+            self.client.set_queue(self.name, None)
+            await sending
+
+        self.run_with(act)
+        self.assertEqual(self.states(), {"pending": 1})
 
     def test_not_started(self) -> None:
         async def main() -> None:
