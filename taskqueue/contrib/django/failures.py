@@ -65,10 +65,17 @@ def text_of(error: BaseException) -> str:
     """An exception as a text, its end left out where it is too long."""
     kind = type(error)
     path = kind.__qualname__ if kind.__module__ == "builtins" else exception_path(error)
-    first = (str(error).strip().splitlines() or [""])[0]
+    first = (_said(error).strip().splitlines() or [""])[0]
     summary = (f"{path}: {first}" if first else path)[: LONGEST_ERROR // 4]
     trace = traceback_of(error)
     return f"{summary}\n\n{trace[-(LONGEST_ERROR - len(summary) - 2) :]}"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the task's own, which must not keep its failure from being told
+        return "<it cannot be printed>"
 
 
 def exception_path(error: BaseException) -> str:

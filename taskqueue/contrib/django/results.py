@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from taskqueue.app.calls import decode_call
+from taskqueue.app.calls import BadCall, decode_call
 from taskqueue.client.codecs import JSON
 from taskqueue.contrib.django.failures import error_from
 from taskqueue.contrib.django.framework import InvalidTask, TaskResult, TaskResultStatus
 from taskqueue.contrib.django.functions import path_of, resolve
 from taskqueue.contrib.django.priorities import django_priority
+from taskqueue.errors import BadRequest
 
 #: The header with the moment before which a task was not to run: what the broker says of that
 #: changes with each retry.
@@ -95,10 +96,18 @@ def task_of(alias: str, view: Mapping[str, Any], modules: Iterable[str] = ()) ->
             backend=alias,
             queue_name=view["queue"],
             priority=django_priority(view["priority"]),
-            run_after=datetime.fromisoformat(after) if after else None,
+            run_after=None if after is None else _read(after),
         )
     except InvalidTask:  # of a queue that the settings do not name any more
         return task
+
+
+def _read(text: str) -> datetime | None:
+    """A moment in a header, which may be anybody's."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def result_of(
@@ -112,25 +121,39 @@ def result_of(
     @raises UnknownFunction: it is no task of Django's, or none that there is here.
     @raises BadCall: its payload is no call.
     """
+    task = task_of(alias, view, modules)
     args, kwargs = decode_call(payload, JSON)
+    try:
+        result = _made(alias, view, task=task, args=args, kwargs=kwargs)
+    except RecursionError:  # Django goes through them once more
+        raise BadCall("the arguments are nested too deeply") from None
+    if view["state"] == "completed":
+        change(result, _return_value=_returned(view.get("result") or b""))
+    return result
+
+
+def _made(alias: str, view: Mapping[str, Any], **call: Any) -> Any:
     attempts = attempts_of(view)
-    result = TaskResult(
-        task=task_of(alias, view, modules),
+    return TaskResult(
+        **call,
         id=view["id"],
         status=_STATUS.get(view["state"], TaskResultStatus.READY),
         enqueued_at=moment(view["submitted_at"]),
         started_at=moment(attempts[0].began_at if attempts else None),
         last_attempted_at=moment(attempts[-1].began_at if attempts else None),
         finished_at=moment(view.get("ended_at")),
-        args=args,
-        kwargs=kwargs,
         backend=alias,
         errors=errors_of(view),
         worker_ids=[attempt.worker for attempt in attempts],
     )
-    if view["state"] == "completed":
-        change(result, _return_value=JSON.decode(view.get("result") or b""))
-    return result
+
+
+def _returned(data: bytes) -> Any:
+    """What a function returned; of a worker that has no Django, it may be any bytes."""
+    try:
+        return JSON.decode(data)
+    except BadRequest:
+        return data.decode("utf-8", "replace")
 
 
 def change(result: Any, **values: Any) -> None:

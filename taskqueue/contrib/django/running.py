@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ _PERMANENT = (Discard, PermanentFailure)
 
 #: What a delivery and the view of a task have in common.
 _DESCRIBED = ("id", "type", "queue", "priority", "headers", "submitted_at")
+
+_NUMBER = re.compile(r"[0-9]{1,4}")
 
 _log = logging.getLogger("taskqueue")
 
@@ -144,8 +147,9 @@ def _call(result: Any) -> Any:
 def _failed(backend: Backend, result: Any, delivery: Task, error: BaseException) -> BaseException:
     """What to raise for a function that raised C{error}, after telling who listens."""
     cancelled = delivery.cancelled and isinstance(error, TaskCancelled)
-    retries = int(delivery.headers.get(RETRIES_HEADER, "0"))
-    if cancelled or isinstance(error, _PERMANENT) or delivery.failures >= retries:
+    retries = delivery.headers.get(RETRIES_HEADER, "")  # of whoever submitted it
+    most = int(retries) if _NUMBER.fullmatch(retries) else 0
+    if cancelled or isinstance(error, _PERMANENT) or delivery.failures >= most:
         result.errors.append(failure(error))
         _finish(backend, result, TaskResultStatus.FAILED)
     if cancelled or isinstance(error, (Retry, *_PERMANENT)):

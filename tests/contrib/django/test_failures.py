@@ -17,6 +17,11 @@ class Nest:
         pass
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 class Quiet(Exception):
     """Says nothing, over several lines."""
 
@@ -40,6 +45,7 @@ class FailureTests(SynchronousTestCase):
             raised(SystemExit, 3),
             raised(UnicodeDecodeError, "utf-8", b"x", 0, 1, "y"),
             raised(Quiet),
+            raised(Unprintable),
         ):
             self.assertEqual(error_from(text_of(error)), failure(error))
             self.assertIs(error_from(text_of(error)).exception_class, type(error))

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.test.utils import override_settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.app.calls import BadCall
+from taskqueue.client.codecs import JSON
 from taskqueue.contrib.django.functions import ANY, PATH_HEADER, UnknownFunction
 from taskqueue.contrib.django.results import RUN_AFTER_HEADER, moment, result_of
 from taskqueue.core.task import STATES_BY_WORD
@@ -138,6 +141,29 @@ class ResultTests(SynchronousTestCase):
         headers = {RUN_AFTER_HEADER: at(9).isoformat()}
         result = self.result("failed", headers=headers, run_at=1000.0)
         self.assertEqual(result.task.run_after, at(9))
+
+    def test_what_others_wrote(self) -> None:
+        """Headers and results are of whoever submits, and works."""
+        for text in ("soon", "", "9999999-01-01"):
+            result = self.result("pending", headers={RUN_AFTER_HEADER: text}, queue="mail")
+            self.assertEqual((result.task.run_after, result.task.queue_name), (None, "mail"))
+        self.assertEqual(self.result("completed", result=b"sent \xff").return_value, "sent \ufffd")
+
+    @given(st.binary() | st.recursive(st.integers() | st.text(), st.lists).map(JSON.encode))
+    @settings(derandomize=True, deadline=None)
+    def test_anybodys_payload_will_do(self, payload: bytes) -> None:
+        try:
+            self.assertEqual(self.result("pending", payload).status, "READY")
+        except BadCall:
+            return
+
+    def test_one_that_is_too_deep(self) -> None:
+        for depth in (100, 900, 5000):
+            payload = b'{"args":[%s%s],"kwargs":{}}' % (b"[" * depth, b"]" * depth)
+            try:
+                self.assertEqual(len(self.result("pending", payload).args), 1)
+            except BadCall:
+                self.assertGreater(depth, 100)
 
     def test_moments_are_as_the_settings_say(self) -> None:
         self.assertEqual(moment(9.5), at(9.5))

@@ -137,6 +137,13 @@ class FailureTests(RunCase):
         self.raised("builtins.ValueError", failures=2, headers=headers)
         self.assertEqual(len(self.finished), 1)
 
+    def test_headers_of_whoever_submits(self) -> None:
+        for text in ("", "x", "-1", "9" * 5000, "٣"):
+            self.assertEqual(
+                self.raised("builtins.ValueError", headers={RETRIES_HEADER: text}).status, "failed"
+            )
+        self.assertEqual(len(self.finished), 5)
+
     def test_what_our_own_tasks_raise(self) -> None:
         """A task may say more than Django's know of."""
         headers = {RETRIES_HEADER: "1"}
