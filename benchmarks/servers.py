@@ -10,6 +10,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -136,6 +137,28 @@ def beanstalkd(sync: str | None) -> Start:
     @param sync: how it syncs its log, as its option; None for no log.
     """
     return Start(f"-b FOLDER {sync}" if sync else "no log", partial(_beanstalkd, sync))
+
+
+@contextmanager
+def _in_its_place(sync: str | None) -> Iterator[Server]:
+    with own_folder() as folder:
+        port = free_port()
+        settings = ["-b", str(folder / "data"), sync] if sync else []
+        options = ["--beanstalkd", "-l", "127.0.0.1", "-p", str(port), *settings]
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        command = [twistd, "--pidfile=", "-n", "taskqueue", *options]
+        with running(command, folder, lambda: answers(port)) as process:
+            yield Server(port, process.pid)
+
+
+def in_beanstalkds_place(sync: str | None) -> Start:
+    """
+    taskqueue, started and spoken to as beanstalkd is.
+
+    @param sync: as for L{beanstalkd}.
+    """
+    settings = f" -b FOLDER {sync}" if sync else ""
+    return Start(f"--beanstalkd{settings}", partial(_in_its_place, sync))
 
 
 @contextmanager

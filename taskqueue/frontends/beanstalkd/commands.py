@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 #: How long a line may be, without its end: 224 bytes with it.
@@ -200,14 +201,17 @@ def _by_letter() -> Mapping[int, tuple[tuple[bytes, Callable[[bytes], Command]],
 _BY_LETTER = _by_letter()
 
 
+@lru_cache(maxsize=1024)
 def read_line(line: bytes) -> Command:
     """
-    Read a line, without its end.
+    Read a line, without its end.  Programs say the same ones again and again: some are
+    remembered.
 
+    @param line: of L{MAX_LINE_BYTES} at most.
     @return: the command, as far as it goes: of a C{put}, the body is yet to come, and what
         C{Command.body} holds stood behind the size, where nothing should.
     """
-    if len(line) > MAX_LINE_BYTES or b"\0" in line:
+    if b"\0" in line:
         return _MALFORMED
     for word, read in _BY_LETTER.get(line[0], ()) if line else ():
         if line.startswith(word):

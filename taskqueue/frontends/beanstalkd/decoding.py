@@ -22,9 +22,6 @@ from taskqueue.frontends.beanstalkd.commands import (
     refused,
 )
 
-#: So many lines are remembered with what they say: those of programs repeat.
-_MOST_KNOWN = 256
-
 #: Any number with fewer digits is small enough.
 _FEW_DIGITS = 20
 
@@ -43,18 +40,35 @@ class CommandDecoder(Decoder[Command]):
     @param most_bytes: tells how long the body of a job may be.
     """
 
-    __slots__ = ("_head", "_known", "_most_bytes", "_skipped_bytes", "_skips_line")
+    __slots__ = ("_head", "_most_bytes", "_skipped_bytes", "_skips_line")
 
     def __init__(self, most_bytes: Callable[[], int]) -> None:
         super().__init__()
         self._most_bytes = most_bytes
-        self._known: dict[bytes, Command] = {}
         #: The C{put} whose body is awaited.
         self._head: Command | None = None
         #: So many bytes of a body that is too big are still to come.
         self._skipped_bytes = 0
         #: Whether the rest of a line that is too long is still to come.
         self._skips_line = False
+
+    def whole(self, data: bytes) -> Command | None:
+        if self._held or self._head is not None or self._skipped_bytes or self._skips_line:
+            return None
+        end, last = data.find(b"\r\n"), len(data) - 2
+        if end < 0:
+            return None
+        if end == last:
+            command = _read(data[:end])
+            return None if command.verb == "put" else command
+        if data[last:] != b"\r\n":
+            return None
+        head = _read(data[:end])
+        if head.verb != "put" or end + 2 + head.number != last or head.body:
+            return None
+        if head.number > self._most_bytes():
+            return None
+        return _with_body(head, data[end + 2 : last], b"\r\n")
 
     def _split(self, data: bytes) -> list[Command]:
         if self._skipped_bytes:
@@ -99,7 +113,7 @@ class CommandDecoder(Decoder[Command]):
     def _split_whole(self, data: bytes) -> list[Command]:
         """Take the commands that begin and end in C{data}, and hold what is left of it."""
         commands: list[Command] = []
-        start, size, head, known = 0, len(data), self._head, self._known
+        start, size, head = 0, len(data), self._head
         if self._skips_line and (end := data.find(b"\r\n")) >= 0:
             self._skips_line = False
             commands.append(_MALFORMED)
@@ -109,9 +123,8 @@ class CommandDecoder(Decoder[Command]):
                 end = data.find(b"\r\n", start)
                 if end < 0:
                     break
-                line = data[start:end]
+                command = _read(data[start:end])
                 start = end + 2
-                command = known.get(line) or _quickly(line) or self._read(line)
                 if command.verb != "put":
                     commands.append(command)
                     continue
@@ -130,13 +143,6 @@ class CommandDecoder(Decoder[Command]):
             if head is None:
                 self._bound_line()
         return commands
-
-    def _read(self, line: bytes) -> Command:
-        command = read_line(line)
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[line] = command
-        return command
 
     def _checked(self, head: Command, commands: list[Command]) -> Command | None:
         """The C{put} whose body follows; C{None} where no body is to be taken."""
@@ -160,12 +166,13 @@ class CommandDecoder(Decoder[Command]):
         return start
 
 
-def _quickly(line: bytes) -> Command | None:
-    """What the line says that is different each time, and comes as often as any."""
-    digits = line[7:]
-    if line[:7] == b"delete " and digits.isdigit() and len(digits) < _FEW_DIGITS:
-        return _new(Command, ("delete", int(digits), 0, 0, 0, "", b"", "delete"))
-    return None
+def _read(line: bytes) -> Command:
+    """What a line says; of a C{put}, the body is yet to come."""
+    if line[:7] == b"delete ":  # different each time, and as frequent as any
+        digits = line[7:]
+        if digits.isdigit() and len(digits) < _FEW_DIGITS:
+            return _new(Command, ("delete", int(digits), 0, 0, 0, "", b"", "delete"))
+    return read_line(line) if len(line) <= MAX_LINE_BYTES else _MALFORMED
 
 
 def _with_body(head: Command, body: bytes, end: bytes) -> Command:

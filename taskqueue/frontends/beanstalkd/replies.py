@@ -119,7 +119,7 @@ class Replies:
             return 0
         said, self._said = self._said, []
         promises, self._promises = self._promises, False
-        if promises or self._held:
+        if self._held or (promises and self._journal().waits):
             return self._hold(_Held(self, said, not promises))
         self._send(0, b"".join(said))
         return 0

@@ -68,9 +68,9 @@ def _submit(session: Session, commands: list[Command]) -> list[Accepted | TaskQu
         raise forbidden(session, Action.SUBMIT, tube)
     if service.fair_use.counts_tasks:
         service.fair_use.tasks(session.identity, session.host, len(commands))
-    now, items = service.moments().wall, []
+    items = []
     for _, _, pri, delay_s, ttr_s, _, body, _ in commands:
-        run_at = now + delay_s if delay_s else None
+        run_at = service.moments().wall + delay_s if delay_s else None
         fields = (JOB_TYPE, body, tube, priority_of(pri), NUMBERED, run_at, None, options_of(ttr_s))
         items.append(_new(Submission, fields + _REST))
     answers = service.submit_new(items, any_lease=True)

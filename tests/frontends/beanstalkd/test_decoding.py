@@ -103,7 +103,7 @@ class LineTests(SynchronousTestCase):
             *(b"ignore a b", b"list-tubesx", b"list-tube-usedx", b"list-tubes-watched "),
             *(b"pause-tube", b"pause-tube a", b"pause-tube a -1", b"pause-tube -a 1"),
             *(b"pause-tube a 1 ", b"pause-tube a! 1", b"pause-tube a %d" % 2**32),
-            *(b"pause-tube " + b"a" * 201 + b" 1", b"x" * 223),
+            b"pause-tube " + b"a" * 201 + b" 1",
         )
 
 
@@ -184,10 +184,27 @@ class DecoderTests(SynchronousTestCase):
         self.assertEqual(self.said(b"\n"), [b"0123456789"])
         self.assertEqual(self.decoder.buffered, 0)
 
-    def test_what_lines_say_is_remembered_for_few(self) -> None:
-        for number in range(1000):
-            self.assertEqual(self.decoder.feed(b"delete %d\r\n" % number)[0].number, number)
-        self.assertLess(len(self.decoder._known), 300)
+    def test_what_lines_say_is_remembered_for_few_and_short_ones(self) -> None:
+        for number in range(3000):
+            self.assertEqual(self.decoder.feed(b"touch %d\r\n" % number)[0].number, number)
+        before = read_line.cache_info()
+        self.assertLessEqual(before.currsize, 1024)
+        self.decoder.feed(b"x" * 5000 + b"\r\n")
+        self.assertEqual(read_line.cache_info().misses, before.misses)
+
+    def test_one_command_that_is_all_that_came(self) -> None:
+        for said in (b"stats\r\n", b"\r\n", b"x" * 300 + b"\r\n", b"put 0 0 1 3\r\na\r\n\r\n"):
+            self.assertEqual([self.decoder.whole(said)], CommandDecoder(lambda: MOST).feed(said))
+        for said in (
+            *(b"stats\r\nstats\r\n", b"put 0 0 1 3\r\n", b"put 0 0 1 3\r\nabcd\r\n", b"stats"),
+            *(b"put 0 0 1 11\r\n01234567890\r\n", b"put 0 0 1 1 x\r\na\r\n", b"a\r\nb", b"", b"\n"),
+            *(b"put 0 0 1 3\r\nab\r\n", b"put 0 0 1 3\r\nabcde"),
+        ):
+            self.assertIsNone(self.decoder.whole(said), said)
+        for begun in (b"sta", b"put 0 0 1 9\r\n", b"put 0 0 1 99\r\n", b"y" * 300):
+            decoder = CommandDecoder(lambda: MOST)
+            decoder.feed(begun)
+            self.assertIsNone(decoder.whole(b"stats\r\n"), begun)
 
 
 _LINES = st.sampled_from(
