@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskqueue.core.counters import COUNTED
-from taskqueue.core.task import STATE_WORDS, TIERS
+from taskqueue.core.task import STATE_WORDS, TIERS, UNLESS_SET
 from taskqueue.operations.fields import Form
 from taskqueue.operations.schemas import Schema, schema_of
 
@@ -117,6 +117,9 @@ _DISTRIBUTION = thing(
     {"mean": NUMBER_OR_NONE},
 )
 
+#: A bound of a task on its failures or losses: -1 for none, unless its queue's section sets one.
+_BOUND: Schema = {"type": "integer", "minimum": UNLESS_SET}
+
 _HISTORY_EVENT = thing(
     {"at": NUMBER, "event": TEXT, "attempt": COUNT},
     {"worker": TEXT, "started_at": NUMBER, "detail": TEXT},
@@ -154,7 +157,7 @@ _TASK = thing(
         "options": thing(
             {},
             {
-                **dict.fromkeys(("max_retries", "max_lost"), COUNT),
+                **dict.fromkeys(("max_retries", "max_lost"), _BOUND),
                 **dict.fromkeys(
                     ("lease_s", "retry_delay_s", "retry_max_delay_s", "retry_jitter"), NUMBER
                 ),

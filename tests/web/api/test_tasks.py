@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from taskqueue.config import LimitsConfig
-from taskqueue.core.task import State
+from taskqueue.core.intake import Submission
+from taskqueue.core.task import UNLESS_SET, State, TaskOptions
 from taskqueue.ids import new_task_id
 from taskqueue.store.interface import IStore
 from tests.web.api.asking import TURNS, ApiTestCase
@@ -184,6 +185,14 @@ class LookingTests(ApiTestCase):
         child = self.submit(depends_on=[plain], on_dependency_failure="run")
         options = {"on_dependency_failure": "run"}
         self.assertEqual(self.get(f"/tasks/{child}?include=options")["options"], options)
+
+    def test_options_without_a_limit(self) -> None:
+        """As tasks have that came by another door."""
+        options = TaskOptions(max_retries=UNLESS_SET, max_lost=UNLESS_SET)
+        [task] = self.desk.service.submit_new([Submission("job", options=options, priority=-5)])
+        found = self.get(f"/tasks/{task.id}?include=options")
+        self.assertEqual(found["options"], {"max_retries": -1, "max_lost": -1})
+        self.assertEqual(found["priority"], -5)
 
     def test_unknown(self) -> None:
         for path in ("", "/payload", "/result", "/outcome?wait_s=0"):

@@ -82,9 +82,12 @@ function Facts({ task }) {
   </dl><//>`;
 }
 
+// Jobs of other protocols have no limit but the one that their queue's section sets.
+const bounded = (most) => (most < 0 ? "without a limit, unless the queue sets one" : count(most));
+
 const OPTIONS = {
-  max_retries: ["Retries", count],
-  max_lost: ["Losses allowed", count],
+  max_retries: ["Retries", bounded],
+  max_lost: ["Losses allowed", bounded],
   lease_s: ["Lease", duration],
   retry_delay_s: ["Retry after", duration],
   retry_max_delay_s: ["at most after", duration],
