@@ -255,9 +255,10 @@ class CommandTests(SynchronousTestCase):
         for option, value, words in (
             ("--processes", "0", "1 to 10000"),
             ("--processes", "x", "1 to 10000"),
-            ("--recycle-after", "0", "1 or more"),
-            ("--recycle-mb", "nan", "1 or more"),
-            ("--stop-timeout", "-1", "0 or more"),
+            ("--recycle-after", "0", "1 to 1e+09"),
+            ("--recycle-mb", "nan", "1 to 1e+06"),
+            ("--stop-timeout", "-1", "0 to 86400"),
+            ("--stop-timeout", "inf", "0 to 86400"),
         ):
             self.wrong(f"expected a number, {words}, not {value!r}", f"{option}={value}")
 

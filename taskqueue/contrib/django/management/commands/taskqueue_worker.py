@@ -4,7 +4,6 @@ C{manage.py taskqueue_worker}.
 
 from __future__ import annotations
 
-import math
 import os
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
@@ -27,8 +26,7 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[
         except ValueError:
             value = kind(-1)
         if not low <= value <= high:
-            bounds = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
-            raise ArgumentTypeError(f"expected a number, {bounds}, not {text!r}")
+            raise ArgumentTypeError(f"expected a number, {low:g} to {high:g}, not {text!r}")
         return value
 
     return number
@@ -67,19 +65,19 @@ class Command(BaseCommand):
         )
         add(
             "--recycle-after",
-            type=_number(int, 1, math.inf),
+            type=_number(int, 1, 1_000_000_000),
             metavar="N",
             help="Replace a process after N tasks.",
         )
         add(
             "--recycle-mb",
-            type=_number(float, 1, math.inf),
+            type=_number(float, 1, 1_000_000),
             metavar="MB",
             help="Replace a process that takes more memory.",
         )
         add(
             "--stop-timeout",
-            type=_number(float, 0, math.inf),
+            type=_number(float, 0, 86_400),
             default=STOP_TIMEOUT_S,
             metavar="SECONDS",
             help=f"How long running tasks may take when it stops; {STOP_TIMEOUT_S:g} if absent.",
