@@ -34,6 +34,7 @@ from taskqueue.errors import (
     TaskQueueError,
     UnknownWorker,
 )
+from taskqueue.wire import Header
 
 _T = TypeVar("_T")
 
@@ -133,11 +134,21 @@ class Worker:
                 capacity=self._capacity,
                 host=socket.gethostname(),
                 pid=os.getpid(),
+                on_registered=self._registered_again,
             )
             self._queues = wanted
             self._heartbeat_s = answer["heartbeat_s"]
             if self._beating is None:
                 self._beating = asyncio.ensure_future(self._live())
+
+    def _registered_again(self, answer: Header | Exception) -> None:
+        """The connection is a new one; answers to claims may have gone down with the old one."""
+        if isinstance(answer, Exception):
+            _log.warning("worker %s: it cannot register again: %s", self.name, answer)
+            return
+        leases = [(lease["task"], lease["lease"]) for lease in answer["leases"]]
+        self._unwanted += [holding for holding in leases if holding[1] not in self.held]
+        self._hurry.set()
 
     # --- living ---------------------------------------------------------------------------
 
@@ -193,9 +204,10 @@ class Worker:
             pause_s = None
             try:
                 (answer,) = await self.calls.report([report])
-            except AWAY as error:
+            except (*AWAY, *PASSING) as error:
                 self.calls.must_be_open()
                 _log.warning("task %s cannot be settled yet: %s", report.task, error)
+                pause_s = error.retry_after_s
             else:
                 if not isinstance(answer, PASSING):
                     return self._settled(report, answer)

@@ -15,7 +15,7 @@ from taskqueue.client.messages import Delivery, Report, Search
 from taskqueue.contrib.claiming import BlockingWorker
 from taskqueue.contrib.connecting import Connecting
 from taskqueue.core.task import State
-from taskqueue.errors import TaskQueueError
+from taskqueue.errors import StoreUnavailable, TaskQueueError
 from tests.contrib.programs import FrameworkTestCase, begin_broker
 from tests.process.children import ProcessTestCase, until
 
@@ -119,6 +119,55 @@ class WorkerTests(FrameworkTestCase):
             self.client.deregister_worker(inner.name)
             until("it is told", lambda: not inner.held)
         self.assertIn(f"task {delivery.id} (t) was taken from it", logged.output[0])
+
+    def cut(self) -> None:
+        """Have the connection fail."""
+        client = self.worker._connecting._client
+        assert client is not None and client._inner is not None
+        thread, inner = client._inner
+
+        async def abort() -> None:
+            assert inner.connection is not None
+            inner.connection.abort()
+
+        thread.run(abort())
+
+    def test_new_connection_keeps_what_it_holds(self) -> None:
+        self.client.submit("t", queue=self.name)
+        delivery = self.claim()
+        self.cut()
+        until("it is back", lambda: self.registered()[0]["connected"])
+        self.assertTrue(self.worker.settle(completed(delivery)))
+
+    def test_claimed_but_never_heard_of(self) -> None:
+        """The answer to a claim went down with the connection: nobody works on those tasks."""
+        self.client.submit("t", queue=self.name)
+        self.claim()
+        inner = self.worker._worker
+        assert inner is not None
+        inner.held.clear()  # as if it had not come
+        self.cut()
+        self.until_states(pending=1)
+        self.assertEqual([task["losses"] for task in self.tasks()], [0])
+
+    def test_said_again_where_it_cannot_be_stored_now(self) -> None:
+        self.client.submit("t", queue=self.name)
+        delivery = self.claim()
+        inner = self.worker._worker
+        assert inner is not None
+        told = iter([StoreUnavailable(retry_after_s=0.01), [StoreUnavailable(retry_after_s=0.01)]])
+        report = inner.calls.report
+
+        async def refuse_twice(reports: Any) -> Any:
+            answer = next(told, None)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer or await report(reports)
+
+        self.patch(inner.calls, "report", refuse_twice)
+        with self.assertLogs("taskqueue.contrib", "WARNING"):
+            self.assertTrue(self.worker.settle(completed(delivery)))
+        self.assertEqual(self.states(), {"completed": 1})
 
     def test_forked_process_is_another_worker(self) -> None:
         """It claims for itself, and its end takes nothing from its parent."""
