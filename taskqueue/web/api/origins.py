@@ -47,7 +47,7 @@ class Origins:
             request.setHeader(b"access-control-allow-methods", allowed.encode("ascii"))
             request.setHeader(
                 b"access-control-allow-headers",
-                b"authorization, content-type, if-none-match, last-event-id",
+                b"authorization, content-type, if-match, if-none-match, last-event-id",
             )
             request.setHeader(b"access-control-max-age", b"%d" % _REMEMBERED_S)
 
