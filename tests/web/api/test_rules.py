@@ -168,8 +168,8 @@ class BrowserTests(ApiTestCase):
         )
         self.assertEqual(answer.status, 204)
         self.assertEqual(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS, POST")
-        allowed = answer.header("access-control-allow-headers") or ""
-        self.assertEqual({"content-type", "if-match", "if-none-match"} - set(allowed.split(", ")), set())
+        allowed = (answer.header("access-control-allow-headers") or "").split(", ")
+        self.assertLessEqual({"content-type", "if-match", "if-none-match"}, set(allowed))
         other = self.desk.ask("OPTIONS", "/tasks", origin="http://evil.example")
         self.assertEqual(other.header("access-control-allow-methods"), None)
 
