@@ -175,6 +175,18 @@ class FileTests(OneStoreCase):
         store = self.started(self.crashed())
         self.assertEqual((self.seqs(store), store._settled), ([1], 1))
 
+    def test_whatIsWrittenAgainWithoutItsPayloadIsReplayed(self) -> None:
+        """Where the payload is in the database, and where it is in the log."""
+        self.store.commit(batch([task(1, payload=bytes(3000)), task(2)]))
+        self.store.checkpoint()
+        self.store.commit(batch([task(1, payload=None, priority=-5), task(3)]))
+        dead = update(task(2), state=int(State.DEAD_LETTER), ended_at=NOW)
+        self.store.commit(batch([task(3, payload=None, priority=-6)], [dead]))
+        store = self.started(self.crashed())
+        expected = [task(1, payload=bytes(3000), priority=-5), task(3, priority=-6)]
+        self.assertEqual(list(store.recover().tasks), expected)
+        self.assertEqual([row.seq for row in store.dead_letters("default", 9)], [2])
+
     def test_backupKnowsNoLog(self) -> None:
         """Beside the log of the very database that it is a copy of, too."""
         self.store.commit(batch([task(1)]))
