@@ -15,6 +15,7 @@ from dramatiq.results import ResultFailure, ResultMissing, Results, ResultTimeou
 from taskqueue.contrib.dramatiq import TaskqueueBroker, TaskqueueResultBackend
 from taskqueue.errors import BadRequest
 from tests.contrib.programs import FrameworkTestCase
+from tests.process.children import until
 
 
 class ResultTests(FrameworkTestCase):
@@ -56,10 +57,11 @@ class ResultTests(FrameworkTestCase):
 
     def test_expired(self) -> None:
         message = self.message()
-        self.backend.store_result(message, 1, 1)
-        self.assertRaises(
-            ResultTimeout, message.get_result, backend=self.backend, block=True, timeout=20
-        )
+        self.backend.store_result(message, 1, 500)
+        self.assertEqual(message.get_result(backend=self.backend), 1)
+        key = self.backend.build_message_key(message)
+        until("it is gone", lambda: self.client.get_value("dramatiq-results", key) is None)
+        self.assertRaises(ResultMissing, message.get_result, backend=self.backend)
 
     def test_waiting_for_it(self) -> None:
         """Who waits is told, and does not look again and again."""
