@@ -15,6 +15,7 @@ from kombu import Connection
 from kombu.utils.encoding import bytes_to_str
 
 from taskqueue.client.all_calls import AllCalls
+from taskqueue.contrib.celery.chords import Chord
 from taskqueue.contrib.celery.clients import Call, shared_clients
 from taskqueue.contrib.celery.results import ResultConsumer
 from taskqueue.contrib.kombu.names import broker_name
@@ -155,6 +156,11 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
         if first is None and self._get_task_meta_for(task_id)["status"] != states.SUCCESS:
             self.set(key, data)
         return result
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **how: Any) -> None:
+        """A task of a chord's header has ended."""
+        if request.group:
+            Chord(self, request, self.get_key_for_chord(request.group)).returned()
 
     # --- as Celery shows and copies it ------------------------------------------------------
 

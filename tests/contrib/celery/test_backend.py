@@ -1,0 +1,173 @@
+"""
+Results, and the counting of chords, in a broker that nothing stands for.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from celery.exceptions import ImproperlyConfigured
+from celery.result import GroupResult
+
+from taskqueue.contrib.celery.chords import Chord
+from tests.contrib.celery.proj import make
+from tests.contrib.celery.test_end_to_end import url_of
+from tests.contrib.programs import FrameworkTestCase
+
+
+class BackendTestCase(FrameworkTestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.app = self.made()
+        self.backend = self.app.backend
+
+    def made(self, **conf: Any) -> Any:
+        # A virtual host of its own, so that nothing of other tests is in it.
+        app = make(f"{url_of(self.address)}/{self.name}", "celery", **conf)
+        self.addCleanup(app.close)
+        return app
+
+    def kept(self) -> dict[str, Any]:
+        return dict(self.client.list_values(self.backend.namespace))
+
+
+class Values(BackendTestCase):
+    def test_put_and_got(self) -> None:
+        backend = self.backend
+        backend.set("a", "text")
+        backend.set("b", b"bytes")
+        self.assertEqual(backend.get("a"), b"text")
+        self.assertEqual(backend.mget(["b", "none", "a"]), [b"bytes", None, b"text"])
+        backend.delete("a")
+        self.assertIsNone(backend.get("a"))
+        self.assertEqual([backend.incr("n"), backend.incr("n")], [1, 2])
+
+    def test_expire(self) -> None:
+        backend = self.made(result_expires=100).backend
+        backend.set("a", b"x")
+        now = self.client.ping()
+        self.assertLess(abs(self.kept()["a"].expires_at - now - 100), 10)
+        backend.expire("a", 1000)
+        self.assertLess(abs(self.kept()["a"].expires_at - now - 1000), 10)
+        backend.expire("none", 1000)
+        self.assertEqual(backend.get("a"), b"x")
+
+    def test_for_ever(self) -> None:
+        self.made(result_expires=0).backend.set("a", b"x")
+        self.assertIsNone(self.kept()["a"].expires_at)
+
+    def test_a_success_is_never_overwritten(self) -> None:
+        backend = self.backend
+        backend.store_result("id", None, "STARTED")
+        backend.store_result("id", 1, "SUCCESS")
+        backend.store_result("id", ValueError("late"), "FAILURE")
+        self.assertEqual(self.app.AsyncResult("id").get(timeout=5), 1)
+
+    def test_where_it_is(self) -> None:
+        self.assertNotIn(
+            "secret", self.made(result_backend="taskqueue://:secret@h").backend.as_uri()
+        )
+        several = "taskqueue://one;taskqueue://two:5"
+        self.assertEqual(
+            self.made(result_backend=several).backend.clients._waiting.address,
+            "tq://one:7780,tq://two:5",
+        )
+
+    def test_what_cannot_be(self) -> None:
+        app = self.made(result_backend="taskqueue://key-in-the-wrong-place@host")
+        error = self.assertRaises(ImproperlyConfigured, lambda: app.backend)
+        self.assertIn("the key is the password", str(error))
+        self.assertNotIn("wrong-place", str(error))
+
+
+class Chords(BackendTestCase):
+    """Parts that end as workers' do; the body is what is then in the queue."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.results = [self.app.AsyncResult(f"part-{number}") for number in range(3)]
+        GroupResult("group", self.results, app=self.app).save(backend=self.backend)
+        self.body = self.app.tasks["proj.total"].s()
+        self.body["chord_size"] = 3
+
+    def request(self, number: int) -> Any:
+        return SimpleNamespace(
+            id=f"part-{number}", group="group", group_index=number, chord=self.body
+        )
+
+    def ends(self, number: int, result: Any = 1, state: str = "SUCCESS") -> None:
+        self.backend.store_result(f"part-{number}", result, state)
+        self.backend.on_chord_part_return(self.request(number), state, result)
+
+    def bodies(self) -> int:
+        return self.states(f"{self.name}/celery").get("pending", 0)
+
+    def test_the_last_part_calls_the_body(self) -> None:
+        for number in range(3):
+            self.assertEqual(self.bodies(), 0)
+            self.ends(number)
+        self.assertEqual(self.bodies(), 1)
+        self.assertEqual([key for key in self.kept() if ".part." in key], [])
+
+    def test_a_part_that_runs_twice_counts_once(self) -> None:
+        """Its worker was lost before it had acknowledged."""
+        for number in (0, 1, 1, 0, 1):
+            self.ends(number)
+        self.assertEqual(self.bodies(), 0)
+        self.ends(2)
+        self.assertEqual(self.bodies(), 1)
+
+    def test_a_part_that_died_before_it_had_counted(self) -> None:
+        self.ends(0)
+        chord = Chord(self.backend, self.request(1), self.backend.get_key_for_chord("group"))
+        mark = f"{self.backend.get_key_for_chord('group')}.part.{chord._part}"
+        self.client.put_value(self.backend.namespace, mark, b"")
+        self.backend.store_result("part-1", 1, "SUCCESS")
+        self.ends(2)
+        self.assertEqual(self.bodies(), 0)
+        self.ends(1)
+        self.assertEqual(self.bodies(), 1)
+
+    def test_a_part_that_died_before_it_had_called_the_body(self) -> None:
+        """It calls it when it runs again; another one that does so does not."""
+        self.ends(0)
+        self.ends(1)
+        call, Chord._call_body = Chord._call_body, _dies
+        try:
+            self.assertRaises(KeyboardInterrupt, self.ends, 2)
+        finally:
+            Chord._call_body = call
+        self.ends(1)
+        self.assertEqual(self.bodies(), 0)
+        self.ends(2)
+        self.assertEqual(self.bodies(), 1)
+
+    def test_a_part_that_runs_again_when_all_is_done(self) -> None:
+        for number in range(3):
+            self.ends(number)
+        self.ends(2)
+        self.ends(0)
+        self.assertEqual(self.bodies(), 1)
+
+    def test_a_part_that_fails(self) -> None:
+        self.body.set(task_id="the-body")
+        for number in range(2):
+            self.ends(number)
+        self.ends(2, KeyError("x"), "FAILURE")
+        self.assertEqual(self.bodies(), 0)
+        result = self.app.AsyncResult("the-body")
+        self.assertEqual(result.state, "FAILURE")
+        self.assertIn("part-2", str(result.result))
+
+    def test_results_that_are_gone(self) -> None:
+        self.body.set(task_id="the-body")
+        self.backend.delete_group("group")
+        self.ends(0)
+        self.assertIn("no longer exists", str(self.app.AsyncResult("the-body").result))
+
+
+def _dies(self: Any, group: Any) -> None:
+    raise KeyboardInterrupt
