@@ -50,7 +50,7 @@ from twisted.application.service import Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
-from taskqueue.config.beanstalkd_line import USER_STATUS
+from taskqueue.beanstalkd_line import USER_STATUS
 from taskqueue.config.endpoints import Endpoint
 from taskqueue.errors import TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, is_shown, is_twist, is_twistd

@@ -36,6 +36,8 @@ def handed_over(environ: Mapping[str, str], descriptor: int = _FIRST_DESCRIPTOR)
     @return: C{None} where there is none.
     """
     number = environ.get("LISTEN_FDS", "")
+    if "LISTEN_FDNAMES" not in environ:  # Twisted takes none without a name
+        return None
     if environ.get("LISTEN_PID") != str(os.getpid()) or not number.isdigit() or number == "0":
         return None
     try:

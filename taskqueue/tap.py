@@ -20,13 +20,12 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from taskqueue import __version__
+from taskqueue import __version__, beanstalkd_line
 from taskqueue.config import (
     Config,
     Difference,
     applicable,
     as_text,
-    beanstalkd_line,
     differences,
     load,
 )

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "taskqueue"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids"),
     ("core",),
-    ("strictjson",),
+    ("strictjson", "beanstalkd_line"),
     ("framing",),
     ("wire",),
     ("store",),
@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "contrib", "process", "systemd", "web"),
     ("application",),
     ("testing",),
-    ("tap", "__main__"),
+    ("tap", "beanstalkd", "__main__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -43,7 +43,12 @@ class HandedOverTests(SynchronousTestCase):
 
     def found(self, family: int, **environ: str) -> str | None:
         with socket.socket(family) as given:
-            known = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", **environ}
+            known = {
+                "LISTEN_FDNAMES": "a",
+                "LISTEN_PID": str(os.getpid()),
+                "LISTEN_FDS": "1",
+                **environ,
+            }
             return handed_over(known, given.fileno())
 
     def test_each_family(self) -> None:
@@ -60,7 +65,7 @@ class HandedOverTests(SynchronousTestCase):
         self.assertIsNone(handed_over({}))
 
     def test_no_socket(self) -> None:
-        environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        environ = {"LISTEN_FDNAMES": "a", "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
         with open(os.devnull) as file:
             self.assertIsNone(handed_over(environ, file.fileno()))
 

@@ -152,7 +152,7 @@ class CommandLine(SynchronousTestCase):
     def test_as_beanstalkd_where_systemd_listens(self) -> None:
         with socket.socket() as given:
             self.patch(systemd, "handed_over", lambda environ: handed_over(environ, given.fileno()))
-            environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+            environ = {"LISTEN_FDNAMES": "a", "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
             config = self.parse("--beanstalkd", "-p", "7", **environ).config
         self.assertEqual(config.listen.beanstalkd, ("systemd:domain=INET:index=0",))
 

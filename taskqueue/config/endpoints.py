@@ -152,13 +152,6 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(kind, {**dict.fromkeys(positional, ""), **named})
 
 
-def escaped(text: str) -> str:
-    """As a part of an endpoint string."""
-    for character in ("\\", ":", "="):
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address, or a name that stands for it."""
     if host == "localhost":

@@ -18,8 +18,9 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from taskqueue.beanstalkd_line import escaped
 from taskqueue.config import ListenConfig
-from taskqueue.config.endpoints import Endpoint, escaped
+from taskqueue.config.endpoints import Endpoint
 from taskqueue.transport.certificates import (
     BadCertificate,
     Chain,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.config import Config, load
-from taskqueue.config.beanstalkd_line import (
+from taskqueue.beanstalkd_line import (
     DEFAULTS,
     LARGEST_JOB_BYTES,
     BadLine,
     BeanstalkdLine,
     split,
 )
+from taskqueue.config import Config, load
 
 
 class Reading(SynchronousTestCase):

@@ -1,6 +1,6 @@
 """
 The command line of beanstalkd, as settings of ours: what starts a beanstalkd can start
-this broker instead.
+this broker instead.  It imports nothing that takes its time.
 
 Its options are read as beanstalkd 1.12 reads them: one letter each, several behind one
 dash, a value behind its letter or after it; and what it would complain of is complained
@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from taskqueue.config.endpoints import escaped
-from taskqueue.config.sections import GIB, MIB
+MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 #: What is different from our own defaults, as who starts a beanstalkd expects it: nothing
 #: else listens, what is deleted is gone, what is buried stays, and of bounds there are but
@@ -130,6 +130,12 @@ class BeanstalkdLine:
         self._listen()
         if self._level:
             self.settings["log.level"] = _LEVELS[min(self._level, 2)]
+
+    @property
+    def tcp(self) -> tuple[str, int] | None:
+        """Address and port where it listens; C{None} for a Unix socket, or an address of IPv6."""
+        address = self._address or ADDRESS
+        return None if ":" in address else (address, int(self._port))
 
     @staticmethod
     def listening(endpoint: str) -> dict[str, str]:
@@ -261,3 +267,10 @@ def _size(text: str) -> int:
     if _SIZE.fullmatch(text) is None:
         raise BadLine(f"invalid size: {text}")
     return int(text)
+
+
+def escaped(text: str) -> str:
+    """As a part of an endpoint string."""
+    for character in ("\\", ":", "="):
+        text = text.replace(character, f"\\{character}")
+    return text
