@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Jobs that are looked for, and touched, at a time.
 PAGE = 250
 
+#: Payloads, each of which may be large, that are looked at at a time.
+PAYLOADS = 10
+
 _NEED = NEEDS[MessageType.CANCEL_TASK]
 
 #: What of a command stands in the audit log.
@@ -89,9 +92,11 @@ async def _matching(
     async for rows in _pages(session, Filter(states=[state], type=wanted.type)):
         if wanted.pattern is None:
             yield [row.id for row in rows]
-        else:
-            payloads = await payloads_of(session.service, rows)
-            known = [row for row in rows if row.seq in payloads]
+            continue
+        for first in range(0, len(rows), PAYLOADS):
+            some = rows[first : first + PAYLOADS]
+            payloads = await payloads_of(session.service, some)
+            known = [row for row in some if row.seq in payloads]
             yield [row.id for row in known if wanted.fits(row, payloads[row.seq])]
 
 

@@ -5,7 +5,7 @@ What producers say: PUSH and PUSHB.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.intake import Accepted, Submission
@@ -43,6 +43,21 @@ async def push_bulk(session: FaktorySession, command: Command) -> bytes:
     given = json_list(command)
     if not all(type(one) is dict for one in given):
         raise BadRequest("invalid JSON: PUSHB takes a list of jobs, which are objects")
+    errors: dict[str, str] = {}
+    most = session.service.config.broker.max_batch_submit
+    for first in range(0, len(given), most):
+        if first:
+            await session.pause(0.0)  # others get their turn
+        errors |= await _push_some(session, given[first : first + most])
+    return resp.bulk_json(errors)
+
+
+async def _push_some(session: FaktorySession, given: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """
+    Push as many jobs as one batch may have.
+
+    @return: why jobs were refused, by jid.
+    """
     now = session.service.moments().wall
     submissions: list[Submission] = []
     jids: list[str] = []
@@ -58,13 +73,9 @@ async def push_bulk(session: FaktorySession, command: Command) -> bytes:
         else:
             submissions.append(submission)
             jids.append(shown)
-    most = session.service.config.broker.max_batch_submit
-    for first in range(0, len(submissions), most):
-        some = submissions[first : first + most]
-        found = await push_all(session, some)
-        named = zip(jids[first : first + most], found, strict=True)
-        errors |= {jid: error.message for jid, error in named if error is not None}
-    return resp.bulk_json(errors)
+    found = await push_all(session, submissions) if submissions else []
+    named = zip(jids, found, strict=True)
+    return errors | {jid: error.message for jid, error in named if error is not None}
 
 
 def check_size(session: FaktorySession, submission: Submission) -> None:

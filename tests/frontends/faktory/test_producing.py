@@ -187,13 +187,26 @@ class PushBulkTests(FaktoryTestCase):
         self.client = self.connect()
 
     def bulk(self, jobs: list[Any]) -> dict[str, str]:
-        return json.loads(self.ask(self.client, "PUSHB", jobs))
+        self.client.say("PUSHB", jobs)
+        self.clock.pump([1 / 128] * 8)
+        [answer] = self.client.hear()
+        return json.loads(answer)
 
     def test_all_are_accepted(self) -> None:
         jobs = [{**JOB, "jid": f"job-{n:08}"} for n in range(2500)]
         self.assertEqual(self.bulk(jobs), {})
         self.assertEqual(self.service.broker.ledger.depth, 2500)
         self.assertEqual(self.fetch(self.worker())["jid"], "job-00000000")
+
+    def test_others_get_their_turn_meanwhile(self) -> None:
+        self.service.config = self.adapt("broker", max_batch_submit=10)
+        self.client.say("PUSHB", [{**JOB, "jid": f"job-{n:08}"} for n in range(30)])
+        self.assertEqual(self.service.broker.ledger.depth, 10)
+        self.push(self.connect(), "job-of-another")
+        self.clock.pump([1 / 128] * 8)
+        self.assertEqual(self.client.hear(), [b"{}"])
+        order = [self.fetch(self.worker())["jid"] for _ in range(31)]
+        self.assertIn(order.index("job-of-another"), (10, 20))
 
     def test_each_that_is_refused_says_why(self) -> None:
         found = self.bulk(
