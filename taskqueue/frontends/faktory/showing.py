@@ -42,18 +42,7 @@ async def shown(
     enqueued_at = max(delivery.submitted_at, run_at or 0.0)
     if given is None:
         retries = 0 if task is None else retries_of(task)
-        view = view_native(
-            Shown(
-                delivery.id,
-                delivery.type,
-                delivery.queue,
-                delivery.payload,
-                delivery.headers,
-                delivery.submitted_at,
-                enqueued_at,
-            ),
-            retries,
-        )
+        view = view_native(_shown(delivery, enqueued_at), retries)
     else:
         retries = retry_of(given)
         view = {**given, "enqueued_at": timestamp(enqueued_at)}
@@ -61,6 +50,18 @@ async def shown(
         trouble = await _trouble(service, task, count, retries)
         view["failure"] = trouble.view()
     return strictjson.dumps(view)
+
+
+def _shown(delivery: Delivery, enqueued_at: float) -> Shown:
+    return Shown(
+        delivery.id,
+        delivery.type,
+        delivery.queue,
+        delivery.payload,
+        delivery.headers,
+        delivery.submitted_at,
+        enqueued_at,
+    )
 
 
 def retries_of(task: Task) -> int:
