@@ -114,10 +114,6 @@ class Session(ForeignSession):
         """All tubes, whoever refers to them."""
         return self.beanstalkd.tubes
 
-    @property
-    def busy(self) -> bool:
-        return bool(self.unanswered or self.holder.leases)
-
     # --- what it refers to ------------------------------------------------------------
 
     @property

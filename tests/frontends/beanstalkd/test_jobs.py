@@ -209,6 +209,13 @@ class ReserveTests(BeanstalkdTestCase):
         self.assertEqual(client.hear(), b"TIMED_OUT\r\n")
         self.assertTrue(self.closed(client))
 
+    def test_nor_is_what_it_said_before_that(self) -> None:
+        client = self.connect(b"reserve", b"reserve-with-timeout 9", b"reserve")
+        client.say_no_more()
+        self.turns()
+        self.assertEqual(client.hear(), b"TIMED_OUT\r\n" * 3)
+        self.assertTrue(self.closed(client))
+
     def test_who_said_it_all_at_once_hears_it_all(self) -> None:
         client = self.connect()
         client.say(b"put 0 0 60 1\r\nx\r\nreserve\r\nreserve\r\nuse foo\r\n")
