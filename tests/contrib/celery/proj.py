@@ -5,6 +5,7 @@ The application that the tests run, in their workers and, to call its tasks, in 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ def wait_for(name: str) -> None:
     """Wait until there is a file of this name beside it."""
     path = Path(os.environ["DONE"]).with_name(name)
     while not path.exists():
-        time.sleep(0.01)
+        threading.Event().wait(0.01)
 
 
 def make(url: str, queue: str, **conf: Any) -> Celery:
@@ -75,7 +76,7 @@ def make(url: str, queue: str, **conf: Any) -> Celery:
     def told(self: Any, word: str, pause_s: float = 0.0) -> str:
         info = self.request.delivery_info
         note("begin", word, os.getpid(), info["redelivered"])
-        time.sleep(pause_s)
+        threading.Event().wait(pause_s)
         note("end", word)
         return word
 
