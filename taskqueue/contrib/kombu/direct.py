@@ -22,7 +22,7 @@ from taskqueue.client.face import ClientFace
 from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.contrib.kombu.waiting import WaitingFramework
-from taskqueue.errors import CannotConnect, ConnectionLost, FatalClientError
+from taskqueue.errors import CannotConnect, ConnectionLost, FatalClientError, TaskQueueError
 from taskqueue.framing import FrameDecoder
 
 _T = TypeVar("_T")
@@ -222,6 +222,13 @@ class DirectClient:
             connected = self._fresh()
             try:
                 return connected.run(call(connected.calls))
+            except TaskQueueError:
+                raise
+            except BaseException:
+                # Whatever interrupted it, a signal's handler perhaps, half a request may be sent.
+                self._connected = None
+                connected.close()
+                raise
             finally:
                 self._asked_at = time.monotonic()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +36,10 @@ UNUSED_S = 3600.0
 
 #: How long a message lives at least in a queue that may go away.
 LIFETIME_S = 3600.0
+
+#: How long it is remembered how another process declared a queue, seconds; and of how many.
+REMEMBERED_S = 30.0
+MOST_REMEMBERED = 1000
 
 #: What a component of a key is cut to.
 _LONGEST = 100
@@ -128,7 +134,8 @@ class Topology:
     def __init__(self, run: Run[Any], prefix: str) -> None:
         self._run = run
         self._prefix = prefix
-        self._queues: dict[str, Queue | None] = {}
+        # As they were declared here, or read not long ago, and when that ends; the newest last.
+        self._queues: dict[str, tuple[Queue | None, float]] = {}
 
     # --- names --------------------------------------------------------------------------------
 
@@ -204,12 +211,19 @@ class Topology:
         kept = self.kept_queue(queue, consumed=False)
         if self._find(queue.name) != queue or not queue.lasting:
             self._put(kept.key, json.loads(kept.value), queue.lives_s(consumed=False))
-        self._queues[queue.name] = queue
+        self._remember(queue.name, queue, math.inf)
 
     def queue(self, name: str) -> Queue | None:
         """A queue as it was declared; C{None} where it was not, or where it has expired."""
-        self._queues[name] = found = self._find(name)
+        found = self._find(name)
+        self._remember(name, found, time.monotonic() + REMEMBERED_S)
         return found
+
+    def _remember(self, name: str, queue: Queue | None, until: float) -> None:
+        self._queues.pop(name, None)
+        self._queues[name] = queue, until
+        if len(self._queues) > MOST_REMEMBERED:
+            del self._queues[next(iter(self._queues))]
 
     def _find(self, name: str) -> Queue | None:
         value = self._run(lambda calls: calls.get_value(NAMESPACE, self._queue_key(name)))
@@ -217,7 +231,9 @@ class Topology:
 
     def known(self, name: str) -> Queue:
         """A queue as this process knows it, or as the broker does."""
-        found = self._queues[name] if name in self._queues else self.queue(name)
+        found, until = self._queues.get(name, (None, -math.inf))
+        if until < time.monotonic():
+            found = self.queue(name)
         return found or Queue(name)
 
     def delete_queue(self, name: str, bindings: list[Binding] | None = None) -> None:
