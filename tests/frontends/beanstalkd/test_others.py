@@ -68,6 +68,24 @@ class RestartTests(BeanstalkdTestCase):
         self.assertIn(b"\nreserves: 2\ntimeouts: 0\n", heard)
         self.service.holders_gone("claimer")
 
+    def test_while_it_stops(self) -> None:
+        """Whoever waits is told that there is nothing; what was said is stored first."""
+        waiting, client = self.connect(b"reserve"), self.connect()
+        self.writer.holding = True
+        client.say(b"use a\r\nput 0 0 60 1\r\nx\r\n")
+        stopped = self.service.stopService()
+        self.turns()
+        self.assertEqual(waiting.hear(), b"TIMED_OUT\r\n")
+        self.assertSays(waiting, b"reserve", b"TIMED_OUT")
+        self.assertSays(waiting, b"put 0 0 60 1\r\ny", b"DRAINING")
+        self.assertEqual(client.hear(), b"")
+        self.writer.let_go()
+        self.turns()
+        self.assertEqual(client.hear(), b"USING a\r\nINSERTED 1\r\n")
+        self.let_all_go()
+        self.turns()
+        self.successResultOf(stopped)
+
 
 class OnDiskTests(RestartTests):
     """The same with a store on the disk."""
@@ -87,6 +105,16 @@ class TaskTests(BeanstalkdTestCase):
         self.assertSays(client, b"delete %d" % number, b"NOT_FOUND")
         self.assertEqual(self.report(delivery, result=b"done"), State.COMPLETED)
         self.assertSays(client, b"peek %d" % number, b"NOT_FOUND")
+
+    def test_a_native_worker_may_fail_as_often_as_it_does(self) -> None:
+        client = self.connect()
+        self.put(client)
+        for failure in range(1, 8):
+            delivery = self.take(types=("beanstalkd",))
+            self.assertEqual(delivery.failures, failure - 1)
+            self.assertIs(self.report(delivery, State.FAILED, error="no"), State.FAILED)
+            self.assertIn(b"\nstate: delayed\n", self.ask(client, b"stats-job 1"))
+            self.assertSays(client, b"kick-job 1", b"KICKED")
 
     def test_a_task_for_a_client(self) -> None:
         """It has a number here; what becomes of it is its result there."""
