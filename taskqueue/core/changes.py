@@ -132,6 +132,7 @@ class Changes:
     """
 
     __slots__ = (
+        "_again",
         "_history",
         "_new",
         "_periodics",
@@ -147,6 +148,7 @@ class Changes:
     def __init__(self, values: ValueMarks | None = None) -> None:
         self.values = ValueMarks() if values is None else values
         self._new: list[Task] = []
+        self._again: dict[int, Task] = {}
         self._stored: list[Task] = []
         self._tasks: dict[int, Task] = {}
         self._history: list[HistoryRow] = []
@@ -160,6 +162,7 @@ class Changes:
         return bool(
             self._tasks
             or self._new
+            or self._again
             or self._queues
             or self._periodics
             or self._removed
@@ -169,17 +172,25 @@ class Changes:
         )
 
     def __len__(self) -> int:
-        tasks = len(self._new) + len(self._tasks) + len(self._history) + len(self._removed)
-        return tasks + len(self.values.marked)
+        tasks = len(self._new) + len(self._again) + len(self._tasks)
+        return tasks + len(self._history) + len(self._removed) + len(self.values.marked)
 
     def enter(self, tasks: Iterable[Task]) -> None:
         """These tasks are new: the store has none with their C{seq}."""
         self._new.extend(tasks)
 
     def enter_again(self, task: Task) -> None:
-        """C{task} takes the place of one that the store has, as a whole."""
-        self._tasks.pop(task.seq, None)
-        self._new.append(task)
+        """C{task} takes the place of one that the store has, as a whole; it may do so twice."""
+        self._again[task.seq] = task
+
+    def _whole(self) -> list[Task]:
+        """The tasks that are to be written as a whole, so that they need no update beside that."""
+        again = self._again
+        if not again:
+            return self._new
+        for seq in again:
+            self._tasks.pop(seq, None)
+        return [*self._new, *again.values()]
 
     def touch(self, task: Task) -> None:
         """C{task} has changed."""
@@ -212,13 +223,13 @@ class Changes:
 
     def marked(self) -> Marked:
         """What is marked; it stays so."""
-        tasks = [*self._new, *self._tasks.values()]
+        tasks = [*self._whole(), *self._tasks.values()]
         return Marked(tasks, list(self._queues), list(self._periodics.items()))
 
     @property
     def unstored(self) -> Sequence[Task]:
         """All new tasks that are not stored yet."""
-        return self._stored + self._new
+        return self._stored + self._whole()
 
     @property
     def being_stored(self) -> Sequence[Task]:
@@ -238,10 +249,11 @@ class Changes:
         @return: what to store, and the tasks that ended, whose outcome may be
             told once it is stored.
         """
-        inserts = list(map(row_of, self._new))
-        for task in self._new:
+        new = self._whole()
+        inserts = list(map(row_of, new))
+        for task in new:
             task.stored = True
-        drained = self._stored + self._new if self._stored else self._new
+        drained = self._stored + new if self._stored else new
         updates = list(map(_update_of, self._tasks.values()))
         periodics = self._periodics
         values = (

@@ -129,6 +129,24 @@ class ReleaseTests(KickTestCase):
         batch, _ = self.world.drain()
         self.assertEqual([row.priority for row in batch.inserts], [7])
 
+    def test_again_and_again_before_it_is_stored(self) -> None:
+        """A store takes each task once in a batch."""
+        for task_id in ("a", "b"):
+            self.world.submit(task_id, priority=5)
+        self.world.drain()
+        for priority in (7, 6, 8):
+            self.release(self.world.take(), priority=priority)
+        marked = self.world.ledger.changes.marked()
+        self.assertEqual([task.id for task in marked.tasks], ["a"])
+        batch, _ = self.world.drain()
+        self.assertEqual([(row.id, row.priority) for row in batch.inserts], [("a", 8)])
+        self.assertEqual(batch.updates, [])
+        self.assertFalse(self.world.ledger.changes)
+        self.bury(self.world.take(), priority=4)
+        self.world.revive("a")
+        batch, _ = self.world.drain()
+        self.assertEqual([row.state for row in batch.inserts], [State.PENDING])
+
     def test_the_same_priority_changes_nothing(self) -> None:
         self.world.submit("a", priority=5)
         self.world.drain()

@@ -228,6 +228,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def commit(self) -> None:
         group, self.group = self.drain(), None
+        seqs = [row.seq for row in (*group.batch.inserts, *group.batch.updates)]
+        assert len(set(seqs)) == len(seqs), "each task is written once"
         self.store.commit(group.batch)
         self.stored = group.picture
         self.check_store(group)
