@@ -11,6 +11,7 @@ complete claims the call of its body, so that no two make it; it may claim it ag
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: What is added where the sum cannot be relied on any more; no chord has so many parts.
 UNSURE = 1 << 40
+
+#: How often it is looked, at the least, whether the group of a chord is still there.
+LOOKS = 20
 
 #: How long it is remembered that a chord is done, seconds, where results never expire.
 DONE_S = 86_400.0
@@ -57,12 +61,20 @@ class Chord:
         backend = self._backend
         if backend.get(self._claim) == b"done":
             return  # it has run once more than it was to
+        self._keep_result()
+        size = self._request.chord.get("chord_size")
+        count = self._count()
+        # The group has all its parts in it: were each of them to read it, a chord of ten times
+        # as many would take a hundred times as long.
+        if size is not None and 1 < count < size and count % max(1, size // LOOKS):
+            return
         group = self._group()
         if group is None:
             return
-        self._keep_longer()
-        size = self._request.chord.get("chord_size")
-        if self._count() < (len(group) if size is None else size) or not self._claimed():
+        if count < (len(group) if size is None else size):
+            self._keep_group()
+            return
+        if not self._claimed():
             return
         self._call_body(group)
         keys = backend.run(self._parts)
@@ -88,15 +100,24 @@ class Chord:
             self._fail(ChordError(f"GroupResult {gid} no longer exists"))
         return group
 
-    def _keep_longer(self) -> None:
+    def _keep_result(self) -> None:
         """Keep what the last part will read, where chords are kept longer than results."""
         backend = self._backend
         if self._expires_s and backend.expires and self._expires_s > backend.expires:
-            for key in (
-                backend.get_key_for_group(self._request.group),
-                backend.get_key_for_task(self._request.id),
-            ):
-                backend.expire(key, self._expires_s)
+            backend.expire(backend.get_key_for_task(self._request.id), self._expires_s)
+
+    def _keep_group(self) -> None:
+        """Keep which parts there are, before half of the time is over; they may take days."""
+        backend = self._backend
+        if not self._expires_s or not backend.expires:
+            return
+        expires_s = max(self._expires_s, backend.expires)
+        key = backend.get_key_for_group(self._request.group)
+        kept = backend.run(lambda calls: calls.get_value(backend.namespace, key))
+        if kept is None or kept.expires_at is None:
+            return
+        if kept.expires_at - time.time() < expires_s / 2:
+            backend.expire(key, expires_s)
 
     # --- counting -----------------------------------------------------------------------------
 

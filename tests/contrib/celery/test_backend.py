@@ -162,6 +162,34 @@ class Chords(BackendTestCase):
         self.assertEqual(result.state, "FAILURE")
         self.assertIn("part-2", str(result.result))
 
+    def test_what_a_part_costs_does_not_grow_with_the_chord(self) -> None:
+        """The group names all parts: few of them read it."""
+        parts = 200
+        self.body["chord_size"] = parts
+        read, restored = GroupResult.restore, []
+
+        def restore(*given: Any, **how: Any) -> Any:
+            restored.append(given)
+            return read(*given, **how)
+
+        self.patch(GroupResult, "restore", restore)
+        for number in range(parts - 1):
+            self.ends(number)
+        self.assertEqual(self.bodies(), 0)
+        self.assertLess(len(restored), 25)
+        self.ends(parts - 1)
+        self.assertEqual(self.bodies(), 1)
+
+    def test_the_group_is_kept_while_parts_end(self) -> None:
+        """They may take days, and each of them is an hour or two."""
+        key = self.backend.get_key_for_group("group")
+        self.backend.expire(key, 100)
+        self.ends(0)
+        kept = self.kept()[key]
+        self.assertGreater(kept.expires_at - self.client.ping(), self.backend.expires / 2)
+        self.ends(1)
+        self.assertEqual(self.kept()[key].version, kept.version)
+
     def test_results_that_are_gone(self) -> None:
         self.body.set(task_id="the-body")
         self.backend.delete_group("group")
