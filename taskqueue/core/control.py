@@ -125,12 +125,15 @@ class Control:
             ledger.make_ready(task)
         return task.state
 
-    def revive(self, row: TaskRow, now: Now, max_retries: int | None = None) -> State:
+    def revive(
+        self, row: TaskRow, now: Now, max_retries: int | None = None, *, why: str | None = None
+    ) -> State:
         """
         Let a dead letter run again, with fresh retries and losses.
 
         @param row: the task as the store has it, with its payload.
         @param max_retries: how many retries it gets now, C{None} for as before.
+        @param why: for its history; C{None} where somebody asked for just this.
         @return: the task's state thereafter.
         @raises Conflict: it is not a dead letter (any more), or another task
             holds its unique key.
@@ -160,7 +163,7 @@ class Control:
             ledger.block(task, missing)
         else:
             ledger.make_ready(task)
-        ledger.record(task, now, "revived", None)
+        ledger.record(task, now, "revived", why)
         return task.state
 
     def _check_key(self, row: TaskRow, now: Now) -> None:

@@ -31,18 +31,19 @@ class Kicks:
             self._control.run_now(task.id, now)
         return len(tasks)
 
-    def revive_all(self, rows: Iterable[TaskRow], now: Now) -> list[int]:
+    def revive_all(self, rows: Iterable[TaskRow], now: Now, *, why: str | None = None) -> list[int]:
         """
         Revive dead letters, passing over those that cannot be: they are none any more, or another
         task holds their unique key.
 
         @param rows: as the store has them, with their payloads.
+        @param why: as for L{Control.revive}.
         @return: the C{seq}s of those that were revived.
         """
         revived: list[int] = []
         for row in rows:
             try:
-                self._control.revive(row, now)
+                self._control.revive(row, now, why=why)
             except (Conflict, UnknownTask):
                 continue
             revived.append(row.seq)

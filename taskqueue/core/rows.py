@@ -127,6 +127,9 @@ EVENTS = (
 LEASE_EXPIRED = "lease expired"
 CONNECTION_LOST = "connection lost"
 
+#: Why a dead letter was revived, where nobody asked for that itself.
+CLAIMED_BY_ID = "claimed by its id"
+
 
 class QueueRow(NamedTuple):
     """

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from taskqueue.core.changes import TaskRow, row_of
 from taskqueue.core.control import unknown_task
 from taskqueue.core.delivery import Delivery
+from taskqueue.core.rows import CLAIMED_BY_ID
 from taskqueue.core.task import State, Task
 from taskqueue.core.waiting import Claim
 from taskqueue.errors import Conflict, TaskQueueError
@@ -138,7 +139,8 @@ class KickCommands(NumberCommands):
             row, payload = await self.peek(task_id)
             self.check_open()
             now = self.moments()
-            if not self.broker.kicks.revive_all([row._replace(payload=payload)], now):
+            whole = row._replace(payload=payload)
+            if not self.broker.kicks.revive_all([whole], now, why=CLAIMED_BY_ID):
                 return None
         reply: Deferred[list[Delivery]] = Deferred()
         claim.reply = reply

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from taskqueue.access.permissions import Action
 from taskqueue.core.lanes import Queue
 from taskqueue.core.overview import total_counts
-from taskqueue.core.rows import LEASE_EXPIRED, HistoryRow, TaskRow
+from taskqueue.core.rows import CLAIMED_BY_ID, LEASE_EXPIRED, HistoryRow, TaskRow
 from taskqueue.core.task import State
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.mapping import STATE_NAMES, pri_of, priority_of
@@ -229,7 +229,7 @@ _COUNTS: Mapping[str, Callable[[HistoryRow], bool]] = {
     "timeouts": lambda one: one.event == "lost" and one.detail == LEASE_EXPIRED,
     "releases": lambda one: one.event in ("released", "snoozed"),
     "buries": lambda one: one.event == "buried",
-    "kicks": lambda one: one.event in ("revived", "run_now"),
+    "kicks": lambda one: one.event in ("revived", "run_now") and one.detail != CLAIMED_BY_ID,
 }
 
 

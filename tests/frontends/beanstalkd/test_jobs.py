@@ -248,6 +248,15 @@ class ReserveJobTests(BeanstalkdTestCase):
             b"RESERVED 1 1\r\nx\r\nRESERVED 2 1\r\nx\r\nRESERVED 3 1\r\nx\r\nTIMED_OUT\r\n",
         )
 
+    def test_a_buried_one_is_not_kicked_by_that(self) -> None:
+        client = self.connect()
+        self.put(client)
+        self.ask(client, b"reserve", b"bury 1 0")
+        self.assertSays(client, b"reserve-job 1", b"RESERVED 1 1\r\nx")
+        self.assertIn(b"\nburies: 1\nkicks: 0\n", self.ask(client, b"stats-job 1"))
+        self.ask(client, b"bury 1 0", b"kick-job 1")
+        self.assertIn(b"\nburies: 2\nkicks: 1\n", self.ask(client, b"stats-job 1"))
+
     def test_it_runs_out_of_time_like_any_other(self) -> None:
         client = self.connect()
         self.put(client, delay=5, ttr=1)
