@@ -176,7 +176,7 @@ class FirstVersionTests(SynchronousTestCase):
     def test_salvaged(self) -> None:
         """Also from what no broker has migrated."""
         target = self.mktemp()
-        self.assertEqual(salvage(self.directory, target), (2, [], 0, [], 0))
+        self.assertEqual(salvage(self.directory, target), (2, [], 0, [], 0, 0))
         self.assertEqual(list(self.opened(target).recover().tasks), [self.live])
 
 
