@@ -29,6 +29,7 @@ class Declaring:
         """Nothing is declared on this channel yet."""
         self._declared: dict[str, Queue] = {}
         self._bound: dict[str, list[Binding]] = {}
+        self._consumer = uuid()
 
     # --- exchanges --------------------------------------------------------------------------
 
@@ -212,7 +213,10 @@ class Declaring:
         declared = self._declared.get(queue)
         if declared is None or declared.lasting:
             return
-        kept = [self._topology.kept_queue(declared)]
+        kept = [
+            self._topology.kept_queue(declared),
+            self._topology.kept_consumer(declared, self._consumer),
+        ]
         kept += [self._topology.kept_binding(binding) for binding in self._bound.get(queue, ())]
         feed = self.connection.feed
         feed.loop.soon(feed.keeping.keep, queue, kept)
@@ -227,10 +231,11 @@ class Declaring:
         declared = self._declared.get(queue)
         if declared is None or declared.lasting:
             return
-        if declared.temporary:
+        self._keep_no_more(queue)
+        # It goes with its last consumer, wherever that is.
+        alone = not self._topology.consumed_elsewhere(declared, self._consumer)
+        if declared.temporary and alone:
             self.queue_delete(queue)
-        else:
-            self._keep_no_more(queue)
 
     def after_reply_message_received(self, queue: str) -> None:
         """A queue for one reply has served."""

@@ -248,6 +248,17 @@ class Topology:
         keys = [self._binding_key(one.exchange, one.routing_key, name) for one in bindings]
         self._delete([*keys, self._queue_key(name)])
 
+    def kept_consumer(self, queue: Queue, consumer: str) -> Kept:
+        """What says, as long as it is written again, that somebody consumes a queue."""
+        key = f"{self._queue_key(queue.name)}/{consumer}"
+        return Kept(NAMESPACE, key, b"", CONSUMED_S)
+
+    def consumed_elsewhere(self, queue: Queue, consumer: str) -> bool:
+        """Whether others consume a queue when this one does no more."""
+        key = self._queue_key(queue.name)
+        self._delete([f"{key}/{consumer}"])
+        return any(True for _ in self._list(f"{key}/"))
+
     # --- as values ------------------------------------------------------------------------------
 
     def kept_queue(self, queue: Queue, consumed: bool = True) -> Kept:

@@ -157,6 +157,19 @@ class Temporary(TransportTestCase):
         consumer.cancel()
         self.assertEqual(self.kept(), [key for key in self.kept() if key.endswith("/")])
 
+    def test_goes_with_the_last_of_its_consumers(self) -> None:
+        """As RabbitMQ has it; of two workers with one name, both hear what is broadcast."""
+        queue = Queue(self.name, Exchange(self.name), auto_delete=True)
+        one, other = self.connect(), self.connect()
+        first, _ = self.consume(one, queue)
+        second, got = self.consume(other, queue)
+        until("both are there", lambda: sum("q//" in key for key in self.kept()) == 3)
+        first.cancel()
+        self.publish(one, "heard", exchange=Exchange(self.name), routing_key="")
+        self.assertEqual(self.drain(other, got, 1), ["heard"])
+        second.cancel()
+        self.assertEqual([key for key in self.kept() if not key.endswith("/")], [])
+
     def test_expires_where_its_consumer_was_killed(self) -> None:
         """It wrote it again and again; what it wrote last does not stay."""
         connection = self.connect()
@@ -167,7 +180,7 @@ class Temporary(TransportTestCase):
             for key, value in self.client.list_values(NAMESPACE)
             if self.name in key and not key.endswith("/")
         ]
-        self.assertEqual(len(moments), 2)
+        self.assertGreaterEqual(len(moments), 2)
         now = self.client.ping()
         self.assertTrue(all(now + 30 < (at or 0) < now + 61 for at in moments), moments)
 
