@@ -62,7 +62,7 @@ class EndpointService(Service):
         @param doorway: what connections pass before the protocol; C{None}: nothing but
             what Twisted's own endpoint has.
         @param language: what is spoken there, as C{[listen]} calls it.
-        @param early: a socket that listens there already, as of L{listen_early}.
+        @param early: a socket that listens there already, as of C{taskqueue.process.listen_early}.
         """
         self.description = description
         self.factory = factory
