@@ -100,7 +100,7 @@ class KeyTests(KeyringCommands):
         self.assertEqual(self.identity(made["key"]).role, "viewer")
         (listed,) = json.loads(self.done("keys", "list", "--format", "json"))
         self.assertEqual(listed, {name: made[name] for name in listed})
-        self.assertEqual(listed["permissions"], ["read:*", "metrics"])
+        self.assertEqual(listed["permissions"], ["read:*", "metrics", "values:read:*"])
 
     def test_rotate(self) -> None:
         old = self.done("keys", "create", "--name", "a", "--allow", "submit:mail")
@@ -171,7 +171,7 @@ class PermitTests(KeyringCommands):
         self.assertIsNone(found.role)
         self.assertEqual(self.keyring().keys[0].note, "n")
         made = json.loads(self.done("keys", "permit", "a", "--role", "viewer", "--format", "json"))
-        self.assertEqual(made["permissions"], ["read:*", "metrics"])
+        self.assertEqual(made["permissions"], ["read:*", "metrics", "values:read:*"])
 
     def test_users_and_certificates(self) -> None:
         add = ("users", "add", "ann", "--role", "viewer", "--password-stdin")

@@ -5,24 +5,28 @@ huey's storage: the tests of its own that huey ships, and what they do not look 
 from __future__ import annotations
 
 import datetime
+import importlib
+import sys
 import time
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import huey.tests.test_storage as huey_tests
 from huey import Huey
 from huey.constants import EmptyData
-from huey.tests.base import BaseTestCase
 
 from taskqueue.contrib.huey import TaskqueueHuey, TaskqueueStorage
 from taskqueue.errors import BadRequest, CannotConnect
 from tests.contrib.programs import FrameworkTestCase, SharedBroker
 
-# Tests that huey leaves out where nobody asks for those that take a second.
-with mock.patch("huey.tests.base.SLOW_TESTS", True):
-    import importlib
+#: Configures Django for the whole process as soon as anything of huey's tests is imported.
+DJANGO_TESTS = "huey.tests.test_django_tasks"
+sys.modules.setdefault(DJANGO_TESTS, ModuleType(DJANGO_TESTS))
 
-    huey_tests = importlib.reload(huey_tests)
+# huey leaves out tests that take a second where nobody asks for them.
+with mock.patch.dict("os.environ", {"HUEY_SLOW_TESTS": "1"}):
+    huey_tests = importlib.import_module("huey.tests.test_storage")
+    from huey.tests.base import BaseTestCase
 
 
 class HueysOwnTests(huey_tests.StorageTests, BaseTestCase):
