@@ -212,7 +212,9 @@ def may_finish(session: FaktorySession, lease: Lease) -> bool:
     if holder.incarnation:
         return False
     if session.process is not None:
-        return holder.name == session.process.wid
+        # A native client that never registered is called by its address, which a wid may be too.
+        alike = holder.link is None or isinstance(holder.link, WorkerProcess)
+        return alike and holder.name == session.process.wid
     if holder is session.claimer:
         return True
     nameless = isinstance(holder, Claimer) or holder.link is None

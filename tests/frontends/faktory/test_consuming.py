@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from taskqueue.core.delivery import Outcome
+from taskqueue.core.leases import Holder
 from taskqueue.core.task import State
 from taskqueue.frontends.faktory.jobs import task_id_of, timestamp
 from tests.frontends.faktory.clients import JOB, Client, FaktoryTestCase
@@ -192,6 +193,13 @@ class ReservationTests(FaktoryTestCase):
     def test_too_late_while_nobody_has_it(self) -> None:
         self.pass_time(61)
         self.assertEqual(self.ack(self.one), State.PENDING)
+
+    def test_who_takes_the_address_of_a_native_client_for_its_name(self) -> None:
+        self.push(self.one, "job-of-another", queue="native")
+        native = Holder("192.0.2.9:4711")
+        native.link = object()
+        self.take(queues=["native"], holder=native)
+        self.assertEqual(self.ack(self.worker(native.name), "job-of-another"), State.IN_PROGRESS)
 
     def test_a_native_worker_that_takes_the_name(self) -> None:
         native = self.register("worker-1", 5)
