@@ -4,6 +4,7 @@ Results of Celery's tasks as values of the broker.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,10 @@ _T = TypeVar("_T")
 
 #: Where results are kept, unless the URL names a virtual host.
 NAMESPACE = "celery"
+
+#: The longest key that is made of an id as it is, bytes; the broker takes 512, and what belongs
+#: to a chord has longer ones than itself.
+LONGEST_KEY_BYTES = 400
 
 
 class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
@@ -82,6 +87,13 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Whether the same may work later (C{result_backend_always_retry})."""
         return isinstance(exc, (*CONNECTION_ERRORS, *PASSING_ERRORS))
+
+    def _get_key_for(self, prefix: str, id: Any, key: str = "") -> str:
+        """The key of what has an id; where that is too long, of a digest of it."""
+        made: str = super()._get_key_for(prefix, id, key)
+        if len(made.encode()) <= LONGEST_KEY_BYTES:
+            return made
+        return f"{prefix}{hashlib.sha256(str(id).encode()).hexdigest()}{key}"
 
     # --- values -----------------------------------------------------------------------------
 
@@ -156,6 +168,14 @@ class Backend(BaseKeyValueStoreBackend, AsyncBackendMixin):
         if first is None and self._get_task_meta_for(task_id)["status"] != states.SUCCESS:
             self.set(key, data)
         return result
+
+    def _apply_chord_incr(self, header_result_args: Any, body: Any, **how: Any) -> None:
+        """A chord is about to be sent: each part is told how many there are."""
+        group_id, results = header_result_args
+        parts = list(results)
+        super()._apply_chord_incr((group_id, parts), body, **how)
+        # Celery looks for it here, and otherwise has every part read all of the group.
+        body["chord_size"] = len(parts)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **how: Any) -> None:
         """A task of a chord's header has ended."""

@@ -13,10 +13,14 @@ from celery.backends.asynchronous import BaseResultConsumer
 
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.values import MOST_KEYS, Value
-from taskqueue.errors import TaskQueueError
+from taskqueue.contrib.kombu.transport import PASSING_ERRORS
+from taskqueue.errors import AnswerTimedOut, CannotConnect, ConnectionLost
 
 #: How long one question waits where nobody says it, seconds.
 WAIT_S = 1.0
+
+#: What is no reason to stop waiting.
+PASSING = (AnswerTimedOut, CannotConnect, ConnectionLost, *PASSING_ERRORS)
 
 
 class ResultConsumer(BaseResultConsumer):
@@ -59,6 +63,7 @@ class ResultConsumer(BaseResultConsumer):
         Wait until there is something new about one of them.
 
         @raises socket.timeout: there was not, in time.
+        @raises TaskQueueError: there never will be: the key may not read them, for one.
         """
         wait_s = WAIT_S if timeout is None else timeout
         if self._until is not None:
@@ -69,7 +74,7 @@ class ResultConsumer(BaseResultConsumer):
             return
         try:
             found = self.backend.clients.wait(lambda calls: self._wait(calls, known, wait_s))
-        except TaskQueueError as error:
+        except PASSING as error:
             # Celery takes this as a connection that comes back.
             raise OSError(str(error)) from error
         if not found:

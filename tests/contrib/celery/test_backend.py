@@ -7,10 +7,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from celery import chord
 from celery.exceptions import ImproperlyConfigured
 from celery.result import GroupResult
 
 from taskqueue.contrib.celery.chords import Chord
+from taskqueue.errors import BadRequest
 from tests.contrib.celery.proj import make
 from tests.contrib.celery.test_end_to_end import url_of
 from tests.contrib.programs import FrameworkTestCase
@@ -65,6 +67,17 @@ class Values(BackendTestCase):
         backend.store_result("id", 1, "SUCCESS")
         backend.store_result("id", ValueError("late"), "FAILURE")
         self.assertEqual(self.app.AsyncResult("id").get(timeout=5), 1)
+
+    def test_an_id_of_any_length(self) -> None:
+        for task_id in ("é" * 300, "x" * 10_000):
+            self.backend.store_result(task_id, task_id[:2], "SUCCESS")
+            self.assertEqual(self.app.AsyncResult(task_id).get(timeout=5), task_id[:2])
+
+    def test_waiting_for_what_cannot_be_is_an_error(self) -> None:
+        """Celery would ask again and again where it was told of a lost connection."""
+        waiting = self.backend.result_consumer
+        waiting._known["x" * 1000] = 0
+        self.assertRaises(BadRequest, waiting.drain_events, 1)
 
     def test_where_it_is(self) -> None:
         self.assertNotIn(
@@ -179,6 +192,17 @@ class Chords(BackendTestCase):
         self.assertLess(len(restored), 25)
         self.ends(parts - 1)
         self.assertEqual(self.bodies(), 1)
+
+    def test_each_part_is_told_how_many_there_are(self) -> None:
+        add, total = self.app.tasks["proj.add"], self.app.tasks["proj.total"]
+        for header in ([add.s(1, 1), add.s(2, 2)], (add.s(n, n) for n in range(3))):
+            self.app.control.purge()
+            chord(header, app=self.app)(total.s())
+            with self.app.connection_for_read() as connection:
+                received = connection.SimpleQueue("celery")
+                parts = [received.get(timeout=5).payload[2]["chord"] for _ in range(2)]
+                size = 2 if isinstance(header, list) else 3
+                self.assertEqual([part["chord_size"] for part in parts], [size, size])
 
     def test_the_group_is_kept_while_parts_end(self) -> None:
         """They may take days, and each of them is an hour or two."""
