@@ -75,6 +75,11 @@ def total_counts(ledger: Ledger) -> dict[str, int]:
     return _counts(_all(ledger))
 
 
+def total_submitted(ledger: Ledger) -> int:
+    """How many tasks were submitted since the broker started, for far less than all counts."""
+    return sum([one.submitted for one in _all(ledger)])
+
+
 def total_counters(ledger: Ledger) -> Counters:
     """All that the broker counted since it started, histograms too."""
     total = Counters()

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.lanes import Queue
-from taskqueue.core.overview import total_counts
+from taskqueue.core.overview import total_submitted
 from taskqueue.core.rows import CLAIMED_BY_ID, LEASE_EXPIRED, HistoryRow, TaskRow
 from taskqueue.core.task import State
 from taskqueue.frontends.beanstalkd.commands import Command
@@ -64,14 +64,14 @@ class _Jobs:
         self.urgent = self.ready = self.reserved = self.delayed = self.buried = 0
 
     def add(self, queue: Queue) -> None:
-        """Count those of one more queue."""
-        self.urgent += sum(
-            1 for lane in queue.busy.values() for t in lane if t.priority > URGENT_ABOVE
-        )
-        self.ready += queue.count(State.PENDING)
-        self.reserved += queue.count(State.IN_PROGRESS)
-        self.delayed += sum(queue.count(state) for state in _DELAYED)
-        self.buried += queue.count(State.DEAD_LETTER)
+        """Count those of one more queue: at no cost for each job."""
+        for lane in queue.lanes.values():
+            counts = lane.counts
+            self.ready += counts[State.PENDING]
+            self.reserved += counts[State.IN_PROGRESS]
+            self.delayed += sum([counts[state] for state in _DELAYED])
+            self.buried += counts[State.DEAD_LETTER]
+        self.urgent += sum([lane.count_above(URGENT_ABOVE) for lane in queue.busy.values()])
 
     def lines(self) -> list[tuple[str, object]]:
         """These numbers as both kinds of statistics tell them."""
@@ -93,7 +93,7 @@ def stats(session: Session, waiting: deque[Command]) -> None:
     counted = [(f"cmd-{name}", door.commands[name]) for name in COUNTED]
     totals: list[tuple[str, object]] = [
         ("job-timeouts", door.timeouts),
-        ("total-jobs", total_counts(ledger)["submitted"]),
+        ("total-jobs", total_submitted(ledger)),
         ("max-job-size", session.service.config.beanstalkd.max_job_bytes),
         ("current-tubes", sum(1 for _ in door.tubes.names())),
     ]

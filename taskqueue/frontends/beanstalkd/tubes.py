@@ -159,7 +159,9 @@ class Tubes:
 
     def _has_jobs(self, name: str) -> bool:
         queue = self._queue(name)
-        return queue is not None and any(queue.count(state) for state in JOB_STATES)
+        if queue is None:
+            return False
+        return bool(queue.depth or queue.count(State.IN_PROGRESS) or queue.count(State.DEAD_LETTER))
 
 
 class WatchList:

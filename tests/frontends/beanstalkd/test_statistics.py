@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
+from taskqueue.core.lane import Lane
+from taskqueue.core.task import Task
 from tests.frontends.beanstalkd.talking import BeanstalkdTestCase, Client
 from tests.service.running import WALL
 
@@ -104,6 +107,21 @@ class StatsTubeTests(BeanstalkdTestCase):
                 "cmd-pause-tube": "1", "pause": "30", "pause-time-left": "19",
             },
         )  # fmt: skip
+
+    def test_no_job_is_looked_at(self) -> None:
+        """However many wait, they are counted already."""
+        client = self.connect()
+        for pri in (0, 1023, 1024, 5):
+            self.put(client, pri=pri)
+
+        def look(lane: Lane) -> Iterator[Task]:
+            raise AssertionError(f"the jobs of {lane.queue.name} are gone through")
+
+        self.patch(Lane, "__iter__", look)
+        for said in (b"stats", b"stats-tube default"):
+            values = told(self.ask(client, said))
+            self.assertEqual(values["current-jobs-urgent"], "3")
+            self.assertEqual(values["current-jobs-ready"], "4")
 
     def test_no_such_tube(self) -> None:
         client = self.connect()
