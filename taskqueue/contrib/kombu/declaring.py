@@ -5,6 +5,7 @@ What a channel of kombu's declares: exchanges, queues, and what binds them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kombu.exceptions import ChannelError
@@ -14,6 +15,7 @@ from kombu.utils.uuid import uuid
 
 from taskqueue.contrib.kombu.link import Link
 from taskqueue.contrib.kombu.topology import Binding, Queue, Topology
+from taskqueue.errors import Forbidden
 
 
 class Declaring:
@@ -131,7 +133,8 @@ class Declaring:
         """
         Declare a queue.
 
-        @return: its name, how many messages are in it, and 0.
+        @return: its name, how many messages are in it, and 0.  Who may not read it is told of
+            none: whoever publishes declares first, and asks no such thing.
         @raises ChannelError: there is none, and none is to be made.
         """
         name = queue or f"amq.gen-{uuid()}"
@@ -144,7 +147,10 @@ class Declaring:
             )
             self._topology.declare_queue(declared)
             self._declared[name] = declared
-        return queue_declare_ok_t(name, self._size(name), 0)
+        size = 0
+        with suppress(Forbidden):
+            size = self._size(name)
+        return queue_declare_ok_t(name, size, 0)
 
     def _not_found(self, what: str, name: str, method: str) -> ChannelError:
         host = self.connection.client.virtual_host or "/"
@@ -235,11 +241,15 @@ class Declaring:
         # It goes with its last consumer, wherever that is.
         alone = not self._topology.consumed_elsewhere(declared, self._consumer)
         if declared.temporary and alone:
-            self.queue_delete(queue)
+            self._delete_temporary(queue)
 
     def after_reply_message_received(self, queue: str) -> None:
         """A queue for one reply has served."""
-        self.queue_delete(queue)
+        self._delete_temporary(queue)
+
+    def _delete_temporary(self, queue: str) -> None:
+        with suppress(Forbidden):  # what is left in it expires by itself
+            self.queue_delete(queue)
 
     def _size(self, queue: str) -> int:
         return int(self._link.depth(self._topology.address(queue)))

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Queue
 from twisted.internet.threads import deferToThread
 
 from taskqueue.contrib.celery import Backend
-from taskqueue.errors import CannotConnect, Unauthenticated
+from taskqueue.errors import CannotConnect, Forbidden, Unauthenticated
 from tests.client.broker import flow
 from tests.client.test_credentials import KnowingCase
 from tests.client.test_tls import HOST, FaceCase
@@ -26,6 +26,33 @@ def visit(url: str, how: dict[str, Any]) -> str:
         message.ack()
         queue.close()
         return str(message.payload)
+
+
+def publish(url: str) -> None:
+    """Publish to a queue that is declared before."""
+    with Connection(url) as connection:
+        connection.Producer().publish({"a": 1}, routing_key="work", declare=[Queue("work")])
+
+
+def consume(url: str) -> Any:
+    """Consume from it, and have a queue for a reply beside."""
+    with Connection(url) as connection:
+        temporary = Queue("reply", auto_delete=True, expires=60)
+        with connection.channel() as channel:
+            bound = temporary(channel)
+            bound.declare()
+            channel.after_reply_message_received(bound.name)
+        queue = connection.SimpleQueue("work")
+        message = queue.get(timeout=10)
+        message.ack()
+        return message.payload
+
+
+def empty(url: str) -> None:
+    """Delete a queue, with all that is in it."""
+    publish(url)
+    with Connection(url) as connection:
+        Queue("work")(connection.channel()).delete()
 
 
 def keep(url: str, options: dict[str, Any]) -> Any:
@@ -73,3 +100,15 @@ class WithKeys(KnowingCase):
             with self.assertRaises(Unauthenticated) as caught:
                 await deferToThread(Connection(url).connect)
             self.assertNotIn("tq_wrong", str(caught.exception))
+
+    @flow
+    async def test_who_publishes_and_consumes_need_not_look_or_cancel(self) -> None:
+        """A declaration tells how much is in a queue, and a reply's queue is emptied."""
+        key = self.add_key("submit:*", "claim:*", "values:write:kombu")
+        self.start()
+        url = f"taskqueue://:{key}@127.0.0.1:{self.address().rpartition(':')[2]}"
+        await deferToThread(publish, url)
+        self.assertEqual(await deferToThread(consume, url), {"a": 1})
+        with self.assertRaises(Forbidden) as caught:
+            await deferToThread(empty, url)
+        self.assertIn("cancel:work", str(caught.exception))
