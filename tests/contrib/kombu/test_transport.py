@@ -266,7 +266,7 @@ class Settling(TransportTestCase):
         self.connection.release()
         self.until_states(completed=1, pending=4)
         self.assertEqual({task["losses"] for task in self.tasks()}, {0})
-        self.assertEqual(self.client.workers(), [])
+        until("its worker is gone", lambda: self.client.workers() == [])
 
     def test_what_came_and_was_not_seen_is_given_back(self) -> None:
         self.publish(self.connection, *range(3))
