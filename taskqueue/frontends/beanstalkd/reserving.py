@@ -179,7 +179,7 @@ def _reserved(session: Session, delivery: Delivery) -> bytes:
 
 def soonest_end(session: Session) -> float:
     """The monotonic moment at which the first of its reservations ends."""
-    return min((lease.ends_at for lease in session.holder.leases.values()), default=inf)
+    return session.ends.of(session.holder.leases)
 
 
 def is_deadline_soon(session: Session) -> bool:

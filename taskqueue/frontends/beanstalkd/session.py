@@ -20,6 +20,7 @@ from taskqueue.core.leases import Holder, Lease
 from taskqueue.core.ledger import Notice
 from taskqueue.core.rows import TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Task
+from taskqueue.frontends.beanstalkd.margins import SoonestEnd
 from taskqueue.frontends.beanstalkd.replies import NOT_FOUND, Replies
 from taskqueue.frontends.beanstalkd.tubes import DEFAULT_TUBE, Tube, Tubes, WatchList
 from taskqueue.frontends.door_session import ForeignSession
@@ -49,6 +50,7 @@ class Session(ForeignSession):
     What somebody at the door of beanstalkd's protocol has said, holds and waits for.
 
     @ivar holder: in whose name jobs are reserved.
+    @ivar ends: finds the first of its reservations that ends.
     @ivar beanstalkd: the door that it has come in by.
     @ivar came_in: it is known who it is.
     @ivar tube: what it puts into.
@@ -70,6 +72,7 @@ class Session(ForeignSession):
         self.beanstalkd = door
         self.connection = connection
         self.holder = Holder("")
+        self.ends = SoonestEnd()
         self.holder.link = self
         self.tube: Tube = door.tubes.use(DEFAULT_TUBE)
         self.watched = WatchList(door.tubes.watch(DEFAULT_TUBE))
