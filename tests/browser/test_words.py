@@ -102,6 +102,15 @@ class WordsTests(DashboardCase):
         begun = [("began", 2), ("failed", 3), ("began", 8), ("failed", 9), ("dead_letter", 9)]
         self.assertEqual(found, [("submitted", 0), *begun])
 
+    def test_it_is_laid_aside_and_not_failed(self) -> None:
+        """What a worker buried, or somebody took out of its queue, has not failed as well."""
+        for event, started in (("buried", 2), ("killed", None)):
+            last = {"event": event, "at": 3, "attempt": 1}
+            last |= {} if started is None else {"started_at": started}
+            found = self.events(state="dead_letter", ended_at=3, history=[last])
+            began = [] if started is None else [("began", started)]
+            self.assertEqual(found, [("submitted", 0), *began, (event, 3)])
+
     def test_it_runs_again_after_a_failure(self) -> None:
         failure = {"event": "failed", "at": 3, "started_at": 2, "attempt": 1}
         found = self.events(state="in_progress", claimed_at=7, attempt=2, history=[failure])

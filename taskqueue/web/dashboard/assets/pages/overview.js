@@ -189,7 +189,8 @@ function Times({ at, samples }) {
   ]} />`;
 }
 
-const TIERS = [["high", "200–255"], ["normal", "100–199"], ["low", "0–99"]];
+// Jobs of other protocols may have priorities below 0.
+const TIERS = [["high", "200–255"], ["normal", "100–199"], ["low", "below 100"]];
 
 function TierTable({ tiers }) {
   const all = Object.values(tiers).reduce((sum, n) => sum + n, 0);

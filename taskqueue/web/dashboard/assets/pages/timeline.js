@@ -25,6 +25,9 @@ const EVENTS = {
   dependency_failed: ["A dependency ended badly", "dead_letter"],
 };
 
+// What says by itself that a task is a dead letter now, and whose doing that was.
+const LAID_ASIDE = new Set(["buried", "killed"]);
+
 // Everything that is known of a task, oldest first: { at, event, worker, detail, attempt }.
 export function eventsOf(task) {
   const events = [{ at: task.submitted_at, event: "submitted" }];
@@ -40,7 +43,8 @@ export function eventsOf(task) {
   // A delivery is told of when it has ended, behind what happened meanwhile.
   events.sort((a, b) => a.at - b.at);
   const last = events.at(-1).event;
-  const ended = task.ended_at !== undefined && last !== task.state;
+  const endTold = last === task.state || (task.state === "dead_letter" && LAID_ASIDE.has(last));
+  const ended = task.ended_at !== undefined && !endTold;
   if (ended) events.push({ at: task.ended_at, event: task.state, worker: task.worker });
   return events;
 }
