@@ -5,17 +5,19 @@ The audit of administrative actions: whichever door they came by, and however th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from taskqueue.access.identities import Identity
 from taskqueue.errors import InternalError, TaskQueueError
 from taskqueue.operations.answers import WhenStored
 from taskqueue.operations.authorization import admit
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import shown
 from taskqueue.operations.needs import Need
+from taskqueue.service import TaskQueueService
 from taskqueue.wire import MessageType
 
 Header = dict[str, Any]
@@ -33,6 +35,23 @@ _ABOUT = (
 _COUNTS = ("deleted", "cancelled")
 
 
+class Doing(Protocol):
+    """
+    Whoever has done something.
+
+    @ivar host: the address that they came from.
+    @ivar door: where they came in.
+    """
+
+    service: TaskQueueService
+    host: str
+    door: str
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+
+
 def audited(
     caller: Caller,
     kind: MessageType,
@@ -48,24 +67,24 @@ def audited(
     @return: what C{run} does.
     @raises Forbidden: the caller may not ask for this.
     """
-    about = describe(values)
+    doing, about = kind.name.lower(), describe(values)
     try:
         admit(caller, need, values)
         answer = run(caller, values)
     except Exception as error:
-        _record(caller, kind, about, None, _outcome_of(error))
+        record(caller, doing, about, None, _outcome_of(error))
         raise
     if not isinstance(answer, Deferred):
         header: Any = answer.header if isinstance(answer, WhenStored) else answer
-        _record(caller, kind, about, *_result_of(header))
+        record(caller, doing, about, *_result_of(header))
         return answer
 
     def told(header: Header) -> Header:
-        _record(caller, kind, about, *_result_of(header))
+        record(caller, doing, about, *_result_of(header))
         return header
 
     def failed(failure: Failure) -> Failure:
-        _record(caller, kind, about, None, _outcome_of(failure.value))
+        record(caller, doing, about, None, _outcome_of(failure.value))
         return failure
 
     return answer.addCallbacks(told, failed)
@@ -105,12 +124,19 @@ def _outcome_of(error: BaseException | None) -> str:
     return error.code if isinstance(error, TaskQueueError) else InternalError.code
 
 
-def _record(caller: Caller, kind: MessageType, about: str, count: int | None, outcome: str) -> None:
-    caller.service.gate.audit.record(
-        caller.identity,
-        kind.name.lower(),
-        peer=caller.host,
-        door=caller.door,
+def record(by: Doing, what: str, about: str, count: int | None, outcome: str = "ok") -> None:
+    """
+    Have the audit log tell what somebody has done, or tried to.
+
+    @param what: the name of that.
+    @param about: to what it was done.
+    @param count: to how many tasks; C{None} where that is no question.
+    """
+    by.service.gate.audit.record(
+        by.identity,
+        what,
+        peer=by.host,
+        door=by.door,
         what=about,
         count=count,
         outcome=outcome,

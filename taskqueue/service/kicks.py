@@ -105,7 +105,7 @@ class KickCommands(NumberCommands):
 
     async def _revive(self, rows: Sequence[TaskRow]) -> list[int]:
         """The C{seq}s of those that could be revived."""
-        payloads = await self._payloads(rows)
+        payloads = await self.payloads_of(rows)
         self.check_open()
         whole = [row._replace(payload=payloads[row.seq]) for row in rows if row.seq in payloads]
         now = self.moments()
@@ -186,7 +186,7 @@ class KickCommands(NumberCommands):
         return None if task is None else await self._peeked(row_of(task, with_payload=False))
 
     async def _peeked(self, row: TaskRow) -> Peeked:
-        payload = (await self._payloads([row])).get(row.seq)
+        payload = (await self.payloads_of([row])).get(row.seq)
         if payload is None:
             raise unknown_task(row.id)  # removed in the meantime
         return row, payload

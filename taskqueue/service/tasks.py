@@ -154,7 +154,7 @@ class TaskCommands(Commands):
             task = ledger.ended.get(task_id)
         return None if task is None or task.is_settled else task
 
-    async def _payloads(self, rows: Iterable[TaskRow]) -> dict[int, bytes]:
+    async def payloads_of(self, rows: Iterable[TaskRow]) -> dict[int, bytes]:
         """The payloads of these tasks by C{seq}, from memory or else from the store."""
         found: dict[int, bytes] = {}
         stored: list[int] = []
@@ -190,7 +190,7 @@ class TaskCommands(Commands):
 
         async def look() -> bytes:
             row = await self._row(task_id)
-            payloads = await self._payloads([row])
+            payloads = await self.payloads_of([row])
             if row.seq not in payloads:
                 raise unknown_task(task_id)  # removed in the meantime
             return payloads[row.seq]
@@ -279,7 +279,7 @@ class TaskCommands(Commands):
         self, ids: Sequence[str], max_retries: int | None
     ) -> list[State | TaskQueueError]:
         rows = [row for row in await self._status(ids) if row is not None]
-        payloads = await self._payloads(rows)
+        payloads = await self.payloads_of(rows)
         self.check_open()
         known = {r.id: r._replace(payload=payloads[r.seq]) for r in rows if r.seq in payloads}
         control = self.broker.control

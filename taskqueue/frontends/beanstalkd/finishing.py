@@ -6,17 +6,20 @@ anybody may delete them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.delivery import Outcome
+from taskqueue.core.desk import Desk
+from taskqueue.core.leases import Lease
+from taskqueue.core.moments import Now
 from taskqueue.core.rows import TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.errors import TaskQueueError
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.mapping import priority_of
-from taskqueue.frontends.beanstalkd.recording import record
 from taskqueue.frontends.beanstalkd.replies import (
     BURIED,
     DELETED,
@@ -25,7 +28,7 @@ from taskqueue.frontends.beanstalkd.replies import (
     TOUCHED,
 )
 from taskqueue.frontends.beanstalkd.session import Session
-from taskqueue.wire import MessageType
+from taskqueue.operations.auditing import record
 
 _new = tuple.__new__  # makes a named tuple without a call of a Python function
 
@@ -78,7 +81,7 @@ def _cancel(session: Session, task: Task) -> bytes:
     session.tubes.count_deletes(task.queue)
     control = service.broker.control
     service.each(lambda task_id, now: control.cancel(task_id, False, now), [task.id])
-    record(session, MessageType.CANCEL_TASK, f"tasks {task.id}", 1)
+    record(session, "cancel_task", f"tasks {task.id}", 1)
     return DELETED
 
 
@@ -95,7 +98,7 @@ def _delete_stored(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
     def told(errors: list[TaskQueueError | None]) -> bytes:
         if errors[0] is not None:
             return NOT_FOUND
-        record(session, MessageType.DELETE_TASK, f"tasks {row.id}", 1)
+        record(session, "delete_task", f"tasks {row.id}", 1)
         return DELETED
 
     return session.service.delete([row.id]).addCallback(told)
@@ -104,35 +107,39 @@ def _delete_stored(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
 def release(session: Session, waiting: deque[Command]) -> None:
     """Carry out a release."""
     command = waiting.popleft()
-    lease = session.lease(command.number)
-    if lease is None:
-        session.replies.add(NOT_FOUND)
-        return
-    service, priority = session.service, priority_of(command.priority)
-    service.check_open()
-    now = service.moments()
-    service.broker.desk.release(
-        lease.task.id, lease.token, float(command.delay_s), now, priority=priority
-    )
-    service.after(now)
-    session.replies.promise((RELEASED,))
+    delay_s, priority = float(command.delay_s), priority_of(command.priority)
+
+    def give_back(desk: Desk, lease: Lease, now: Now) -> None:
+        desk.release(lease.task.id, lease.token, delay_s, now, priority=priority)
+
+    _part_with(session, command.number, give_back, RELEASED)
 
 
 def bury(session: Session, waiting: deque[Command]) -> None:
     """Carry out a bury."""
     command = waiting.popleft()
-    lease = session.lease(command.number)
+    priority = priority_of(command.priority)
+
+    def lay_aside(desk: Desk, lease: Lease, now: Now) -> None:
+        desk.bury(lease.task.id, lease.token, now, priority=priority)
+
+    _part_with(session, command.number, lay_aside, BURIED)
+
+
+def _part_with(
+    session: Session, number: int, part: Callable[[Desk, Lease, Now], None], reply: bytes
+) -> None:
+    """End a reservation by C{part}, and say C{reply} when that is stored."""
+    lease = session.lease(number)
     if lease is None:
         session.replies.add(NOT_FOUND)
         return
     service = session.service
     service.check_open()
     now = service.moments()
-    service.broker.desk.bury(
-        lease.task.id, lease.token, now, priority=priority_of(command.priority)
-    )
+    part(service.broker.desk, lease, now)
     service.after(now)
-    session.replies.promise((BURIED,))
+    session.replies.promise((reply,))
 
 
 def touch(session: Session, waiting: deque[Command]) -> None:

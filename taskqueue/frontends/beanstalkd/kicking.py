@@ -13,9 +13,10 @@ from taskqueue.core.rows import TaskRow
 from taskqueue.core.task import State
 from taskqueue.errors import Conflict, UnknownTask
 from taskqueue.frontends.beanstalkd.commands import Command
-from taskqueue.frontends.beanstalkd.recording import allow, may_know, record
+from taskqueue.frontends.beanstalkd.recording import allow, may_know
 from taskqueue.frontends.beanstalkd.replies import KICKED, NOT_FOUND
 from taskqueue.frontends.beanstalkd.session import Session
+from taskqueue.operations.auditing import record
 from taskqueue.wire import MessageType
 
 #: The states from which a job can be kicked.
@@ -28,7 +29,7 @@ def kick(session: Session, waiting: deque[Command]) -> None:
     allow(session, MessageType.RETRY_TASK, tube)
 
     def told(count: int) -> bytes:
-        record(session, MessageType.RETRY_TASK, f"queue {tube}; limit {command.number}", count)
+        record(session, "retry_task", f"queue {tube}; limit {command.number}", count)
         return b"KICKED %d\r\n" % count
 
     kicked = session.service.kick(tube, command.number)
@@ -48,7 +49,7 @@ def _kick_job(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
     allow(session, MessageType.RETRY_TASK, row.queue)
 
     def told(_: State) -> bytes:
-        record(session, MessageType.RETRY_TASK, f"tasks {row.id}", 1)
+        record(session, "retry_task", f"tasks {row.id}", 1)
         return KICKED
 
     def not_kicked(failure: Failure) -> bytes:

@@ -8,9 +8,10 @@ from collections import deque
 
 from taskqueue.access.permissions import Action
 from taskqueue.frontends.beanstalkd.commands import Command
-from taskqueue.frontends.beanstalkd.recording import allow, record
+from taskqueue.frontends.beanstalkd.recording import allow
 from taskqueue.frontends.beanstalkd.replies import NOT_FOUND, PAUSED
 from taskqueue.frontends.beanstalkd.session import Session
+from taskqueue.operations.auditing import record
 from taskqueue.wire import MessageType
 
 
@@ -33,5 +34,5 @@ def pause_tube(session: Session, waiting: deque[Command]) -> None:
     tube.pauses += 1
     tube.pause_s = for_s
     service.after(now)
-    record(session, MessageType.PAUSE_QUEUE, f"queue {name}; for_s {for_s}", None)
+    record(session, "pause_queue", f"queue {name}; for_s {for_s}", None)
     session.replies.promise((PAUSED,))

@@ -1,5 +1,5 @@
 """
-The administrative commands: whoever may give them, how often, and what the audit log tells.
+The administrative commands: whoever may give them, and how often.
 """
 
 from __future__ import annotations
@@ -24,20 +24,3 @@ def allow(session: Session, kind: MessageType, queue: str) -> None:
 def may_know(session: Session, queue: str) -> bool:
     """Whether somebody may be told of the jobs of a queue."""
     return session.may(Action.READ, queue)
-
-
-def record(session: Session, kind: MessageType, what: str, count: int | None) -> None:
-    """
-    Have the audit log tell what was done.
-
-    @param count: to how many jobs.
-    """
-    session.service.gate.audit.record(
-        session.identity,
-        kind.name.lower(),
-        peer=session.host,
-        door=session.door,
-        what=what,
-        count=count,
-        outcome="ok",
-    )

@@ -5,7 +5,7 @@ Which jobs a MUTATE is about.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from taskqueue import strictjson
@@ -15,7 +15,6 @@ from taskqueue.frontends.faktory.arguments import job_type
 from taskqueue.frontends.faktory.failing import reason_of
 from taskqueue.frontends.faktory.jobs import Shown, given_of, retry_of, task_id_of, view_native
 from taskqueue.operations.tasks import MOST_TASKS
-from taskqueue.service import TaskQueueService
 
 #: The longest pattern, characters.
 LONGEST_PATTERN = 1000
@@ -170,16 +169,3 @@ def job_text(row: TaskRow, payload: bytes) -> str:
         }
     ordered = {name: given[name] for name in _ORDER if name in given}
     return strictjson.dumps(ordered | given).decode("utf-8")
-
-
-async def payloads_of(service: TaskQueueService, rows: Sequence[TaskRow]) -> dict[int, bytes]:
-    """The payloads of these tasks by C{seq}, from memory or else from the store."""
-    found: dict[int, bytes] = {}
-    stored: list[int] = []
-    for row in rows:
-        task = service.broker.ledger.find(row.id)
-        if task is None or task.payload is None or task.seq != row.seq:
-            stored.append(row.seq)
-        else:
-            found[row.seq] = task.payload
-    return found | await service.reader.payloads(stored) if stored else found

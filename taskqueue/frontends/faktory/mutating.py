@@ -13,9 +13,10 @@ from taskqueue.core.task import WAITING, State
 from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.frontends.faktory import resp
 from taskqueue.frontends.faktory.arguments import Command, json_object
-from taskqueue.frontends.faktory.filtering import JobFilter, payloads_of, read_filter
+from taskqueue.frontends.faktory.filtering import JobFilter, read_filter
 from taskqueue.frontends.faktory.numbers import SETS
 from taskqueue.frontends.faktory.queues import ask
+from taskqueue.operations.auditing import record
 from taskqueue.operations.authorization import admit, may, require
 from taskqueue.operations.needs import NEEDS
 from taskqueue.operations.visibility import each_allowed, narrowed
@@ -70,15 +71,8 @@ async def mutate(session: FaktorySession, command: Command) -> bytes:
 
 def _note(session: FaktorySession, said: Mapping[str, Any], count: int, outcome: str) -> None:
     """Write into the audit log what was asked for, and how many jobs were touched."""
-    session.service.gate.audit.record(
-        session.identity,
-        "faktory_mutate",
-        peer=session.host,
-        door=session.door,
-        what=dumps({name: said[name] for name in _TOLD if name in said}).decode("utf-8"),
-        count=count,
-        outcome=outcome,
-    )
+    about = dumps({name: said[name] for name in _TOLD if name in said}).decode("utf-8")
+    record(session, "faktory_mutate", about, count, outcome)
 
 
 async def _matching(
@@ -95,7 +89,7 @@ async def _matching(
             continue
         for first in range(0, len(rows), PAYLOADS):
             some = rows[first : first + PAYLOADS]
-            payloads = await payloads_of(session.service, some)
+            payloads = await session.service.payloads_of(some)
             known = [row for row in some if row.seq in payloads]
             yield [row.id for row in known if wanted.fits(row, payloads[row.seq])]
 

@@ -12,6 +12,7 @@ from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import ENDED_STATES, LIVE_STATES, STATES_BY_WORD, WAITING, State
 from taskqueue.errors import BadRequest, Forbidden
 from taskqueue.operations import lookups
+from taskqueue.operations.auditing import record
 from taskqueue.operations.authorization import action_of as action_needed
 from taskqueue.operations.authorization import may
 from taskqueue.operations.fields import (
@@ -236,16 +237,8 @@ def _note(
     retried or deleted stands there too; but not which filter found them, nor that it found none.
     """
     about = {"ids": len(body["ids"])} if "ids" in body else {"filter": body["filter"]}
-    visitor = visit.visitor
-    visit.service.gate.audit.record(
-        visitor.identity,
-        f"bulk_{action.name}",
-        peer=visitor.host,
-        door=visitor.door,
-        what=dumps(about).decode("utf-8"),
-        count=count,
-        outcome=outcome,
-    )
+    told = dumps(about).decode("utf-8")
+    record(visit.visitor, f"bulk_{action.name}", told, count, outcome)
 
 
 async def _look_at(visit: Visit, action: Action, ids: list[str]) -> Header:
