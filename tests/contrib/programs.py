@@ -5,10 +5,7 @@ A broker process that tests share, and programs of frameworks beside it.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,52 +17,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.client.blocking import BlockingClient
-from tests.process.children import PATIENCE_S, Child, environment, until
+from tests.process.children import PATIENCE_S, Child, until
+from tests.process.programs import Program
 
 #: How long the broker waits for a worker that has lost its connection, seconds.
 GRACE_S = 0.5
 
 _numbers = count(1)
-
-
-class Program:
-    """
-    A process of a framework, and all that it begins.
-
-    @ivar log: everything that was said so far, as text.
-    """
-
-    def __init__(self, folder: Path, arguments: list[str], variables: dict[str, str]) -> None:
-        self._path = folder / f"program-{len(list(folder.iterdir()))}.log"
-        with self._path.open("wb") as out:
-            # Its own process group, so that all of it can be ended, and nothing else is.
-            self.process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=folder,
-                env=environment(**variables),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._path.read_text(errors="replace")
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """End it by a signal to its first process; its exit status."""
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the program does not end:\n{self.log}") from None
-
-    def kill(self) -> None:
-        """Let nothing of it remain."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 class SharedBroker:
@@ -133,7 +91,7 @@ class FrameworkTestCase(SynchronousTestCase):
             "NAME": self.name,
             **variables,
         }
-        program = Program(self.folder, list(arguments), variables)
+        program = Program(self.folder, [sys.executable, *arguments], variables)
         self.addCleanup(program.kill)
         return program
 

@@ -4,58 +4,16 @@ A broker process that Faktory's clients connect to, and programs that use them.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from taskqueue.client.blocking import BlockingClient
-from tests.process.children import PATIENCE_S, Child, ProcessTestCase, environment, until
+from tests.process.children import Child, ProcessTestCase, until
+from tests.process.programs import Program
 
 DOOR = "taskqueue (faktory)"
 _NATIVE = "taskqueue (framed)"
-
-
-class Program:
-    """
-    A process that uses a client library, and all that it begins.
-
-    @ivar log: everything that it has said so far, as text.
-    """
-
-    def __init__(self, folder: Path, arguments: list[str], **variables: str) -> None:
-        self._path = folder / f"program-{len(list(folder.iterdir()))}.log"
-        with self._path.open("wb") as out:
-            # Its own process group, so that all of it can be ended, and nothing else is.
-            self.process = subprocess.Popen(
-                arguments,
-                cwd=folder,
-                env=environment(**variables),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._path.read_text(errors="replace")
-
-    def wait(self) -> int:
-        """Wait until it ends by itself, and return its exit status."""
-        try:
-            return self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the program does not end:\n{self.log}") from None
-
-    def kill(self) -> None:
-        """Let nothing of it remain."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 class FaktoryProcessTestCase(ProcessTestCase):
@@ -103,7 +61,7 @@ class FaktoryProcessTestCase(ProcessTestCase):
     def program(self, *arguments: str, **variables: str) -> Program:
         """Begin a program, which ends with the test at the latest."""
         variables = {"FAKTORY_URL": self.url, "DONE": str(self.done), **variables}
-        program = Program(self.folder, list(arguments), **variables)
+        program = Program(self.folder, list(arguments), variables)
         self.addCleanup(program.kill)
         return program
 

@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.foreign.faktory_place import FaktoryProcessTestCase, Program
+from tests.foreign.faktory_place import FaktoryProcessTestCase
 from tests.process.children import until
+from tests.process.programs import Program
 from tools import foreign
 
 HERE = Path(__file__).parent

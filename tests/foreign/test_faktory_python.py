@@ -10,8 +10,9 @@ from pyfaktory import Client, Job, Producer
 from pyfaktory.models import Cmd, MutateOperation, Target
 
 from taskqueue.client.messages import Search
-from tests.foreign.faktory_place import FaktoryProcessTestCase, Program
+from tests.foreign.faktory_place import FaktoryProcessTestCase
 from tests.process.children import until
+from tests.process.programs import Program
 
 #: A consumer: what it does it writes down.
 CONSUMER = """

@@ -21,8 +21,9 @@ from celery.result import AsyncResult
 from kombu import Queue
 
 from tests.contrib.celery.proj import make
-from tests.contrib.programs import FrameworkTestCase, Program, begin_broker
+from tests.contrib.programs import FrameworkTestCase, begin_broker
 from tests.process.children import ROOT, until
+from tests.process.programs import Program
 
 #: How long a result may take, seconds.
 PATIENCE_S = 20.0

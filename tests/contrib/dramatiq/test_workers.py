@@ -7,8 +7,9 @@ from __future__ import annotations
 import signal
 from os import kill
 
-from tests.contrib.programs import FrameworkTestCase, Program
+from tests.contrib.programs import FrameworkTestCase
 from tests.process.children import until
+from tests.process.programs import Program
 
 ACTORS = """
 import os

@@ -8,8 +8,9 @@ import os
 import signal
 
 from taskqueue.contrib.huey import TaskqueueHuey
-from tests.contrib.programs import FrameworkTestCase, Program
+from tests.contrib.programs import FrameworkTestCase
 from tests.process.children import until
+from tests.process.programs import Program
 
 TASKS = """
 import os

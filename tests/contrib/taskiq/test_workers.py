@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.contrib.programs import FrameworkTestCase, Program, begin_broker
+from tests.contrib.programs import FrameworkTestCase, begin_broker
 from tests.process.children import until
+from tests.process.programs import Program
 
 TASKS = """
 import asyncio
