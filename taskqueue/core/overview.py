@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from taskqueue.core.counters import COUNTED, Counters, Histogram
 from taskqueue.core.lanes import Lane, Queue
@@ -111,55 +111,6 @@ def describe_queue(queue: Queue, now: Now) -> dict[str, Any]:
         "oldest_ready_s": oldest_ready_s(queue, now),
         "totals": queue_counts(queue),
     }
-
-
-class QueueNumbers(NamedTuple):
-    """
-    One queue in a few numbers.
-
-    @ivar urgent: of the ready ones those above a priority.
-    @ivar delayed: those that wait for their time or their retry.
-    @ivar claims: that wait for tasks of it.
-    @ivar resume_in_s: how long a timed pause goes on, seconds; C{None} where there is none.
-    @ivar submitted: since the broker started, as the two that follow.
-    """
-
-    ready: int
-    urgent: int
-    in_progress: int
-    delayed: int
-    dead: int
-    claims: int
-    paused: bool
-    resume_in_s: float | None
-    submitted: int
-    completed: int
-    cancelled: int
-
-
-def queue_numbers(ledger: Ledger, name: str, above: int, now: Now) -> QueueNumbers:
-    """
-    A queue in numbers, all 0 where there is no such queue.
-
-    @param above: above which priority a ready task is urgent.
-    """
-    queue, claims = ledger.queues.get(name), ledger.claims.count(name)
-    if queue is None:
-        return QueueNumbers(0, 0, 0, 0, 0, claims, False, None, 0, 0, 0)
-    counts, totals, resume_at = _counts_of(queue), queue_counts(queue), queue.resume_at
-    return QueueNumbers(
-        counts[State.PENDING],
-        sum([lane.count_above(above) for lane in queue.busy.values()]),
-        counts[State.IN_PROGRESS],
-        counts[State.SCHEDULED] + counts[State.FAILED],
-        counts[State.DEAD_LETTER],
-        claims,
-        queue.paused,
-        None if resume_at is None else max(0.0, resume_at - now.wall),
-        totals["submitted"],
-        totals["completed"],
-        totals["cancelled"],
-    )
 
 
 def total_states(ledger: Ledger) -> dict[str, int]:

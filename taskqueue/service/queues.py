@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from taskqueue.core.overview import QueueNumbers, describe_queue, queue_numbers
+from taskqueue.core.overview import describe_queue
 from taskqueue.service.commands import Commands, answered
 
 
@@ -56,14 +56,6 @@ class QueueCommands(Commands):
         counts = self.broker.control.purge(queue, limit, now)
         self.after(now)
         return self.journal.barrier(counts)
-
-    def queue_numbers(self, queue: str, above: int) -> QueueNumbers:
-        """
-        A queue in a few numbers, all 0 where there is no such queue.
-
-        @param above: above which priority a ready task is urgent.
-        """
-        return queue_numbers(self.broker.ledger, queue, above, self.moments())
 
     def queues(
         self,

@@ -12,7 +12,6 @@ from taskqueue.core.intake import Submission
 from taskqueue.core.overview import (
     describe_queue,
     oldest_ready_s,
-    queue_numbers,
     total_counters,
     total_states,
     unserved,
@@ -238,39 +237,3 @@ class ChangesTests(CoreTestCase):
         batch = self.world.drain()[0]
         self.assertEqual(batch.facts, 4)
         self.assertEqual((batch.token_ceiling, batch.next_seq), (5, 2))
-
-
-class QueueNumbersTests(CoreTestCase):
-    def test_in_every_state(self) -> None:
-        world = self.world
-        for number, priority in enumerate((255, -768, -769, -4000)):
-            world.submit(f"p{number}", f"type-{number % 2}", priority=priority)
-        world.submit("late", run_at=WALL + 99)
-        world.submit("retry", "x", priority=1)
-        world.fail(world.claim(types=frozenset("x"))[0])
-        world.submit("dead", "x")
-        world.fail(world.claim(types=frozenset("x"))[0], permanent=True)
-        world.submit("done", "x")
-        world.complete(world.claim(types=frozenset("x"))[0])
-        world.submit("held", "x")
-        world.claim(types=frozenset("x"))
-        world.cancel(world.submit("cancelled"))
-        world.wait("default", "other", types=frozenset("none"))
-        found = queue_numbers(world.ledger, "default", -769, world.now)
-        self.assertEqual(found, (4, 2, 1, 2, 1, 1, False, None, 10, 1, 1))
-
-    def test_paused(self) -> None:
-        pause = self.world.broker.control.pause
-        pause("q", self.world.now, 30.0)
-        self.world.pass_time(10.0)
-        found = queue_numbers(self.world.ledger, "q", 0, self.world.now)
-        self.assertEqual((found.paused, found.resume_in_s), (True, 20.0))
-        pause("q", self.world.now)
-        found = queue_numbers(self.world.ledger, "q", 0, self.world.now)
-        self.assertEqual((found.paused, found.resume_in_s), (True, None))
-
-    def test_of_no_queue(self) -> None:
-        self.world.wait("q")
-        found = queue_numbers(self.world.ledger, "q", 0, self.world.now)
-        self.assertEqual(found, (0, 0, 0, 0, 0, 1, False, None, 0, 0, 0))
-        self.assertEqual(list(self.world.ledger.queues), [])
