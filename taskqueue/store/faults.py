@@ -4,6 +4,7 @@ What SQLite's errors mean to the project: try again later, damaged, or a bug.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 
@@ -25,12 +26,29 @@ _REFUSED = frozenset(
 #: The others are raised by Python's binding, for values that it cannot bind.
 _OF_THE_MEDIUM = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
 
+_NO_SPACE = "Free some disk space; the broker goes on by itself."
+_BAD_DISK = "Look into the kernel's log for errors of the disk."
+_NOT_WRITABLE = "Make the file system and the files writable for this user."
+
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "Free some disk space; the broker goes on by itself.",
-    sqlite3.SQLITE_IOERR: "Look into the kernel's log for errors of the disk.",
-    sqlite3.SQLITE_READONLY: "Make the file system and the files writable for this user.",
+    sqlite3.SQLITE_FULL: _NO_SPACE,
+    sqlite3.SQLITE_IOERR: _BAD_DISK,
+    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
     sqlite3.SQLITE_CANTOPEN: "Make the directory readable and writable for this user.",
     sqlite3.SQLITE_BUSY: "Another program keeps the database locked: end its transaction.",
+}
+
+#: The same for what the commit log's files say, by their error number.
+_ADVICE_OF_FILES = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: "Free some disk space of this user, or raise its quota; the broker goes on by"
+    " itself.",
+    errno.EFBIG: "Raise how large a file of this user may be (ulimit -f).",
+    errno.EIO: _BAD_DISK,
+    errno.EROFS: _NOT_WRITABLE,
+    errno.EACCES: _NOT_WRITABLE,
+    errno.EPERM: _NOT_WRITABLE,
+    errno.EMFILE: "Raise how many files the process may have open (ulimit -n).",
 }
 
 
@@ -96,6 +114,8 @@ def translated(problem: Exception, path: str, doing: str) -> StoreError:
     if code in _DAMAGE or "decode to UTF-8" in detail:
         return damaged(path, detail)
     advice = _ADVICE.get(code or 0, "")
+    if isinstance(problem, OSError):
+        advice = _ADVICE_OF_FILES.get(problem.errno or 0, "")
     message = f"The store {path} could not {doing}: {detail}. {advice}".rstrip()
     if code in _REFUSED or not isinstance(problem, _OF_THE_MEDIUM):
         return StoreError(message, path=path)
