@@ -13,7 +13,7 @@ from taskqueue.wire import MessageType
 Json = dict[str, Any]
 
 #: The longest name of a queue, characters.
-_LONGEST_NAME = 128
+_LONGEST_NAME = 200
 
 
 class OperatorCalls(Calls):

@@ -15,7 +15,9 @@ from taskqueue.core.workers import ORDERS
 from taskqueue.errors import UnsupportedVersion
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
+    LONGEST_QUEUE,
     Form,
+    any_queue,
     file_name,
     integer,
     list_of,
@@ -123,7 +125,7 @@ def stats(caller: Caller, values: Header) -> Header:
 #: How many queues or workers one answer lists at most.
 MOST_LISTED = 1000
 
-LIST = Form({"limit": integer(1, MOST_LISTED), "after": nullable(text(128))})
+LIST = Form({"limit": integer(1, MOST_LISTED), "after": nullable(text(LONGEST_QUEUE))})
 
 
 def list_queues(caller: Caller, values: Header) -> Header:
@@ -164,12 +166,12 @@ def order_worker(caller: Caller, values: Header) -> Deferred[Header]:
 
 # --- queues --------------------------------------------------------------------
 
-QUEUE = Form({"queue": name_text}, required=("queue",))
-PAUSE = Form({"queue": name_text, "for_s": nullable(number())}, required=("queue",))
+QUEUE = Form({"queue": any_queue}, required=("queue",))
+PAUSE = Form({"queue": any_queue, "for_s": nullable(number())}, required=("queue",))
 BOUND = Form(
-    {"queue": name_text, "max_depth": nullable(integer(0, 10**9))}, required=("queue", "max_depth")
+    {"queue": any_queue, "max_depth": nullable(integer(0, 10**9))}, required=("queue", "max_depth")
 )
-PURGE = Form({"queue": name_text, "limit": integer(1, 100_000)}, required=("queue",))
+PURGE = Form({"queue": any_queue, "limit": integer(1, 100_000)}, required=("queue",))
 
 
 def pause(caller: Caller, values: Header) -> Deferred[Header]:

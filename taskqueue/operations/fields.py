@@ -26,6 +26,11 @@ LONGEST_NAME = 128
 
 #: Names of queues and task types: safe in logs, labels, paths and shells.
 _NAME = re.compile(rf"[A-Za-z0-9_\-.:/]{{1,{LONGEST_NAME}}}")
+#: The longest name of a queue that was made by a door of another protocol, characters.
+LONGEST_QUEUE = 200
+
+#: Names of queues, whichever door made them: beanstalkd's tubes may have more characters.
+_QUEUE = re.compile(rf"[A-Za-z0-9_\-.:/+;$()]{{1,{LONGEST_QUEUE}}}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_\-.]{0,127}")
 
@@ -151,6 +156,11 @@ def is_name(value: str) -> bool:
     """Whether C{name_text} takes a text that is no longer than L{LONGEST_NAME}."""
     return _NAME.fullmatch(value) is not None
 
+
+#: The name of a queue that is looked at or looked after, whichever door made it.
+any_queue = _matching(
+    _QUEUE, f"1 to {LONGEST_QUEUE} characters out of letters, digits and _ - . : / + ; $ ( )"
+)
 
 #: The name of a file, without a path.
 file_name = _matching(_FILE, "a file name of 1 to 128 letters, digits, _ - and ., without a path")

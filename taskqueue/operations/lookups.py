@@ -16,6 +16,7 @@ from taskqueue.operations.authorization import require_each
 from taskqueue.operations.caller import Caller
 from taskqueue.operations.fields import (
     Form,
+    any_queue,
     boolean,
     integer,
     list_of,
@@ -75,7 +76,7 @@ def _check_size(rows: list[TaskRow | None], max_frame_bytes: int) -> None:
 MOST_WATCHED_QUEUES = 1000
 
 WATCH = Form(
-    {"tasks": list_of(task_id, 10_000), "queues": list_of(name_text, MOST_WATCHED_QUEUES)},
+    {"tasks": list_of(task_id, 10_000), "queues": list_of(any_queue, MOST_WATCHED_QUEUES)},
 )
 
 
@@ -109,7 +110,7 @@ def unwatch(caller: Caller, values: Header) -> Header:
 LIST = Form(
     {
         "states": list_of(one_of(*STATES_BY_WORD), len(State)),
-        "queue": name_text,
+        "queue": any_queue,
         "type": name_text,
         "worker": text(128),
         "priority_from": integer(LEAST_PRIORITY, HIGHEST_PRIORITY + 1),

@@ -141,6 +141,7 @@ def view_worker(worker: Worker) -> Header:
         "registered_at": worker.registered_at,
         "beat_at": worker.beat_at,
         "connected": worker.link is not None,
+        "door": getattr(worker.link, "door", None),
         "recovered": worker.recovered,
         "cpu_percent": worker.cpu_percent,
         "rss_bytes": worker.rss_bytes,

@@ -52,9 +52,12 @@ class WorkerProcess:
     """
     A process that is connected.
 
+    @ivar door: where it came in.
     @ivar sessions: its connections.
     @ivar order: what it was told to do, or does by itself; C{None}, or one of L{ORDERS}.
     """
+
+    door = "faktory"
 
     def __init__(self, service: TaskQueueService, said: Introduction) -> None:
         self._service = service

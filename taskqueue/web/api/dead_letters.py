@@ -8,7 +8,7 @@ from collections import Counter
 
 from taskqueue.core.changes import TaskRow
 from taskqueue.core.task import State
-from taskqueue.operations.fields import Form, name_text, text
+from taskqueue.operations.fields import Form, any_queue, name_text, text
 from taskqueue.operations.visibility import narrowed
 from taskqueue.service.searching import search
 from taskqueue.store.interface import Filter, Page
@@ -137,7 +137,7 @@ ENDPOINTS = (
         group_dead_letters,
         "Group dead letters by error",
         {200: Content("The groups, the largest first.", "DeadLetterGroups")},
-        query=Form({"queue": name_text, "type": name_text}),
+        query=Form({"queue": any_queue, "type": name_text}),
     ),
     Endpoint(
         "POST",

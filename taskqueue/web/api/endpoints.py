@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taskqueue.operations.fields import Check, Form, name_text, task_id
+from taskqueue.operations.fields import Check, Form, any_queue, name_text, task_id
 from taskqueue.operations.schemas import Schema
 from taskqueue.operations.values import value_key
 from taskqueue.web.api.answers import JSON, Reply
@@ -25,7 +25,7 @@ Run = Callable[["Visit"], Coroutine[Any, Any, Reply | None]]
 #: What the parts of paths that stand in braces may be.
 PLACES: Mapping[str, Check] = {
     "id": task_id,
-    "queue": name_text,
+    "queue": any_queue,
     "worker": name_text,
     "name": name_text,
     "namespace": name_text,

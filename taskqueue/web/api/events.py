@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from taskqueue.access.permissions import Action
 from taskqueue.operations.authorization import forbidden, require_each
-from taskqueue.operations.fields import Form, list_of, name_text, one_of, task_id, text
+from taskqueue.operations.fields import Form, any_queue, list_of, name_text, one_of, task_id, text
 from taskqueue.operations.visibility import readable
 from taskqueue.service import TaskQueueService
 from taskqueue.service.event_words import KINDS, Event, Wanted
@@ -38,7 +38,7 @@ MOST_BEHIND_BYTES = 1024 * 1024
 QUERY = Form(
     {
         "kind": list_of(one_of(*KINDS), len(KINDS)),
-        "queue": list_of(name_text, 100),
+        "queue": list_of(any_queue, 100),
         "type": list_of(name_text, 100),
         "task": list_of(task_id, 100),
         "last_event_id": text(64),

@@ -222,6 +222,7 @@ _WORKER = thing(
         "registered_at": NUMBER,
         "beat_at": NUMBER,
         "connected": TRUTH,
+        "door": TEXT_OR_NONE,
         "recovered": TRUTH,
         "stalled": TRUTH,
         "cpu_percent": NUMBER_OR_NONE,

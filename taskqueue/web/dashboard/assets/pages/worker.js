@@ -56,7 +56,7 @@ function Figures({ worker }) {
   return html`<div class="figures">
     <${Figure} title="In hand" value=${`${count(worker.leases)} of ${count(worker.capacity)}`}
       note=${html`<${Load} worker=${worker}>${""}<//>`} />
-    <${Figure} title="Heartbeat" value=${html`<${Ago} at=${worker.beat_at} />`} note=${worker.connected ? "connected" : "not connected"} />
+    <${Figure} title="Heartbeat" value=${html`<${Ago} at=${worker.beat_at} />`} note=${worker.connected ? `connected (${worker.door})` : "not connected"} />
     <${Figure} title="Processor" value=${worker.cpu_percent === null ? "–" : `${Math.round(worker.cpu_percent)} %`} note="100 % is one core" />
     <${Figure} title="Memory" value=${bytes(worker.rss_bytes)} note="resident" />
     <${Figure} title="Completed" value=${count(worker.completed)} href=${`/tasks${query({ worker: worker.id, state: "completed" })}`}
