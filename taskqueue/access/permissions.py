@@ -21,8 +21,8 @@ MAX_WORDS = 100
 #: Answers that are remembered, for each action; queues can be made up without end.
 REMEMBERED_QUEUES = 1024
 
-_PATTERN = re.compile(r"[A-Za-z0-9_.:/+;$()*-]{1,200}", re.ASCII)
-_PATTERN_RULE = "1 to 200 characters of letters, digits and _ - . : / * + ; $ ( )"
+_PATTERN = re.compile(r"[A-Za-z0-9_.:/+;$()*-]{1,128}", re.ASCII)
+_PATTERN_RULE = "1 to 128 characters of letters, digits and _ - . : / * + ; $ ( )"
 _LONGEST_SHOWN = 80
 
 #: The first part of the actions that have two.
