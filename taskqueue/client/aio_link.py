@@ -5,7 +5,6 @@ The connection below a session, in asyncio: reconnecting, and bytes.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from contextlib import suppress
 from ssl import SSLContext, SSLError
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 from taskqueue.client.addresses import Place, Turns, pause_s, places_of
 from taskqueue.client.credentials import api_key_for
+from taskqueue.client.lifetimes import disown
 from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.options import ClientSettings
 from taskqueue.client.session import Session
@@ -133,16 +133,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def disown(self) -> None:
-        """
-        This process was forked: leave the connection to its parent.  The number of
-        the socket stays taken, so that nothing of another meaning is ever closed
-        by what still refers to it.
-        """
-        nothing = os.open(os.devnull, os.O_RDWR)
-        try:
-            os.dup2(nothing, self.socket.fileno(), inheritable=False)
-        finally:
-            os.close(nothing)
+        """This process was forked: leave the connection to its parent."""
+        disown(self.socket)
 
     def end(self) -> None:
         """End the connection when everything is written."""

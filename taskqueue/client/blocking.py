@@ -196,6 +196,7 @@ class BlockingClient:
         inner, self._inner, self._told = self._inner, None, None
         if inner is not None:
             leave_alone(inner)
+            inner[0].left_behind()
             if inner[1].connection is not None:
                 inner[1].connection.disown()
 

@@ -5,6 +5,7 @@ Threads for clients whose callers wait: one with an event loop, one for listener
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from taskqueue.client.lifetimes import disown
 from taskqueue.errors import ConnectionLost
 
 _T = TypeVar("_T")
@@ -31,7 +33,9 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        # Not what the program's policy makes: the selector has to be known after a fork.
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._lock = threading.Lock()
         self._stopped = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -89,6 +93,16 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def left_behind(self) -> None:
+        """
+        This process was forked: the thread is its parent's, and so is what it waits for.  The
+        kernel keeps the list of that once for both: whatever tears down the loop here, at
+        the latest the end of the interpreter, must not find it.
+        """
+        for descriptor in list(self._selector.get_map() or ()):
+            disown(descriptor)
+        disown(self._selector)
 
     def stop(self) -> None:
         """End the loop and its thread."""

@@ -4,6 +4,7 @@ The clients of a process, for all backends of one broker: Celery makes a backend
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -55,3 +56,12 @@ def shared_clients(address: str, how: ClientOptions) -> Clients:
         if clients is None:
             clients = _shared[wanted] = Clients(address, how)
         return clients
+
+
+def _renew_lock() -> None:
+    """A lock that another thread held when the process forked is never let go here."""
+    global _lock  # noqa: PLW0603  # there is one for the process
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

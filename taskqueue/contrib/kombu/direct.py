@@ -8,7 +8,6 @@ event loop take to hand over a request and its answer is more than all the rest 
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from taskqueue.client.addresses import Place, Turns, pause_s, places_of
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.face import ClientFace
+from taskqueue.client.lifetimes import tell_of_forks
 from taskqueue.client.limits import MAX_ANSWER_BYTES
 from taskqueue.client.options import ClientOptions, ClientSettings
 from taskqueue.contrib.kombu.waiting import WaitingFramework
@@ -181,17 +181,16 @@ class _Connected(ClientFace):
             self._limit_s = self._session.timeout_s
             timer.cancel()
 
-    def close(self, forked: bool = False) -> None:
-        """
-        Ask nothing any more.
+    def close(self) -> None:
+        """Ask nothing any more."""
+        self.left_behind()
+        self.calls.close(ConnectionLost("this client is closed"))
 
-        @param forked: the connection is another process's: leave it as it is.
-        """
+    def left_behind(self) -> None:
+        """Close the socket, which another process may go on using."""
         connected, self._socket = self._socket, None
         if connected is not None:
             connected.close()
-        if not forked:
-            self.calls.close(ConnectionLost("this client is closed"))
 
 
 class DirectClient:
@@ -209,15 +208,13 @@ class DirectClient:
         self.address = address
         self._settings = ClientSettings(**how)
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._asked_at = time.monotonic()
         self._closed = False
         self._connected: _Connected | None = _Connected(address, self._settings)
+        tell_of_forks(self)
 
     def run(self, call: Callable[[AllCalls], Coroutine[Any, Any, _T]]) -> _T:
         """Make a call and wait for what it gives."""
-        if self._pid != os.getpid():
-            self._after_fork()
         with self._lock:
             connected = self._fresh()
             try:
@@ -256,18 +253,16 @@ class DirectClient:
         self._connected = connected = _Connected(self.address, self._settings)
         return connected
 
-    def _after_fork(self) -> None:
+    def left_behind(self) -> None:
+        """This process was forked: the connection is its parent's."""
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         connected, self._connected = self._connected, None
         if connected is not None:
             with suppress(OSError):
-                connected.close(forked=True)
+                connected.left_behind()
 
     def close(self) -> None:
         """Disconnect."""
-        if self._pid != os.getpid():
-            self._after_fork()
         with self._lock:
             self._closed = True
             connected, self._connected = self._connected, None
