@@ -32,6 +32,7 @@ from taskqueue.config import (
 from taskqueue.config.endpoints import parse_endpoint
 from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.logs import FromSignal, LogSettings, add_observer, fill_in, is_twist, is_twistd
+from taskqueue.polling import poll_busily
 from taskqueue.process import (
     DrainOnSignal,
     Terminal,
@@ -359,6 +360,7 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
         method C{reconfigure(config)}; C{hung_up()}, if it has that, is called at SIGHUP.
     """
     service = broker(options.config, reactor)
+    poll_busily(reactor, lambda: service.threads_at_work)
 
     def apply(config: Config) -> None:
         service.reconfigure(config)
@@ -367,12 +369,9 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 
     root = Root(options, reactor.callFromThread, reactor.stop)
     service.setServiceParent(root)
+    hung_up = getattr(service, "hung_up", lambda: None)
     reload: Any = ReloadOnHangup(
-        options.config,
-        options.load,
-        apply,
-        reactor.callFromThread,
-        getattr(service, "hung_up", lambda: None),
+        options.config, options.load, apply, reactor.callFromThread, hung_up
     )
     reload.setServiceParent(root)
     if getattr(service, "drains", False):

@@ -20,7 +20,14 @@ _T = TypeVar("_T")
 
 
 class Runner(Protocol):
-    """Runs calls one after another, in the order in which they were asked for."""
+    """
+    Runs calls one after another, in the order in which they were asked for.
+
+    @ivar at_work: whether a thread of its own has something to do.
+    """
+
+    @property
+    def at_work(self) -> bool: ...
 
     def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
         """Fires with what C{function} returns, or fails as it does."""
@@ -36,6 +43,8 @@ class Runner(Protocol):
 
 class InlineRunner:
     """Runs calls at once, in the caller's thread."""
+
+    at_work = False
 
     def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
         return execute(function, *args, **kwargs)
@@ -67,13 +76,20 @@ class ThreadRunner:
         self._reactor = reactor
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._stopped = False
+        # Each is written in one thread only.
+        self._asked = self._done = 0
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def at_work(self) -> bool:
+        return self._asked != self._done
 
     def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
         if self._stopped:
             return fail(ShuttingDown(retry_after_s=1.0))
         answer: Deferred[_T] = Deferred()
+        self._asked += 1
         self._calls.put(_Call(answer, partial(function, *args, **kwargs)))
         return answer
 
@@ -92,6 +108,7 @@ class ThreadRunner:
                 self._reactor.callFromThread(call.answer.errback, Failure())
             else:
                 self._reactor.callFromThread(call.answer.callback, result)
+            self._done += 1
 
 
 def make_runner(inline: bool, reactor: Any, name: str) -> Runner:

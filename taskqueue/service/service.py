@@ -139,6 +139,11 @@ class TaskQueueService(
         """What the service and its front-ends do again and again."""
         return *self._timers, *(child for child in self.services if isinstance(child, Timer))
 
+    @property
+    def threads_at_work(self) -> bool:
+        """Whether a thread has something to do for the store."""
+        return any(runner.at_work for runner in self._runners)
+
     # --- start ------------------------------------------------------------------------
 
     def startService(self) -> None:

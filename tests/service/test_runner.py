@@ -37,6 +37,7 @@ class InlineTests(SynchronousTestCase):
         self.assertIsInstance(runner, InlineRunner)
         self.assertEqual(self.successResultOf(runner.run(divmod, 7, 2)), (3, 1))
         self.failureResultOf(runner.run(divmod, 7, 0), ZeroDivisionError)
+        self.assertFalse(runner.at_work)
         self.assertTrue(runner.stop(0.0))
 
 
@@ -46,6 +47,18 @@ class ThreadTests(SynchronousTestCase):
         self.runner = make_runner(False, self.reactor, "test")
         self.assertIsInstance(self.runner, ThreadRunner)
         self.addCleanup(self.runner.stop, 10.0)
+
+    def test_at_work_until_all_is_done(self):
+        self.assertFalse(self.runner.at_work)
+        first, second = threading.Event(), threading.Event()
+        answers = [self.runner.run(each.wait, 10.0) for each in (first, second)]
+        for event, answer in zip((first, second), answers, strict=True):
+            self.assertTrue(self.runner.at_work)
+            event.set()
+            while not answer.called:
+                self.reactor.wait()
+        self.assertTrue(self.runner.stop(10.0))
+        self.assertFalse(self.runner.at_work)
 
     def test_one_thread_of_its_own_in_order(self):
         seen = []
