@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import SystemRandom
 from threading import Lock, RLock
-from time import monotonic
+from time import monotonic, sleep
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -44,6 +44,12 @@ SETTLE_BYTES = 16 * 1024 * 1024
 BOUND_ROWS = 60_000
 BOUND_BYTES = 64 * 1024 * 1024
 
+#: So many rows are freed at a time, in less than half a millisecond; and so long others may take
+#: the interpreter lock then, seconds.  (0 would not let them: who asks for it first has to wake
+#: up.)
+FREED_AT_A_TIME = 1024
+HAND_OVER_S = 0.00005
+
 
 @implementer(IStore)
 class LoggedStore:
@@ -53,6 +59,9 @@ class LoggedStore:
     """
 
     inline = False
+    most_ended_bytes: int | None = None
+    wants_sweep = False
+    memory_bytes = 0
     _logger = Logger()
 
     def __init__(
@@ -153,7 +162,7 @@ class LoggedStore:
         if not left:
             return
         try:
-            self._database.settle(left.batch(), left.lsn)
+            self._database.settle(left.pieces(), left.lsn)
         except StoreFailed:
             raise
         except StoreError as problem:
@@ -256,10 +265,14 @@ class LoggedStore:
 
     def _settle_oldest(self) -> None:
         oldest = self._generations[0]
-        self._database.settle(oldest.batch(), oldest.lsn)
+        self._database.settle(oldest.pieces(), oldest.lsn)
         with self._merging:
             self._settled = oldest.lsn
             self._generations = self._generations[1:]
+        # A reader may hold it still: its rows are freed after that, then.
+        contents = oldest.contents()
+        del oldest
+        _free_in_steps(contents)
 
     def checkpoint(self) -> None:
         """
@@ -316,3 +329,14 @@ class LoggedStore:
 
     def size(self) -> int:
         return self._database.size() + self._log.size_bytes
+
+
+def _free_in_steps(lists: list[list[object]]) -> None:
+    """
+    Empty lists, and let other threads have the interpreter lock meanwhile: to free all at once
+    would hold it for a millisecond for every thousand or two of tasks.
+    """
+    for each in lists:
+        while each:
+            del each[-FREED_AT_A_TIME:]
+            sleep(HAND_OVER_S)

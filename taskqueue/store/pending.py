@@ -9,12 +9,35 @@ says.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import TypeVar
 
-from taskqueue.core.changes import Batch, HistoryRow, QueueRow, TaskRow, TaskUpdate
+from taskqueue.core.changes import (
+    Batch,
+    HistoryRow,
+    QueueRow,
+    TaskRow,
+    TaskUpdate,
+    empty_batch,
+)
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.rows import ValueRow
 from taskqueue.errors import StoreError
+
+_T = TypeVar("_T")
+
+#: What a piece has at most, of one kind of row: to make it, and to bind it to a statement, holds
+#: the interpreter lock for a third of a millisecond.
+PIECE_ROWS = 128
+
+#: The same where so many rows have come together that what counts is how many tasks a second: each
+#: statement is a wait for the interpreter lock.
+LARGE_PIECE_ROWS = 512
+MANY_ROWS = 20_000
+
+#: About so many bytes a piece has at most: what is bound is copied.
+PIECE_BYTES = 512 * 1024
 
 #: The columns of a L{TaskRow} that a L{TaskUpdate} leaves as they are stand before this one.
 FIRST_CHANGING = TaskRow._fields.index("state")
@@ -22,10 +45,13 @@ _PRIORITY = TaskRow._fields.index("priority")
 _EXPIRES_AT = TaskRow._fields.index("expires_at")
 _HEADERS = TaskRow._fields.index("headers")
 
+#: Makes a named tuple of a plain one, without a call of a Python function.
+_new = tuple.__new__
+
 
 def updated(row: TaskRow, update: TaskUpdate) -> TaskRow:
     """A task after a change."""
-    return TaskRow._make((*row[:FIRST_CHANGING], *update[1:]))
+    return _new(TaskRow, row[:FIRST_CHANGING] + update[1:])
 
 
 def rewritten(row: TaskRow, newer: TaskRow) -> TaskRow:
@@ -171,26 +197,71 @@ class Pending:
 
     def batch(self) -> Batch:
         """All of it; C{removed} is to be done first."""
-        inserts, updates = self.inserts, self.updates
-        rows = list(inserts.values())
-        if updates:
-            rows = [
-                updated(row, updates[seq]) if seq in updates else row
-                for seq, row in inserts.items()
-            ]
-        return Batch(
-            rows,
-            [update for seq, update in updates.items() if seq not in inserts],
-            [event for events in self.history.values() for event in events],
-            list(self.queues.values()),
-            sorted(self.removed),
-            self.token_ceiling,
-            self.next_seq,
-            [row for row in self.periodics.values() if row is not None],
-            [name for name, row in self.periodics.items() if row is None],
-            [row for row in self.values.values() if row is not None],
-            [place for place, row in self.values.items() if row is None],
+        pieces = list(self.pieces())
+        return pieces[-1]._replace(
+            inserts=[row for piece in pieces for row in piece.inserts],
+            updates=[update for piece in pieces for update in piece.updates],
+            history=[event for piece in pieces for event in piece.history],
+            removed=sorted(self.removed),
+            values=[row for piece in pieces for row in piece.values],
         )
+
+    def pieces(self) -> Iterator[Batch]:
+        """
+        All of it in small batches, to be stored in this order.  Each is made when it is asked
+        for, so that whoever stores them holds up no other thread for long.
+        """
+        step, nothing = self._piece_rows(), empty_batch(self.next_seq)
+        for seqs in _slices(self.removed, step):
+            yield nothing._replace(removed=seqs)
+        for rows in _slices(self.inserts.values(), step):
+            yield nothing._replace(inserts=self._as_they_stand(rows))
+        inserts = self.inserts
+        others = (update for seq, update in self.updates.items() if seq not in inserts)
+        for updates in _slices(others, step):
+            yield nothing._replace(updates=updates)
+        for events in _slices(chain.from_iterable(self.history.values()), step):
+            yield nothing._replace(history=events)
+        for values in _slices((row for row in self.values.values() if row is not None), step):
+            yield nothing._replace(values=values)
+        yield nothing._replace(
+            queues=list(self.queues.values()),
+            token_ceiling=self.token_ceiling,
+            periodics=[row for row in self.periodics.values() if row is not None],
+            dropped=[name for name, row in self.periodics.items() if row is None],
+            unset=[place for place, row in self.values.items() if row is None],
+        )
+
+    def _piece_rows(self) -> int:
+        """How many rows a piece has: a power of two, as statements have it."""
+        most = PIECE_ROWS if self.rows < MANY_ROWS else LARGE_PIECE_ROWS
+        few = PIECE_BYTES * self.rows // max(self.size_bytes, 1)
+        return min(most, 1 << max(few.bit_length() - 1, 0))
+
+    def _as_they_stand(self, rows: list[TaskRow]) -> list[TaskRow]:
+        updates = self.updates
+        if not updates:
+            return rows
+        return [updated(row, updates[row.seq]) if row.seq in updates else row for row in rows]
+
+    def contents(self) -> list[list[object]]:
+        """
+        What takes the time when this is freed; whoever holds these lists may free them
+        little by little.
+        """
+        return [
+            list(self.inserts.values()),
+            list(self.updates.values()),
+            list(self.history.values()),
+            list(self.values.values()),
+        ]
+
+
+def _slices(rows: Iterable[_T], step: int) -> Iterator[list[_T]]:
+    """Lists of up to C{step} of them."""
+    left = iter(rows)
+    while taken := list(islice(left, step)):
+        yield taken
 
 
 def check(batch: Batch, generations: Sequence[Pending]) -> None:

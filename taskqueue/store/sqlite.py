@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
-from itertools import chain, islice
 
 from zope.interface import implementer
 
@@ -35,6 +33,9 @@ class SQLiteStore(Database):
     """
 
     inline = False
+    most_ended_bytes: int | None = None
+    wants_sweep = False
+    memory_bytes = 0
     wants_checkpoint = False
 
     def recover(self, payload_bytes: int | None = None) -> Recovery:
@@ -112,43 +113,49 @@ class SQLiteStore(Database):
         @raises StoreFailed: nothing of it was stored; it may be sent again.
         @raises StoreError: nothing of it was stored, nor ever can be.
         """
-        self._store(batch, statements.writing)
+        with translating(self._path, "store a batch"):
+            self._execute(self._writer, statements.writing(batch, self._next_seq))
+        self._stored(statements.next_seq_after(batch, self._next_seq), batch.facts)
 
-    def settle(self, batch: Batch, lsn: int) -> None:
+    def settle(self, batches: Iterable[Batch], lsn: int) -> None:
         """
-        Store what many commits come to: C{removed} first, then the rest.
+        Store what many commits come to, in one transaction: of each batch C{removed} first,
+        then the rest.
 
+        @param batches: small ones, made one by one, are best: only while SQLite works do
+            other threads have the interpreter lock.
         @param lsn: the number of the newest of these commits.
         @raises StoreFailed: nothing of it was stored; it may be sent again.
         @raises StoreError: nothing of it was stored, nor ever can be.
         """
-        self._store(batch, partial(statements.settling, lsn=lsn))
-
-    def _store(self, batch: Batch, make: Callable[[Batch, int], Iterable[statements.Call]]) -> None:
-        writer = self._writer
+        tally = statements.Tally(self._next_seq)
         with translating(self._path, "store a batch"):
-            self._execute(writer, make(batch, self._next_seq))
-        self._next_seq = statements.next_seq_after(batch, self._next_seq)
-        # A commit of one row writes about six pages, one of 1,000 about 250.
-        self._log_pages += 6 + batch.facts // 4
+            self._in_transaction(self._writer, statements.settling(batches, lsn, tally))
+        self._stored(tally.next_seq, tally.facts)
 
-    def _execute(self, writer: sqlite3.Connection, calls: Iterable[statements.Call]) -> None:
-        left = iter(calls)
-        first = list(islice(left, 2))
-        if len(first) == 1:
+    def _stored(self, next_seq: int, facts: int) -> None:
+        self._next_seq = next_seq
+        # A commit of one row writes about six pages, one of 1,000 about 250.
+        self._log_pages += 6 + facts // 4
+
+    def _execute(self, writer: sqlite3.Connection, calls: Sequence[statements.Call]) -> None:
+        if len(calls) == 1:
             # A transaction by itself: each statement saved is a wait for the
             # interpreter lock saved.
-            writer.execute(*first[0])
-        elif first:
-            writer.execute("BEGIN IMMEDIATE")
-            try:
-                for text, values in chain(first, left):
-                    writer.execute(text, values)
-                writer.execute("COMMIT")
-            except BaseException:
-                if writer.in_transaction:  # SQLite may have rolled back by itself
-                    writer.execute("ROLLBACK")
-                raise
+            writer.execute(*calls[0])
+        elif calls:
+            self._in_transaction(writer, calls)
+
+    def _in_transaction(self, writer: sqlite3.Connection, calls: Iterable[statements.Call]) -> None:
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            for text, values in calls:
+                writer.execute(text, values)
+            writer.execute("COMMIT")
+        except BaseException:
+            if writer.in_transaction:  # SQLite may have rolled back by itself
+                writer.execute("ROLLBACK")
+            raise
 
     def sweep(self, before: Mapping[State, float], limit: int) -> EndedCounts:
         """

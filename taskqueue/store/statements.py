@@ -29,10 +29,6 @@ Call = tuple[str, Sequence[Any]]
 #: Rows of the longest statement: 28 columns of them are below SQLite's 32,766 parameters.
 LONGEST = 1024
 
-#: The same beside commits that must not wait: to bind the parameters takes the interpreter
-#: lock, for half a millisecond here.
-LONGEST_ASIDE = 512
-
 #: Payloads and results over this many bytes stand in C{blobs}.
 INLINE_BYTES = 1024
 
@@ -158,20 +154,47 @@ def writing(batch: Batch, next_seq: int) -> list[Call]:
     ]
 
 
-def settling(batch: Batch, next_seq: int, lsn: int) -> Iterator[Call]:
+class Tally:
     """
-    The statements that store what many commits come to; what is to be removed
-    is removed first.  They are made one by one: all at once would take as much memory again
-    as the rows.
+    What has been settled so far.
 
-    @param next_seq: what the store would recover as such without this batch.
-    @param lsn: the number of the newest of these commits.
+    @ivar next_seq: what the store recovers as such then.
+    @ivar token_ceiling: the one that came last, if one did.
+    @ivar facts: how many there were.
     """
-    meta = ["lsn", lsn, "next_seq", next_seq_after(batch, next_seq)]
-    if batch.token_ceiling is not None:
-        meta += ("token_ceiling", batch.token_ceiling)
-    yield from _REMOVE_TASKS.calls(batch.removed, LONGEST_ASIDE)
-    yield from _rows(batch, LONGEST_ASIDE)
+
+    __slots__ = ("facts", "next_seq", "token_ceiling")
+
+    def __init__(self, next_seq: int) -> None:
+        self.next_seq = next_seq
+        self.token_ceiling: int | None = None
+        self.facts = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.next_seq = next_seq_after(batch, self.next_seq)
+        self.facts += batch.facts
+        if batch.token_ceiling is not None:
+            self.token_ceiling = batch.token_ceiling
+
+
+def settling(batches: Iterable[Batch], lsn: int, tally: Tally) -> Iterator[Call]:
+    """
+    The statements that store what many commits come to; what a batch removes
+    is removed first.  They are made one by one: all at once would take as much memory again
+    as the rows, and the interpreter lock for as long.
+
+    @param batches: likewise made while they are stored.
+    @param lsn: the number of the newest of these commits.
+    @param tally: counts them.
+    """
+    for batch in batches:
+        tally.add(batch)
+        yield from _REMOVE_TASKS.calls(batch.removed)
+        yield from _rows(batch, LONGEST)
+    meta = ["lsn", lsn, "next_seq", tally.next_seq]
+    if tally.token_ceiling is not None:
+        meta += ("token_ceiling", tally.token_ceiling)
     yield from _RAISE_META.calls(meta)
 
 

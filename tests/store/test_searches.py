@@ -76,7 +76,7 @@ class EqualityTests(SynchronousTestCase):
         for each in batches:
             whole.commit(each)
         for lsn, each in enumerate(batches[:first]):
-            database.settle(each, lsn)
+            database.settle([each], lsn)
         older = merged(batches[first:second], database.next_seq - 1)
         newer = merged(batches[second:], older.newest)
         for generations in ((older, newer), (older, newer)[1:] if first == second else ()):
