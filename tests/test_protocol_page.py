@@ -29,6 +29,7 @@ ITEMS = {
     MessageType.TASK_RESULT: {"results": work.RESULT},
     MessageType.EXTEND_LEASE: {"leases": work.EXTENSION},
     MessageType.RELEASE_TASK: {"leases": work.RELEASE},
+    MessageType.BURY_TASK: {"leases": work.BURIAL},
     MessageType.REPORT_PROGRESS: {"reports": work.PROGRESS},
     MessageType.PUT_PERIODIC: {"periodics": periodics.PERIODIC},
     MessageType.PUT_VALUES: {"values": values.VALUE},
@@ -415,7 +416,11 @@ class AnswerTests(SynchronousTestCase):
         ask(kinds.GET_STATS)
         ask(kinds.LIST_QUEUES)
         ask(kinds.LIST_WORKERS)
+        ask(kinds.SUBMIT_TASK, tasks=[{"type": "t", "queue": "aside"}])
+        [held] = ask(kinds.CLAIM_TASK, queues=["aside"])["tasks"]
+        ask(kinds.BURY_TASK, leases=[{"task": held["id"], "lease": held["lease"]}, bad])
         ask(kinds.RETRY_TASK, tasks=[ids[3], ids[2]])
+        ask(kinds.RETRY_QUEUE, queue="default")
         ask(kinds.RUN_NOW, tasks=[ids[3], ids[2]])
         ask(kinds.DELETE_TASK, tasks=[ids[2], ids[4]])
         ask(kinds.PAUSE_QUEUE, queue="q", for_s=1)

@@ -80,7 +80,7 @@ class Numbers(SynchronousTestCase):
     def test_never_change(self):
         """Clients of every age rely on these."""
         self.assertEqual(
-            [(kind.name, kind.value) for kind in MessageType if kind in (1, 5, 12, 31, 37, 45, 46)],
+            [(kind.name, kind.value) for kind in MessageType if kind in (1, 5, 12, 31, 37, 45, 46, 48)],
             [
                 ("SUBMIT_TASK", 1),
                 ("ACK", 5),
@@ -89,9 +89,10 @@ class Numbers(SynchronousTestCase):
                 ("AUDIT", 37),
                 ("LIST_NAMESPACES", 45),
                 ("RUN_NOW", 46),
+                ("RETRY_QUEUE", 48),
             ],
         )
-        self.assertEqual(sorted(MessageType), list(range(1, 47)))
+        self.assertEqual(sorted(MessageType), list(range(1, 49)))
 
     def test_each_has_a_name_for_lines(self):
         self.assertEqual(set(wire.OPERATIONS.values()), set(MessageType))
@@ -179,7 +180,7 @@ class Frames(SynchronousTestCase):
         self.assertRaises(BadRequest, decode, b'\x03{"results":[{"result":1,"result_size":0}]}')
 
     def test_unknown_type(self):
-        for number in (0, 47, 255):
+        for number in (0, 49, 255):
             error = self.assertRaises(
                 UnknownOperation, decode, bytes([number]) + b'{"id":9,"tasks":[{"size":1}]}\nx'
             )

@@ -343,6 +343,7 @@ class BlockingClient:
     report = _waits(WorkCalls.report)
     extend = _waits(WorkCalls.extend)
     release = _waits(WorkCalls.release)
+    bury = _waits(WorkCalls.bury)
     progress = _waits(WorkCalls.progress)
     register_worker = _waits(WorkCalls.register_worker)
     heartbeat = _waits(WorkCalls.heartbeat)
@@ -359,6 +360,7 @@ class BlockingClient:
     resume = _waits(OperatorCalls.resume)
     set_queue = _waits(OperatorCalls.set_queue)
     purge = _waits(OperatorCalls.purge)
+    retry_queue = _waits(OperatorCalls.retry_queue)
     backup = _waits(OperatorCalls.backup)
     audit = _waits(OperatorCalls.audit)
     order_worker = _waits(OperatorCalls.order_worker)
@@ -383,8 +385,7 @@ def connect(address: str = DEFAULT_ADDRESS, **how: Any) -> BlockingClient:
     """
     Connect to a broker.
 
-    @param address: C{tq://host:port}, several of these with commas between, or
-        C{unix:/path}.
+    @param address: C{tq://host:port}, several of these with commas between, or C{unix:/path}.
     @param how: C{name}, C{timeout_s}, C{codec}, C{max_in_flight}; see L{BlockingClient}.
     @return: a client, which C{with} closes at the end.
     @raises CannotConnect: there is no broker.

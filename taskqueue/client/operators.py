@@ -4,7 +4,7 @@ Calls of those who run the broker.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskqueue.client.calls import Calls, given
 from taskqueue.client.messages import Purged
@@ -14,6 +14,13 @@ Json = dict[str, Any]
 
 #: The longest name of a queue, characters.
 _LONGEST_NAME = 200
+
+
+class Retried(NamedTuple):
+    """How many dead letters of a queue run again, and how many it still has."""
+
+    retried: int
+    left: int
 
 
 class OperatorCalls(Calls):
@@ -81,6 +88,14 @@ class OperatorCalls(Calls):
         """Cancel what waits in a queue, up to C{limit} tasks."""
         answer = await self._ask(MessageType.PURGE_QUEUE, {"queue": queue, "limit": limit})
         return Purged(answer["cancelled"], answer["left"])
+
+    async def retry_queue(self, queue: str, limit: int = 10_000) -> Retried:
+        """
+        Let dead letters of a queue run again, up to C{limit} of them: those first that have been
+        so longest.
+        """
+        answer = await self._ask(MessageType.RETRY_QUEUE, {"queue": queue, "limit": limit})
+        return Retried(answer["retried"], answer["left"])
 
     async def backup(self, name: str) -> tuple[str, int]:
         """

@@ -148,16 +148,33 @@ class WorkCalls(Calls):
         return per_item(answer, "lease_s", float)
 
     async def release(
-        self, holdings: Iterable[tuple[str, int]], delay_s: float | None = None
+        self,
+        holdings: Iterable[tuple[str, int]],
+        delay_s: float | None = None,
+        priority: int | None = None,
     ) -> list[State | TaskQueueError]:
         """
         Give deliveries back unfinished; no retry is spent.
 
         @param delay_s: a pause before anybody gets the task.
+        @param priority: the one that the task has from now on, C{None} for the one it has.
         @return: for each the task's state, or L{LeaseLost}.
         """
-        header = {"leases": _leases(holdings, delay_s=delay_s)}
+        header = {"leases": _leases(holdings, delay_s=delay_s, priority=priority)}
         return per_item(await self._ask(MessageType.RELEASE_TASK, header), "states", state_from)
+
+    async def bury(
+        self, holdings: Iterable[tuple[str, int]], priority: int | None = None
+    ) -> list[State | TaskQueueError]:
+        """
+        Set deliveries aside: their tasks are dead letters, without having failed, until somebody
+        lets them run again.
+
+        @param priority: as for L{release}.
+        @return: for each the task's state, or L{LeaseLost}.
+        """
+        header = {"leases": _leases(holdings, priority=priority)}
+        return per_item(await self._ask(MessageType.BURY_TASK, header), "states", state_from)
 
     async def progress(self, holding: tuple[str, int], progress: Any) -> bool:
         """

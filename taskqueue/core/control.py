@@ -212,7 +212,12 @@ class Control:
 
     # --- queues -----------------------------------------------------------------
 
-    def _known_queue(self, name: str) -> Queue:
+    def known_queue(self, name: str) -> Queue:
+        """
+        A queue that there is.
+
+        @raises UnknownQueue: there is none of this name.
+        """
         queue = self._ledger.queues.get(name)
         if queue is None and name in self._ledger.policy.queues:
             queue = self._ledger.queue(name)
@@ -237,7 +242,7 @@ class Control:
 
         @raises UnknownQueue: there is no such queue.
         """
-        queue = self._known_queue(name)
+        queue = self.known_queue(name)
         queue.paused = False
         queue.resume_at = None
         self._note(queue)
@@ -266,7 +271,7 @@ class Control:
         @return: how many were cancelled, and how many waiting ones are left.
         @raises UnknownQueue: there is no such queue.
         """
-        queue = self._known_queue(name)
+        queue = self.known_queue(name)
         ledger = self._ledger
         waiting = chain.from_iterable(queue.lanes.values())
         doomed: list[Task] = list(islice(waiting, limit))

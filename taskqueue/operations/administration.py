@@ -195,6 +195,15 @@ def purge(caller: Caller, values: Header) -> Deferred[Header]:
     return counts.addCallback(lambda found: {"cancelled": found[0], "left": found[1]})
 
 
+RETRY_QUEUE = Form({"queue": any_queue, "limit": integer(1, 100_000)}, required=("queue",))
+
+
+def retry_queue(caller: Caller, values: Header) -> Deferred[Header]:
+    """RETRY_QUEUE."""
+    counts = caller.service.retry_queue(values["queue"], values.get("limit", 10_000))
+    return counts.addCallback(lambda found: {"retried": found[0], "left": found[1]})
+
+
 BACKUP = Form({"name": file_name}, required=("name",))
 
 

@@ -32,7 +32,7 @@ _ABOUT = (
 )
 
 #: Of an answer, the fields that say how many tasks there were.
-_COUNTS = ("deleted", "cancelled")
+_COUNTS = ("deleted", "cancelled", "retried")
 
 
 class Doing(Protocol):

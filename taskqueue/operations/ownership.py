@@ -78,7 +78,7 @@ class _Said:
 
 def of_own(
     caller: Caller,
-    said: Sequence[tuple[str, int, Any]],
+    said: Sequence[tuple[Any, ...]],
     command: Callable[[Sequence[Any]], Deferred[list[_T | TaskQueueError]]],
 ) -> Deferred[list[_T | TaskQueueError]]:
     """

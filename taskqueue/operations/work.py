@@ -35,6 +35,7 @@ from taskqueue.operations.fields import (
     wrong,
 )
 from taskqueue.operations.ownership import of_own, report_own
+from taskqueue.operations.tasks import PRIORITY
 from taskqueue.operations.views import view_delivery, view_errors, view_states
 from taskqueue.wire.typed import Message
 
@@ -228,7 +229,16 @@ EXTENSION = Form(
     {"task": task_id, "lease": TOKEN, "lease_s": nullable(number())}, required=("task", "lease")
 )
 RELEASE = Form(
-    {"task": task_id, "lease": TOKEN, "delay_s": nullable(number())}, required=("task", "lease")
+    {
+        "task": task_id,
+        "lease": TOKEN,
+        "delay_s": nullable(number()),
+        "priority": nullable(PRIORITY),
+    },
+    required=("task", "lease"),
+)
+BURIAL = Form(
+    {"task": task_id, "lease": TOKEN, "priority": nullable(PRIORITY)}, required=("task", "lease")
 )
 PROGRESS = Form(
     {"task": task_id, "lease": TOKEN, "progress": json_value(4096)},
@@ -239,12 +249,12 @@ REPORTS = Form({"reports": raw_list}, required=("reports",))
 
 
 def _batch(
-    caller: Caller, values: Header, field: str, form: Form, key: str
-) -> Batch[tuple[str, int, Any]]:
+    caller: Caller, values: Header, field: str, form: Form, *keys: str
+) -> Batch[tuple[Any, ...]]:
     return Batch(
         values[field],
         caller.service.config.broker.max_batch_results,
-        read_with(form, lambda item: (item["task"], item["lease"], item.get(key)), "the item"),
+        read_with(form, lambda item: tuple(map(item.get, ("task", "lease", *keys))), "the item"),
         field,
     )
 
@@ -258,9 +268,16 @@ def extend(caller: Caller, values: Header) -> Deferred[Header]:
 
 def release(caller: Caller, values: Header) -> Deferred[Header]:
     """RELEASE_TASK."""
-    batch = _batch(caller, values, "leases", RELEASE, "delay_s")
-    items = [(task, token, delay_s or 0.0) for task, token, delay_s in batch.items]
+    batch = _batch(caller, values, "leases", RELEASE, "delay_s", "priority")
+    items = [(task, token, pause_s or 0.0, rank) for task, token, pause_s, rank in batch.items]
     answers = of_own(caller, items, caller.service.release)
+    return answers.addCallback(lambda found: view_states(batch.merge(found)))
+
+
+def bury(caller: Caller, values: Header) -> Deferred[Header]:
+    """BURY_TASK."""
+    batch = _batch(caller, values, "leases", BURIAL, "priority")
+    answers = of_own(caller, batch.items, caller.service.bury)
     return answers.addCallback(lambda found: view_states(batch.merge(found)))
 
 

@@ -62,6 +62,25 @@ class KickCommands(NumberCommands):
         return command([task_id]).addCallback(_alone)
 
     @answered
+    def retry_queue(self, queue: str, bound: int) -> Deferred[tuple[int, int]]:
+        """
+        Revive the dead letters of a queue that have been so longest.
+
+        @param bound: how many at most.
+        @return: fires with how many there were, and how many dead letters are left; fails with
+            L{UnknownQueue}.
+        """
+        self.check_open()
+        self.broker.control.known_queue(queue)
+
+        async def retry() -> tuple[int, int]:
+            count, _ = await self._revive_first(queue, bound)
+            return count, self.broker.control.known_queue(queue).count(State.DEAD_LETTER)
+
+        revived = self.ended_lock.run(lambda: Deferred.fromCoroutine(retry()))
+        return revived.addCallback(self.journal.barrier)
+
+    @answered
     def kick(self, queue: str, bound: int) -> Deferred[int]:
         """
         Revive the dead letters of a queue that have been so longest, or, only where there are
@@ -76,6 +95,11 @@ class KickCommands(NumberCommands):
         ).addCallback(self.journal.barrier)
 
     async def _kick(self, queue: str, bound: int) -> int:
+        count, letters = await self._revive_first(queue, bound)
+        return count if letters else await self._run_soonest_now(queue, bound)
+
+    async def _revive_first(self, queue: str, bound: int) -> tuple[int, bool]:
+        """How many dead letters were revived, and whether there were any."""
         letters, count = False, 0
         passed: set[int] = set()
         while count < bound:
@@ -89,7 +113,7 @@ class KickCommands(NumberCommands):
             count += len(revived)
             # Whatever cannot be revived stays the first of them.
             passed |= {row.seq for row in rows}.difference(revived)
-        return count if letters else await self._run_soonest_now(queue, bound)
+        return count, letters
 
     async def _run_soonest_now(self, queue: str, bound: int) -> int:
         count = 0

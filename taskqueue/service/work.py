@@ -207,34 +207,36 @@ class WorkCommands(Commands):
 
     @answered
     def release(
-        self, leases: Sequence[tuple[str, int, float]], priority: int | None = None
+        self, leases: Sequence[tuple[str, int, float, *tuple[int | None, ...]]]
     ) -> Deferred[list[State | TaskQueueError]]:
         """
-        Give deliveries back: (task id, token, pause in seconds) each.
+        Give deliveries back: (task id, token, pause in seconds) each, and the priority that it has
+        from now on, C{None} or nothing for the one it has.
 
-        @param priority: the one that all of them have from now on, C{None} for the one they have.
         @return: fires with each task's state, or L{LeaseLost}.
         """
         self.check_open()
         desk = self.broker.desk
         return self.journal.barrier(
-            self.each(lambda one, now: desk.release(one[0], one[1], one[2], now, priority), leases)
+            self.each(
+                lambda one, now: desk.release(one[0], one[1], one[2], now, *one[3:4]), leases
+            )
         )
 
     @answered
     def bury(
-        self, leases: Sequence[tuple[str, int]], priority: int | None = None
+        self, leases: Sequence[tuple[str, int, *tuple[int | None, ...]]]
     ) -> Deferred[list[State | TaskQueueError]]:
         """
-        Lay deliveries aside as dead letters, without a failure: (task id, token) each.
+        Lay deliveries aside as dead letters, without a failure: (task id, token) each, and the
+        priority that it has from now on, C{None} or nothing for the one it has.
 
-        @param priority: the one that all of them have from now on, C{None} for the one they have.
         @return: fires with each task's state, or L{LeaseLost}.
         """
         self.check_open()
         desk = self.broker.desk
         return self.journal.barrier(
-            self.each(lambda one, now: desk.bury(one[0], one[1], now, priority), leases)
+            self.each(lambda one, now: desk.bury(one[0], one[1], now, *one[2:3]), leases)
         )
 
     @answered

@@ -60,6 +60,8 @@ class MessageType(IntEnum):
     WAIT_VALUES = 44
     LIST_NAMESPACES = 45
     RUN_NOW = 46
+    BURY_TASK = 47
+    RETRY_QUEUE = 48
 
 
 #: Message type by the name that a line's C{"op"} has.
@@ -74,6 +76,7 @@ OPERATIONS: dict[str, MessageType] = {kind.name.lower(): kind for kind in Messag
     "deregister": MessageType.DEREGISTER_WORKER,
     "extend": MessageType.EXTEND_LEASE,
     "release": MessageType.RELEASE_TASK,
+    "bury": MessageType.BURY_TASK,
     "retry": MessageType.RETRY_TASK,
     "tasks": MessageType.LIST_TASKS,
     "queues": MessageType.LIST_QUEUES,

@@ -515,6 +515,21 @@ class Working(CallCase):
         self.assertEqual(header["leases"], [{"task": A, "lease": 1, "delay_s": 2.0}])
         self.peer.ack(header, states=["scheduled"])
         self.assertEqual(self.successResultOf(call), [State.SCHEDULED])
+        call = self.start(self.calls.release([(A, 1)], priority=0))
+        header = self.peer.expect(M.RELEASE_TASK)
+        self.assertEqual(header["leases"], [{"task": A, "lease": 1, "priority": 0}])
+        self.peer.ack(header, states=["pending"])
+        self.assertEqual(self.successResultOf(call), [State.PENDING])
+
+    def test_setting_aside(self) -> None:
+        call = self.start(self.calls.bury([(A, 1), (B, 2)], priority=9))
+        header = self.peer.expect(M.BURY_TASK)
+        self.assertEqual(header["leases"][1], {"task": B, "lease": 2, "priority": 9})
+        lost = {"item": 1, "code": "LEASE_LOST", "message": "it is over"}
+        self.peer.ack(header, states=["dead_letter", None], errors=[lost])
+        first, second = self.successResultOf(call)
+        self.assertEqual(first, State.DEAD_LETTER)
+        self.assertIsInstance(second, errors.LeaseLost)
 
     def test_progress(self) -> None:
         call = self.start(self.calls.progress((A, 1), {"at": 3}))
@@ -637,8 +652,8 @@ class Looking(CallCase):
             *({"queues": [{"name": "mail-2", "depth": 1}], "next": "mail-2"}, None),
         )
         self.check(calls.queue("mail"), M.LIST_QUEUES, asked, {"queues": [], "next": None}, None)
-        longest = "x" * 128
-        asked = {"after": "x" * 127 + "w", "limit": 1}
+        longest = "x" * 200
+        asked = {"after": "x" * 199 + "w", "limit": 1}
         self.check(calls.queue(longest), M.LIST_QUEUES, asked, {"queues": [], "next": None}, None)
 
     def test_operators(self) -> None:
@@ -655,6 +670,10 @@ class Looking(CallCase):
         self.check(
             *(calls.purge("q", 5), M.PURGE_QUEUE, {"queue": "q", "limit": 5}),
             *({"cancelled": 2, "left": 1}, (2, 1)),
+        )
+        self.check(
+            *(calls.retry_queue("q", 5), M.RETRY_QUEUE, {"queue": "q", "limit": 5}),
+            *({"retried": 2, "left": 1}, (2, 1)),
         )
         self.check(
             *(calls.backup("b"), M.BACKUP, {"name": "b"}),

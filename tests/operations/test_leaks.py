@@ -72,6 +72,7 @@ ASKED = {
     MessageType.TASK_RESULT: needed(results=st.lists(needed(**_lease, status=_status), max_size=2)),
     MessageType.EXTEND_LEASE: needed(leases=st.lists(needed(**_lease), max_size=2)),
     MessageType.RELEASE_TASK: needed(leases=st.lists(needed(**_lease), max_size=2)),
+    MessageType.BURY_TASK: needed(leases=st.lists(needed(**_lease), max_size=2)),
     MessageType.REPORT_PROGRESS: needed(
         reports=st.lists(needed(**_lease, progress=st.just(1)), max_size=2)
     ),
@@ -98,6 +99,7 @@ ASKED = {
     MessageType.RUN_NOW: needed(tasks=_id_lists),
     MessageType.DELETE_TASK: needed(tasks=_id_lists),
     MessageType.PURGE_QUEUE: needed(queue=_queues),
+    MessageType.RETRY_QUEUE: needed(queue=_queues),
     MessageType.PAUSE_QUEUE: needed(queue=_queues),
     MessageType.RESUME_QUEUE: needed(queue=_queues),
     MessageType.SET_QUEUE: needed(queue=_queues, max_depth=st.sampled_from((None, 5))),

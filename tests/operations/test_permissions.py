@@ -83,7 +83,8 @@ class MatrixTests(RoomsTestCase):
         elif everything or queue == OWN:
             if kind not in OWNED or action is Action.ADMIN:
                 self.assertIs(answer_kind, ACK, told)
-                released = kind is MessageType.RELEASE_TASK  # it has ended before
+                # it has ended before
+                released = kind in (MessageType.RELEASE_TASK, MessageType.BURY_TASK)
                 self.assertEqual(refusals(answer), ["LEASE_LOST"] if released else [], told)
         else:
             self.check_elsewhere(need, answer_kind, answer, told)
@@ -226,7 +227,8 @@ class UnknownTests(RoomsTestCase):
         lease = {"lease": self.rooms.leases[OTHER]}
         for kind, field, more in (
             (MessageType.EXTEND_LEASE, "leases", {"lease_s": 50}),
-            (MessageType.RELEASE_TASK, "leases", {}),
+            (MessageType.RELEASE_TASK, "leases", {"priority": 200}),
+            (MessageType.BURY_TASK, "leases", {}),
             (MessageType.REPORT_PROGRESS, "reports", {"progress": 1}),
         ):
             self.compare(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from taskqueue.core.task import State
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import Conflict, LeaseLost, StoreUnavailable, UnknownTask
+from taskqueue.errors import Conflict, LeaseLost, StoreUnavailable, UnknownQueue, UnknownTask
 from taskqueue.service import kicks as kicks_module
 from tests.service.running import QUIET, WALL, ServiceTestCase
 
@@ -69,6 +69,19 @@ class KickTests(KickTestCase):
         self.assertEqual(self.kick(2), 0)
         self.assertEqual(self.state("a"), State.DEAD_LETTER)
 
+    def test_a_queues_dead_letters_run_again(self):
+        """Those first that have been so longest; and nothing else."""
+        for task_id in "abc":
+            self.bury(task_id)
+        self.submit("late", run_at=WALL + 9999)
+        retry = self.service.retry_queue
+        self.assertEqual(self.result_of(retry("default", 2)), (2, 1))
+        self.assertEqual(self.ids(), ["a", "b"])
+        self.assertEqual(self.result_of(retry("default", 9)), (1, 0))
+        self.assertEqual(self.result_of(retry("default", 9)), (0, 0))
+        self.assertEqual(self.state("late"), State.SCHEDULED)
+        self.error_of(retry("none", 9), UnknownQueue)
+
     def test_nothing_is_kicked_while_the_store_fails(self):
         self.bury("a")
         self.store.fail("commit")
@@ -126,9 +139,9 @@ class OneTaskTests(KickTestCase):
         self.submit("b")
         one, two = self.claim(2)
         service = self.service
-        [state] = self.result_of(service.release([(one.id, one.lease, 0.0)], priority=-3))
+        [state] = self.result_of(service.release([(one.id, one.lease, 0.0, -3)]))
         self.assertEqual(state, State.PENDING)
-        [state] = self.result_of(service.bury([(two.id, two.lease)], priority=-2))
+        [state] = self.result_of(service.bury([(two.id, two.lease, -2)]))
         self.assertEqual(state, State.DEAD_LETTER)
         [again] = self.result_of(service.bury([(two.id, two.lease)]))
         self.assertIsInstance(again, LeaseLost)
