@@ -15,6 +15,7 @@ from taskqueue.core.ledger import Ledger
 from taskqueue.core.paging import begin_paging
 from taskqueue.core.periodic import NextTick, Periodics, next_multiple
 from taskqueue.core.policy import Policy
+from taskqueue.core.singles import Singles
 from taskqueue.core.upkeep import Upkeep
 from taskqueue.core.value_desk import ValueDesk
 
@@ -29,6 +30,7 @@ class Broker:
     @ivar ledger: the state.
     @ivar intake: submitting.
     @ivar desk: claiming, results, leases.
+    @ivar singles: submitting and completing one task at a time.
     @ivar control: cancel, revive, queues, workers.
     @ivar kicks: what lies aside or waits for its time runs now.
     @ivar periodics: what is submitted again and again.
@@ -53,6 +55,7 @@ class Broker:
         self.ledger = Ledger(policy, random, new_id, new_ids)
         self.intake = Intake(self.ledger)
         self.desk = Desk(self.ledger)
+        self.singles = Singles(self.ledger, self.intake, self.desk)
         self.control = Control(self.ledger, self.desk)
         self.kicks = Kicks(self.ledger, self.control)
         self.periodics = Periodics(self.ledger, self.intake, next_tick)

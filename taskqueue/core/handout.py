@@ -68,6 +68,8 @@ class HandOut:
     def _hand_out(self, claim: Claim, now: Now) -> list[Delivery]:
         ledger = self._ledger
         limit = min(claim.limit, ledger.tokens_left())
+        if limit == 1:
+            return self._hand_out_one(claim, now)
         room = inf if claim.max_bytes is None else claim.max_bytes
         if claim.by_priority and len(claim.queues) > 1:
             return self._hand_out_strictly(claim, limit, room, now)
@@ -86,6 +88,30 @@ class HandOut:
                 if room < 0:
                     return found
         return found
+
+    def _hand_out_one(self, claim: Claim, now: Now) -> list[Delivery]:
+        """One task, or none."""
+        while (queue := self._next_for(claim)) is not None:
+            chosen, _ = self._choose(queue.take(claim.types, 1), inf, True, now)
+            if chosen:
+                return self._deliver(chosen[0].lane, chosen, claim, now)
+        return []
+
+    def _next_for(self, claim: Claim) -> Queue | None:
+        """The queue that has the next task for a claim, C{None} where there is none."""
+        queues, types, first, lowest = self._ledger.queues, claim.types, None, inf
+        for name in claim.queues:
+            queue = queues.get(name)
+            if queue is None or not queue.busy or queue.paused:
+                continue
+            head = queue.head(types)
+            if head is None:
+                continue
+            if not claim.by_priority:
+                return queue
+            if head < lowest:
+                first, lowest = queue, head
+        return first
 
     def _hand_out_strictly(self, claim: Claim, limit: int, room: float, now: Now) -> list[Delivery]:
         """From all queues of a claim as if they were one."""

@@ -126,7 +126,7 @@ class Intake:
             queue = queue_for(ledger, first.queue)
             if first.options is not DEFAULT_OPTIONS and not any_lease:
                 check_options(first.options, ledger.policy)
-            self._check_room(queue, size, len(items))
+            self.check_room(queue, size, len(items))
             lane = lane_for(ledger, queue, first.type)
         except TaskQueueError:
             return None
@@ -212,7 +212,7 @@ class Intake:
         """
         ledger = self._ledger
         queue = queue_for(ledger, item.queue)
-        self._check_room(queue, len(item.payload))
+        self.check_room(queue, len(item.payload))
         task = Task(
             numbered_id(ledger.next_seq) if item.id == NUMBERED else item.id or ledger.new_id(),
             ledger.next_seq,
@@ -274,7 +274,7 @@ class Intake:
                 failed = f"dependency {dependency} ended as {state.word}"
         return missing, failed
 
-    def _check_room(self, queue: Queue, size: int, count: int = 1) -> None:
+    def check_room(self, queue: Queue, size: int, count: int = 1) -> None:
         """
         @param size: payload bytes of C{count} tasks.
         @raises QueueFull: a bound would be passed.

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from taskqueue.core.delivery import NO_REASON, Outcome, lease_lost, tells
+from taskqueue.core.lanes import Lane
 from taskqueue.core.leases import Holder, Lease
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
@@ -52,7 +53,7 @@ class Results:
             raise Conflict(f"nobody asked to cancel task {task.id}", task=task.id)
         ledger.leases.end(lease)
         if outcome.status is State.COMPLETED:
-            self._note(lease, outcome)
+            self.note(lease, outcome.result)
             self._complete([task], now)
             return State.COMPLETED
         _observe([task], now)
@@ -76,7 +77,7 @@ class Results:
             lease = leases.by_token.get(outcome.lease)
             if outcome.status is _COMPLETED and lease is not None and lease.task.id == outcome.task:
                 leases.end(lease)
-                self._note(lease, outcome)
+                self.note(lease, outcome.result)
                 completed.append(lease.task)
                 answers.append(_COMPLETED)
                 continue
@@ -91,20 +92,23 @@ class Results:
             self._complete(completed, now)
         return answers
 
-    def _note(self, lease: Lease, outcome: Outcome) -> None:
+    def note(self, lease: Lease, result: bytes | None) -> None:
         """The delivery under C{lease} was completed."""
         past = lease.task.past
-        past.result = outcome.result
+        past.result = result
         past.error = None
         if isinstance(lease.holder, Worker):
             lease.holder.completed += 1
 
     def _complete(self, tasks: list[Task], now: Now) -> None:
         for lane, some in groupby(tasks, _LANE):
-            of_lane = list(some)
-            lane.counters.completed += len(of_lane)
-            _observe(of_lane, now)
-            self._ledger.complete(lane, of_lane, now)
+            self.complete_alike(lane, list(some), now)
+
+    def complete_alike(self, lane: Lane, tasks: list[Task], now: Now) -> None:
+        """Tasks of one lane were completed: their leases are over, and their results noted."""
+        lane.counters.completed += len(tasks)
+        _observe(tasks, now)
+        self._ledger.complete(lane, tasks, now)
 
     def _repeated(self, outcome: Outcome) -> State:
         task = self._ledger.find(outcome.task)

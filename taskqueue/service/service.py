@@ -44,6 +44,7 @@ from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
 from taskqueue.service.sampling import Samples
 from taskqueue.service.settling import Settling
+from taskqueue.service.singles import SingleCommands
 from taskqueue.service.stalls import StallWatch
 from taskqueue.service.ticks import next_tick
 from taskqueue.service.timers import Timer
@@ -60,6 +61,7 @@ PATIENCE_S = 1.0
 class TaskQueueService(
     MultiService,
     KickCommands,
+    SingleCommands,
     WorkCommands,
     QueueCommands,
     OperatorCommands,

@@ -4,7 +4,6 @@ use, watch, ignore, and the lists of tubes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from taskqueue.access.permissions import Action
@@ -13,27 +12,27 @@ from taskqueue.frontends.beanstalkd.replies import NOT_IGNORED, chunk
 from taskqueue.frontends.beanstalkd.session import Session
 
 
-def use(session: Session, waiting: deque[Command]) -> None:
+def use(session: Session, command: Command) -> None:
     """Carry out a use."""
-    name = waiting.popleft().tube
+    name = command.tube
     tube = session.tubes.use(name)
     session.tubes.stop_using(session.tube)
     session.tube = tube
     session.replies.add(f"USING {name}\r\n".encode("ascii"))
 
 
-def watch(session: Session, waiting: deque[Command]) -> None:
+def watch(session: Session, command: Command) -> None:
     """Carry out a watch."""
-    name = waiting.popleft().tube
+    name = command.tube
     if name not in session.watched:
         session.watched.add(session.tubes.watch(name))
         session.watch_changed()
     session.replies.add(_watching(session))
 
 
-def ignore(session: Session, waiting: deque[Command]) -> None:
+def ignore(session: Session, command: Command) -> None:
     """Carry out an ignore."""
-    name = waiting.popleft().tube
+    name = command.tube
     if name in session.watched:
         if len(session.watched) == 1:
             session.replies.add(NOT_IGNORED)
@@ -47,21 +46,18 @@ def _watching(session: Session) -> bytes:
     return b"WATCHING %d\r\n" % len(session.watched)
 
 
-def list_tube_used(session: Session, waiting: deque[Command]) -> None:
+def list_tube_used(session: Session, command: Command) -> None:
     """Carry out a list-tube-used."""
-    waiting.popleft()
     session.replies.add(f"USING {session.tube.name}\r\n".encode("ascii"))
 
 
-def list_tubes_watched(session: Session, waiting: deque[Command]) -> None:
+def list_tubes_watched(session: Session, command: Command) -> None:
     """Carry out a list-tubes-watched."""
-    waiting.popleft()
     session.replies.add(_listed(tube.name for tube in session.watched.tubes))
 
 
-def list_tubes(session: Session, waiting: deque[Command]) -> None:
+def list_tubes(session: Session, command: Command) -> None:
     """Carry out a list-tubes: those that the client may know of."""
-    waiting.popleft()
     own = {session.tube.name, *(tube.name for tube in session.watched.tubes)}
     session.replies.add(
         _listed(

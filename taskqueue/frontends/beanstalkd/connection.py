@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from taskqueue.errors import FatalClientError
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.decoding import CommandDecoder
-from taskqueue.frontends.beanstalkd.dispatch import carry_out
+from taskqueue.frontends.beanstalkd.dispatch import carry_out, carry_out_only
 from taskqueue.frontends.beanstalkd.session import Session
 from taskqueue.frontends.connection import Connection
 
@@ -39,7 +39,7 @@ class BeanstalkdConnection(Connection):
         return None
 
     def message_received(self, message: Command) -> None:
-        self.messages_received(deque((message,)))
+        carry_out_only(self.session, message)
 
     def messages_received(self, waiting: deque[Command]) -> None:
         carry_out(self.session, waiting)

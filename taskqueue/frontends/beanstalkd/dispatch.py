@@ -21,18 +21,21 @@ from taskqueue.frontends.beanstalkd import (
 from taskqueue.frontends.beanstalkd.commands import REFUSED, Command
 from taskqueue.frontends.beanstalkd.session import Session
 
-#: Takes at least one command, the first, from those that wait, and carries it out.
-Handler = Callable[[Session, deque[Command]], None]
+#: Carries out a command.
+Handler = Callable[[Session, Command], None]
+
+#: Takes at least one command, the first, from those that wait, and carries it out: the first two
+#: are of one kind.
+RunHandler = Callable[[Session, deque[Command]], None]
 
 
-def _refuse(session: Session, waiting: deque[Command]) -> None:
+def _refuse(session: Session, command: Command) -> None:
     """Reply to what was not understood."""
-    session.replies.add(waiting.popleft().body)
+    session.replies.add(command.body)
 
 
-def _quit(session: Session, waiting: deque[Command]) -> None:
+def _quit(session: Session, _: Command) -> None:
     """Close the connection, when all that was said before is replied to."""
-    waiting.clear()
     session.quit()
 
 
@@ -65,6 +68,13 @@ HANDLERS: Mapping[str, Handler] = {
 }
 
 
+RUN_HANDLERS: Mapping[str, RunHandler] = {
+    "put": submitting.put_many,
+    "reserve": reserving.reserve_many,
+    "delete": finishing.delete_many,
+}
+
+
 def carry_out(session: Session, waiting: deque[Command]) -> None:
     """
     Carry out the commands that wait, until one of them has to wait for its reply.
@@ -73,19 +83,49 @@ def carry_out(session: Session, waiting: deque[Command]) -> None:
     """
     if not session.came_in:
         session.come_in()
-    connection, replies = session.connection, session.replies
-    counts = session.beanstalkd.commands
+    connection = session.connection
     while waiting and not connection.paused and not connection.closing:
-        verb, before, counted = waiting[0].verb, len(waiting), waiting[0].counted
-        if verb != "reserve":
-            counts[counted] += 1
+        verb = waiting[0].verb
         try:
-            HANDLERS[verb](session, waiting)
+            if len(waiting) > 1 and waiting[1].verb == verb and verb in RUN_HANDLERS:
+                _carry_out_run(session, waiting)
+            else:
+                _carry_out_one(session, waiting.popleft())
         except FatalClientError:
             raise
         except TaskQueueError as error:
-            replies.refuse(error)
-        # Those in a row are counted like the first; reserves, which may wait, as they are taken.
-        if verb != "reserve":
-            counts[counted] += before - len(waiting) - 1
+            session.replies.refuse(error)
     session.give()
+
+
+def carry_out_only(session: Session, command: Command) -> None:
+    """
+    Carry out a command that has come alone.
+
+    @raises FatalClientError: whoever gives it may not come in.
+    """
+    if not session.came_in:
+        session.come_in()
+    try:
+        _carry_out_one(session, command)
+    except FatalClientError:
+        raise
+    except TaskQueueError as error:
+        session.replies.refuse(error)
+    session.give()
+
+
+def _carry_out_one(session: Session, command: Command) -> None:
+    session.beanstalkd.commands[command.counted] += 1
+    HANDLERS[command.verb](session, command)
+
+
+def _carry_out_run(session: Session, waiting: deque[Command]) -> None:
+    """Carry out commands of one kind that come one after another, as far as that can be in one."""
+    verb, counted, before = waiting[0].verb, waiting[0].counted, len(waiting)
+    try:
+        RUN_HANDLERS[verb](session, waiting)
+    finally:
+        # Those in a row are counted like the first; reserves, which differ, as they are taken.
+        if verb != "reserve":
+            session.beanstalkd.commands[counted] += before - len(waiting)

@@ -33,7 +33,18 @@ from taskqueue.operations.auditing import record
 _new = tuple.__new__  # makes a named tuple without a call of a Python function
 
 
-def delete(session: Session, waiting: deque[Command]) -> None:
+def delete(session: Session, command: Command) -> None:
+    """Carry out a delete."""
+    lease = session.lease(command.number)
+    if lease is None:
+        _delete_other(session, command.number)
+        return
+    session.tubes.count_deletes(lease.task.lane.queue.name)
+    session.service.complete(lease, b"")
+    session.replies.promise_one(DELETED)
+
+
+def delete_many(session: Session, waiting: deque[Command]) -> None:
     """Carry out the deletes that come first in C{waiting}, in one go those of reserved jobs."""
     outcomes: dict[int, Outcome] = {}
     while waiting and waiting[0].verb == "delete" and waiting[0].number not in outcomes:
@@ -104,9 +115,8 @@ def _delete_stored(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
     return session.service.delete([row.id]).addCallback(told)
 
 
-def release(session: Session, waiting: deque[Command]) -> None:
+def release(session: Session, command: Command) -> None:
     """Carry out a release."""
-    command = waiting.popleft()
     delay_s, priority = float(command.delay_s), priority_of(command.priority)
 
     def give_back(desk: Desk, lease: Lease, now: Now) -> None:
@@ -115,9 +125,8 @@ def release(session: Session, waiting: deque[Command]) -> None:
     _part_with(session, command.number, give_back, RELEASED)
 
 
-def bury(session: Session, waiting: deque[Command]) -> None:
+def bury(session: Session, command: Command) -> None:
     """Carry out a bury."""
-    command = waiting.popleft()
     priority = priority_of(command.priority)
 
     def lay_aside(desk: Desk, lease: Lease, now: Now) -> None:
@@ -142,9 +151,9 @@ def _part_with(
     session.replies.promise((reply,))
 
 
-def touch(session: Session, waiting: deque[Command]) -> None:
+def touch(session: Session, command: Command) -> None:
     """Carry out a touch: the reservation runs anew."""
-    lease = session.lease(waiting.popleft().number)
+    lease = session.lease(command.number)
     if lease is None:
         session.replies.add(NOT_FOUND)
         return

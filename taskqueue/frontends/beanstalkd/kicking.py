@@ -4,8 +4,6 @@ kick: jobs that are buried or delayed are ready at once.
 
 from __future__ import annotations
 
-from collections import deque
-
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -23,9 +21,9 @@ from taskqueue.wire import MessageType
 KICKABLE = (State.DEAD_LETTER, State.SCHEDULED, State.FAILED)
 
 
-def kick(session: Session, waiting: deque[Command]) -> None:
+def kick(session: Session, command: Command) -> None:
     """Carry out a kick."""
-    command, tube = waiting.popleft(), session.tube.name
+    tube = session.tube.name
     allow(session, MessageType.RETRY_TASK, tube)
 
     def told(count: int) -> bytes:
@@ -36,9 +34,9 @@ def kick(session: Session, waiting: deque[Command]) -> None:
     session.reply_later(kicked.addCallback(told), promise=True)
 
 
-def kick_job(session: Session, waiting: deque[Command]) -> None:
+def kick_job(session: Session, command: Command) -> None:
     """Carry out a kick-job."""
-    session.ask_for(waiting.popleft().number, lambda row: _kick_job(session, row), promise=True)
+    session.ask_for(command.number, lambda row: _kick_job(session, row), promise=True)
 
 
 def _kick_job(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:

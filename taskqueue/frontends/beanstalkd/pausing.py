@@ -4,8 +4,6 @@ pause-tube: nobody reserves from a tube for a while.
 
 from __future__ import annotations
 
-from collections import deque
-
 from taskqueue.access.permissions import Action
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.recording import allow
@@ -15,9 +13,8 @@ from taskqueue.operations.auditing import record
 from taskqueue.wire import MessageType
 
 
-def pause_tube(session: Session, waiting: deque[Command]) -> None:
+def pause_tube(session: Session, command: Command) -> None:
     """Carry out a pause-tube; one of 0 seconds ends a pause."""
-    command = waiting.popleft()
     name, for_s = command.tube, command.delay_s
     tube = session.tubes.find(name) if session.may(Action.READ, name) else None
     if tube is None:

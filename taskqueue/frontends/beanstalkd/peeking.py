@@ -4,7 +4,6 @@ peek: looking at jobs without taking them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -21,9 +20,9 @@ from taskqueue.frontends.beanstalkd.session import Session
 from taskqueue.service.kicks import Peeked
 
 
-def peek(session: Session, waiting: deque[Command]) -> None:
+def peek(session: Session, command: Command) -> None:
     """Carry out a peek."""
-    number = waiting.popleft().number
+    number = command.number
     task = session.find_now(number)
     if task is None or task.state >= FIRST_ENDED:
         session.ask_for(number, lambda row: _found_row(session, row))
@@ -51,28 +50,26 @@ def _shown(number: int, body: bytes) -> bytes:
     return chunk(f"FOUND {number}", body)
 
 
-def peek_ready(session: Session, waiting: deque[Command]) -> None:
+def peek_ready(session: Session, command: Command) -> None:
     """Carry out a peek-ready."""
-    _peek_first(session, waiting, session.service.peek_ready)
+    _peek_first(session, session.service.peek_ready)
 
 
-def peek_delayed(session: Session, waiting: deque[Command]) -> None:
+def peek_delayed(session: Session, command: Command) -> None:
     """Carry out a peek-delayed."""
-    _peek_first(session, waiting, session.service.peek_delayed)
+    _peek_first(session, session.service.peek_delayed)
 
 
-def peek_buried(session: Session, waiting: deque[Command]) -> None:
+def peek_buried(session: Session, command: Command) -> None:
     """Carry out a peek-buried."""
-    _peek_first(session, waiting, session.service.peek_dead)
+    _peek_first(session, session.service.peek_dead)
 
 
 def _peek_first(
     session: Session,
-    waiting: deque[Command],
     look: Callable[[str], Deferred[Peeked | None]],
 ) -> None:
     """Show what is first in the tube that is used."""
-    waiting.popleft()
     tube = session.tube.name
     if not session.may(Action.READ, tube):
         session.replies.add(NOT_FOUND)

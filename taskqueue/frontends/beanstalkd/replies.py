@@ -109,6 +109,11 @@ class Replies:
             self._said += replies
             self._promises = True
 
+    def promise_one(self, reply: bytes) -> None:
+        """Reply to one command, as soon as what has changed is stored."""
+        self._said.append(reply)
+        self._promises = True
+
     def give(self) -> int:
         """
         Send what was said since the last call, in its turn.

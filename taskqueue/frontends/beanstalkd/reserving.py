@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -21,8 +22,10 @@ from taskqueue.errors import ShuttingDown, TaskQueueError, UnknownTask
 from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.mapping import STATE_NAMES
 from taskqueue.frontends.beanstalkd.replies import DEADLINE_SOON, NOT_FOUND, TIMED_OUT
-from taskqueue.frontends.beanstalkd.session import Session
 from taskqueue.operations.authorization import forbidden
+
+if TYPE_CHECKING:
+    from taskqueue.frontends.beanstalkd.session import Session
 
 #: Before a reservation ends, for so long nobody who holds it is made to wait, seconds.
 SAFETY_MARGIN_S = 1.0
@@ -31,7 +34,18 @@ SAFETY_MARGIN_S = 1.0
 MOST_AT_ONCE = 1000
 
 
-def reserve(session: Session, waiting: deque[Command]) -> None:
+def reserve(session: Session, command: Command) -> None:
+    """Carry out a reserve."""
+    session.reserved_some = True
+    if session.reserving is None:
+        session.reserving = Reserving(session)
+    try:
+        session.reserving.begin(command.number)
+    except ShuttingDown:
+        session.replies.add(TIMED_OUT)
+
+
+def reserve_many(session: Session, waiting: deque[Command]) -> None:
     """
     Carry out the reserves that come first in C{waiting}: they are one claim for as many jobs.
     One that has to wait is the last.
@@ -68,9 +82,9 @@ def _claim(session: Session, limit: int) -> Claim:
     return Claim(session.holder, queues, None, limit, max_bytes=max_bytes, by_priority=True)
 
 
-def reserve_job(session: Session, waiting: deque[Command]) -> None:
+def reserve_job(session: Session, command: Command) -> None:
     """Carry out a reserve-job."""
-    number = waiting.popleft().number
+    number = command.number
     task = session.find_now(number)
     if task is not None and task.state < FIRST_ENDED:
         _reserve_one(session, task.id, task.queue)
@@ -163,12 +177,8 @@ class _Taking:
             return  # there may be more, which did not fit into one claim
         for _ in range(self._wanted - len(deliveries)):
             command = _next(session, waiting)
-            if is_deadline_soon(session):
-                session.replies.add(DEADLINE_SOON)
-            elif command.number == 0 or session.connection.heard_all:
-                session.replies.add(TIMED_OUT)
-            else:
-                Waiting(session, inf if command.number < 0 else command.number).begin()
+            reserve(session, command)
+            if session.waiting:
                 break
 
 
@@ -189,35 +199,66 @@ def is_deadline_soon(session: Session) -> bool:
     return soonest_end(session) - SAFETY_MARGIN_S <= session.service.moments().mono
 
 
-class Waiting:
-    """A reserve that waits: for a job, its time, or the end of an earlier reservation."""
+class Reserving:
+    """
+    Carries out a session's reserves for one job, which may have to wait: for a job, for their
+    time, or for the end of an earlier reservation.  There is one at a time.
+    """
 
-    def __init__(self, session: Session, wait_s: float) -> None:
+    __slots__ = ("_claim", "_heard", "_margin", "_session", "_taking")
+
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._wait_s = wait_s
         self._claim: Claim | None = None
         self._margin: IDelayedCall | None = None
+        self._taking = False
+        #: What it was told while it was taking.
+        self._heard: Sequence[Delivery] | Exception | None = None
 
-    def begin(self) -> None:
-        """Wait, unless there is a job now."""
+    def begin(self, number: int) -> None:
+        """
+        Reply now, or wait.
+
+        @param number: for how many seconds it may wait, below 0 for as long as it takes.
+        @raises TaskQueueError: nothing can be claimed.
+        """
         session = self._session
-        session.begin_to_wait()
-        session.waiting = self
-        try:
+        claim = self._claim
+        if claim is None or claim.queues is not session.queues:
             claim = self._claim = _claim(session, 1)
-            found = session.service.take(claim, self._wait_s, self)
-        except TaskQueueError as error:
-            self.errback(error)
-            return
-        if found is not None:
-            self.callback(found)
-        else:
+        wait_s = 0.0
+        if number and not session.connection.heard_all and not is_deadline_soon(session):
+            wait_s = inf if number < 0 else number
+        found = self._take(claim, wait_s)
+        if found is None:
+            session.begin_to_wait()
+            session.waiting = True
             self._watch_margin()
+        elif found:
+            session.replies.add(_reserved(session, found[0]))
+        else:
+            session.replies.add(DEADLINE_SOON if is_deadline_soon(session) else TIMED_OUT)
+
+    def _take(self, claim: Claim, wait_s: float) -> Sequence[Delivery] | None:
+        """What there is now; C{None} where it will be told."""
+        self._taking = True
+        try:
+            found = self._session.service.take(claim, wait_s, self)
+        finally:
+            self._taking = False
+        if found is not None:
+            return found
+        heard, self._heard = self._heard, None
+        if isinstance(heard, Exception):
+            raise heard
+        if heard is not None:
+            self._claim = None  # its payload was read: it has done what it can
+        return heard
 
     def _watch_margin(self) -> None:
         """Wait no longer than until a reservation of the same connection ends soon."""
         session = self._session
-        if session.waiting is not self or not session.holder.leases:
+        if not session.waiting or not session.holder.leases:
             return
         left_s = soonest_end(session) - SAFETY_MARGIN_S - session.service.moments().mono
         if left_s > 0:
@@ -231,16 +272,19 @@ class Waiting:
 
     def callback(self, result: Sequence[Delivery]) -> None:
         """These are the jobs: one, or none where the time is over."""
-        session = self._session
-        if not result:
+        if self._taking:
+            self._heard = result
+        elif result:
+            self._reply(_reserved(self._session, result[0]))
+        else:
             self._reply(TIMED_OUT)
-            return
-        self._reply(_reserved(session, result[0]))
 
     def errback(self, fail: Exception) -> None:
         """There is none to be had."""
         session = self._session
-        if self._over():
+        if self._taking:
+            self._heard = fail
+        elif self._over():
             session.unanswered -= 1
             session.replies.refuse(fail)
             session.go_on()
@@ -255,10 +299,11 @@ class Waiting:
         if self._margin is not None:
             self._margin.cancel()
             self._margin = None
-        if session.waiting is not self:
+        if not session.waiting:
             return False
-        session.waiting = None
-        if self._claim is not None:
-            self._claim.reply = None
-            session.service.broker.ledger.claims.remove(self._claim)
+        session.waiting = False
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.reply = None
+            session.service.broker.ledger.claims.remove(claim)
         return session.open

@@ -22,6 +22,7 @@ from taskqueue.core.rows import TaskRow
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.frontends.beanstalkd.margins import SoonestEnd
 from taskqueue.frontends.beanstalkd.replies import NOT_FOUND, Replies
+from taskqueue.frontends.beanstalkd.reserving import Reserving
 from taskqueue.frontends.beanstalkd.tubes import DEFAULT_TUBE, Tube, Tubes, WatchList
 from taskqueue.frontends.door_session import ForeignSession
 from taskqueue.operations.authorization import may
@@ -58,7 +59,8 @@ class Session(ForeignSession):
     @ivar replies: what it is told.
     @ivar put_some: it has put a job.
     @ivar reserved_some: it has reserved, or tried to.
-    @ivar waiting: its reserve that waits for a job, C{None} where none does.
+    @ivar reserving: carries out its reserves, once there are any.
+    @ivar waiting: a reserve of it waits for a job.
     """
 
     def __init__(self, door: BeanstalkdDoor, connection: BeanstalkdConnection) -> None:
@@ -80,7 +82,8 @@ class Session(ForeignSession):
         self.came_in = False
         self._quits = False
         self.put_some = self.reserved_some = False
-        self.waiting: object | None = None
+        self.reserving: Reserving | None = None
+        self.waiting = False
         self._held: dict[int, Lease] = {}
         self._queues: tuple[str, ...] | None = None
         door.sessions.add(self)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import resource
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
@@ -82,9 +81,8 @@ class _Jobs:
 # --- the broker -----------------------------------------------------------------------
 
 
-def stats(session: Session, waiting: deque[Command]) -> None:
+def stats(session: Session, command: Command) -> None:
     """Carry out a stats."""
-    waiting.popleft()
     require(session, Action.READ, None)
     door, jobs = session.beanstalkd, _Jobs()
     ledger = session.service.broker.ledger
@@ -108,7 +106,7 @@ def _connections(session: Session) -> list[tuple[str, object]]:
         ("current-connections", len(sessions)),
         ("current-producers", sum(1 for each in sessions if each.put_some)),
         ("current-workers", sum(1 for each in sessions if each.reserved_some)),
-        ("current-waiting", sum(1 for each in sessions if each.waiting is not None)),
+        ("current-waiting", sum(1 for each in sessions if each.waiting)),
         ("total-connections", session.beanstalkd.counted_connections),
     ]
 
@@ -138,9 +136,9 @@ def _process(session: Session) -> list[tuple[str, object]]:
 # --- a tube ---------------------------------------------------------------------------
 
 
-def stats_tube(session: Session, waiting: deque[Command]) -> None:
+def stats_tube(session: Session, command: Command) -> None:
     """Carry out a stats-tube."""
-    name = waiting.popleft().tube
+    name = command.tube
     tube = session.tubes.find(name) if session.may(Action.READ, name) else None
     session.replies.add(NOT_FOUND if tube is None else _tube(session, tube))
 
@@ -152,9 +150,7 @@ def _tube(session: Session, tube: Tube) -> bytes:
         jobs.add(queue)
         pause_s, left_s = _pause(session, tube, queue)
     waiting = sum(
-        1
-        for each in session.beanstalkd.sessions
-        if each.waiting is not None and tube.name in each.watched
+        1 for each in session.beanstalkd.sessions if each.waiting and tube.name in each.watched
     )
     lines: list[tuple[str, object]] = [
         ("name", tube.name),
@@ -184,9 +180,9 @@ def _pause(session: Session, tube: Tube, queue: Queue) -> tuple[int, int]:
 # --- a job ----------------------------------------------------------------------------
 
 
-def stats_job(session: Session, waiting: deque[Command]) -> None:
+def stats_job(session: Session, command: Command) -> None:
     """Carry out a stats-job."""
-    session.ask_for(waiting.popleft().number, lambda row: _job(session, row))
+    session.ask_for(command.number, lambda row: _job(session, row))
 
 
 def _job(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:

@@ -25,7 +25,27 @@ _new = tuple.__new__  # makes a named tuple without a call of a Python function
 _REST = Submission(JOB_TYPE)[8:]
 
 
-def put(session: Session, waiting: deque[Command]) -> None:
+def put(session: Session, command: Command) -> None:
+    """Carry out a put."""
+    if command.delay_s:
+        put_many(session, deque((command,)))
+        return
+    session.put_some = True
+    service, tube = session.service, session.tube.name
+    if session.beanstalkd.draining:
+        session.replies.add(DRAINING)
+        return
+    _check_may_put(session, tube, 1)
+    _, _, pri, _, ttr_s, _, body, _ = command
+    try:
+        number = service.submit_numbered(JOB_TYPE, body, tube, priority_of(pri), options_of(ttr_s))
+    except ShuttingDown:
+        session.replies.add(DRAINING)
+    else:
+        session.replies.promise_one(b"INSERTED %d\r\n" % number)
+
+
+def put_many(session: Session, waiting: deque[Command]) -> None:
     """Carry out the puts that come first in C{waiting}."""
     session.put_some = True
     commands = _in_a_row(session, waiting)
@@ -59,15 +79,24 @@ def _in_a_row(session: Session, waiting: deque[Command]) -> list[Command]:
     return commands
 
 
+def _check_may_put(session: Session, tube: str, count: int) -> None:
+    """
+    @raises Forbidden: nobody may put jobs into the tube here.
+    @raises RateLimited: too many are put.
+    """
+    if session.restricted is not None and not session.may(Action.SUBMIT, tube):
+        raise forbidden(session, Action.SUBMIT, tube)
+    fair_use = session.service.fair_use
+    if fair_use.counts_tasks:
+        fair_use.tasks(session.identity, session.host, count)
+
+
 def _submit(session: Session, commands: list[Command]) -> list[Accepted | TaskQueueError]:
     """
     @raises TaskQueueError: none of them is accepted.
     """
     service, tube = session.service, session.tube.name
-    if not session.may(Action.SUBMIT, tube):
-        raise forbidden(session, Action.SUBMIT, tube)
-    if service.fair_use.counts_tasks:
-        service.fair_use.tasks(session.identity, session.host, len(commands))
+    _check_may_put(session, tube, len(commands))
     items = []
     for _, _, pri, delay_s, ttr_s, _, body, _ in commands:
         run_at = service.moments().wall + delay_s if delay_s else None
