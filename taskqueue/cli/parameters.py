@@ -4,6 +4,7 @@ Kinds of arguments: spans of time, patterns, numbers or none.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -25,6 +26,16 @@ class Span(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is no span of time: write it as 90s, 15m, 2h, 7d or 1w")
         return float(found[1]) * _UNITS[found[2].lower()]
+
+
+class Number(click.FloatRange):
+    """A number within bounds, as C{click.FloatRange}, which takes C{nan} for any of them."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number: it has to be {self._describe_range()}", param, ctx)
+        return number
 
 
 class Pattern(click.ParamType[re.Pattern[str]]):

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from taskqueue.app.application import App
 from taskqueue.cli import reloading
+from taskqueue.cli.parameters import Number
 from taskqueue.cli.running import OK, REFUSED, USAGE, complain, explain, log_to, run
 from taskqueue.cli.setting import Setting
 from taskqueue.client import Client
@@ -23,6 +24,7 @@ from taskqueue.client.link import DEFAULT_ADDRESS
 from taskqueue.client.options import ClientOptions
 from taskqueue.errors import BadRequest, TaskQueueError
 from taskqueue.worker import WorkerService
+from taskqueue.worker.bounds import LONGEST_STOP_S, MOST_MB, MOST_TASKS
 from taskqueue.worker.executors.inloop import use_asyncio
 from taskqueue.worker.signals import heed_signals
 from taskqueue.worker.work import load_tasks, works_of
@@ -164,7 +166,7 @@ def _broker_of(context: click.Context, setting: Setting) -> str | None:
 @click.command()
 @click.argument("tasks", metavar="MODULE:APP")
 @click.option("--queues", default="default", show_default=True, metavar="A,B,...")
-@click.option("--concurrency", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--concurrency", type=click.IntRange(1, MOST_TASKS), default=1, show_default=True)
 @click.option(
     "--executor",
     type=click.Choice(["processes", "threads"]),
@@ -174,7 +176,7 @@ def _broker_of(context: click.Context, setting: Setting) -> str | None:
 )
 @click.option(
     "--prefetch",
-    type=click.IntRange(0, 10_000),
+    type=click.IntRange(0, MOST_TASKS),
     metavar="N",
     help="Claim so many tasks more, to have them at hand; as many as are over in 20 ms if absent.",
 )
@@ -186,7 +188,7 @@ def _broker_of(context: click.Context, setting: Setting) -> str | None:
 )
 @click.option(
     "--recycle-mb",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, MOST_MB, min_open=True),
     metavar="MB",
     help="Replace a child process that takes more memory.",
 )
@@ -195,7 +197,7 @@ def _broker_of(context: click.Context, setting: Setting) -> str | None:
 @click.option(
     "--stop-timeout",
     "stop_timeout_s",
-    type=click.FloatRange(0),
+    type=Number(0, LONGEST_STOP_S),
     default=STOP_TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
@@ -222,6 +224,8 @@ def worker(
     names = [name.strip() for name in queues.split(",") if name.strip()]
     how["queues"] = names
     broker = _broker_of(context, setting)
+    if not names:
+        raise click.UsageError("--queues names no queue: write --queues A,B,...")
     order = Order(tasks, broker, setting.timeout_s, reload, how, setting.how)
     if not reload:
         try:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from taskqueue.client import Client
 from taskqueue.errors import BadRequest
+from taskqueue.worker.bounds import check_recycling
 from taskqueue.worker.executors import Executor
 from taskqueue.worker.executors.processes import Processes
 from taskqueue.worker.work import load_tasks
@@ -54,8 +55,10 @@ class WorkerService(Worker):
         @param recycle_mb: a child process is replaced when it takes more memory,
             in MB of 2**20 bytes.
         @param pool: more for L{Processes}.
-        @raises BadRequest: C{tasks} are none, or cannot be imported.
+        @raises BadRequest: C{tasks} are none, or cannot be imported, or a number is out of its
+            bounds.
         """
+        check_recycling(recycle_after, recycle_mb)
         chosen: Executor | None = None
         if executor == "processes":
             chosen = Processes(

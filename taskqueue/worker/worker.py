@@ -17,8 +17,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from taskqueue.client import Client, Delivery, Lost
-from taskqueue.errors import BadRequest, TaskQueueError, UnknownWorker
+from taskqueue.errors import TaskQueueError, UnknownWorker
 from taskqueue.worker.asking import FATAL, Asking
+from taskqueue.worker.bounds import check_bounds
 from taskqueue.worker.credit import Credit
 from taskqueue.worker.executors import Executor
 from taskqueue.worker.executors.inloop import InLoop
@@ -93,12 +94,9 @@ class Worker(Service):
         @param stop_timeout_s: how long stopping waits for what is running.
         @param prepare: awaited once, when the worker is registered and has not
             claimed anything; where not given, an L{App} tells its schedules then.
-        @raises BadRequest: there are no tasks, no queues, or no concurrency.
+        @raises BadRequest: there are no tasks, no queues, or a number is out of its bounds.
         """
-        if concurrency < 1 or not queues:
-            raise BadRequest("a worker needs at least one queue, and a concurrency of 1 or more")
-        if prefetch is not None and prefetch < 0:
-            raise BadRequest(f"prefetch is {prefetch}, expected 0 or more")
+        check_bounds(queues, concurrency, prefetch, stop_timeout_s)
         works = works_of(tasks)
         self.client = client
         self.types = sorted(works)

@@ -120,11 +120,29 @@ class OrderTests(FolderCase):
             (("shop",), "MODULE:NAME"),
             (("shop:empty",), "the application has no tasks"),
             (("shop:app", "--recycle-after", "0"), "recycle-after"),
+            (("shop:app", "--queues", " ,"), "--queues names no queue"),
             (("shop:app", "--executor", "magic"), "magic"),
         ):
             status, printed = self.run_it("worker", *arguments)
             self.assertEqual(status, 2, printed)
             self.assertIn(words, printed)
+        self.assertEqual(self.orders, [])
+
+    def test_numbers_out_of_their_bounds(self) -> None:
+        for option, values, bounds in (
+            ("--concurrency", ("0", "-1", "10001", "9" * 30), "1<=x<=10000"),
+            ("--concurrency", ("1.5", "many", "nan", "inf"), "is not a valid integer"),
+            ("--prefetch", ("-1", "10001"), "0<=x<=10000"),
+            ("--recycle-after", ("0", "-1"), "x>=1"),
+            ("--recycle-mb", ("0", "-1", "inf", "nan", "-inf"), "0<x<=1073741824"),
+            ("--stop-timeout", ("-1", "nan", "-nan", "inf", "-inf", "1e9"), "0<=x<=604800"),
+            ("--stop-timeout", ("soon",), "is not a valid float"),
+        ):
+            for value in values:
+                status, printed = self.run_it("worker", "shop:app", option, value)
+                self.assertEqual(status, 2, printed)
+                self.assertIn(f"'{option}'", printed)
+                self.assertIn(bounds, printed)
         self.assertEqual(self.orders, [])
 
 

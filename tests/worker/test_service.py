@@ -63,6 +63,10 @@ class Making(SynchronousTestCase):
             (NAMED, {"executor": "fibers"}),
             (NAMED, {"executor": "threads", "recycle_after": 3}),
             (NAMED, {"prefetch": -1}),
+            (NAMED, {"recycle_after": 0}),
+            (NAMED, {"recycle_mb": 0}),
+            (NAMED, {"recycle_mb": float("nan")}),
+            (NAMED, {"recycle_mb": float("inf")}),
             (App(), {"executor": "threads"}),
             ("nowhere_to_be_found:app", {}),
         ):

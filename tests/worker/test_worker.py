@@ -403,13 +403,24 @@ class Mishaps(WorkerCase):
         await self.assertFailure(late.finished, errors.StaleIncarnation)
 
     def test_what_is_no_worker(self) -> None:
-        for handlers, options in (
-            ({}, {}),
-            ({"t": print}, {"concurrency": 0}),
-            ({"t": print}, {"queues": []}),
+        nan, inf = float("nan"), float("inf")
+        for handlers, options, words in (
+            ({}, {}, "a worker needs tasks"),
+            ({"t": print}, {"concurrency": 0}, "concurrency is 0, expected a whole number"),
+            ({"t": print}, {"concurrency": -1}, "concurrency is -1"),
+            ({"t": print}, {"concurrency": 1.5}, "concurrency is 1.5"),
+            ({"t": print}, {"concurrency": 10_001}, "from 1 to 10000"),
+            ({"t": print}, {"prefetch": -1}, "prefetch is -1"),
+            ({"t": print}, {"stop_timeout_s": -1}, "stop_timeout_s is -1, expected seconds"),
+            ({"t": print}, {"stop_timeout_s": nan}, "stop_timeout_s is nan"),
+            ({"t": print}, {"stop_timeout_s": inf}, "stop_timeout_s is inf"),
+            ({"t": print}, {"queues": []}, "at least one queue"),
         ):
             client = self.client()
-            self.assertRaises(errors.BadRequest, Worker, handlers, client, reactor, **options)
+            refused = self.assertRaises(
+                errors.BadRequest, Worker, handlers, client, reactor, **options
+            )
+            self.assertIn(words, str(refused))
 
 
 class Beating(WorkerCase):
