@@ -95,6 +95,7 @@ def carry_out(session: Session, waiting: deque[Command]) -> None:
             raise
         except TaskQueueError as error:
             session.replies.refuse(error)
+        session.rest_if_long()
     session.give()
 
 

@@ -35,6 +35,9 @@ INTERNAL_ERROR = b"INTERNAL_ERROR\r\n"
 #: How the replies begin that say that something was done for good.
 _PROMISES = (b"INSERTED", b"DELETED", b"RELEASED", b"BURIED", b"KICKED", b"PAUSED")
 
+#: A reply that is longer is much more than what asked for it.
+LONG_BYTES = 256
+
 
 def chunk(head: str, data: bytes) -> bytes:
     """A line, which the length of C{data} ends, and the data."""
@@ -74,6 +77,8 @@ class Replies:
     The replies of one connection.
 
     @ivar peer: what to call it in the log.
+    @ivar long_bytes: how many bytes the long replies have had; whoever sees to it that they
+        do not become too many begins anew.
     """
 
     _log = Logger()
@@ -85,6 +90,7 @@ class Replies:
         self._journal = journal
         self._send = send
         self.peer = ""
+        self.long_bytes = 0
         self._said: list[bytes] = []
         self._promises = False
         self._held: deque[_Held] = deque()
@@ -98,6 +104,8 @@ class Replies:
     def add(self, reply: bytes) -> None:
         """Reply to one command."""
         self._said.append(reply)
+        if len(reply) > LONG_BYTES:
+            self.long_bytes += len(reply)
 
     def say(self, replies: Sequence[bytes]) -> None:
         """Reply to several commands."""

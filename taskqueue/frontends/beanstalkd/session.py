@@ -42,6 +42,13 @@ HOLDER = "beanstalkd client "
 #: So many reservations that are over are not worth being forgotten.
 _FEW = 64
 
+#: Why parsing is paused when much was replied: until that was sent, and others had their turn.
+RESTS = "much was replied"
+
+#: After so many bytes of long replies, about.  A read of a few thousand commands would otherwise
+#: become as many jobs of up to 1 GiB each, in one turn of the reactor.
+MOST_LONG_BYTES = 64 * 1024
+
 #: Why parsing is paused when somebody has quit.
 QUITS = "nothing more is to be said"
 
@@ -81,6 +88,7 @@ class Session(ForeignSession):
         self.replies = Replies(lambda: service.journal, self._send)
         self.came_in = False
         self._quits = False
+        self._rests_until_sent = False
         self.put_some = self.reserved_some = False
         self.reserving: Reserving | None = None
         self.waiting = False
@@ -159,8 +167,13 @@ class Session(ForeignSession):
     def _send(self, count: int, data: bytes) -> None:
         self.unanswered -= count
         self.connection.send_bytes(data)
-        if self._quits and not self.replies:
+        if self.replies:
+            return
+        if self._quits:
             self.connection.finish()
+        elif self._rests_until_sent:
+            self._rests_until_sent = False
+            self.connection.resume_parsing(RESTS)
 
     def give(self) -> None:
         """Send what was replied, as soon as it may be."""
@@ -168,6 +181,21 @@ class Session(ForeignSession):
         if held:
             self.unanswered += held
             self.connection.pause_if_full()
+            self.rest_if_long()
+
+    def rest_if_long(self) -> None:
+        """Hand on no more for now where the replies are long."""
+        if self.replies.long_bytes > MOST_LONG_BYTES:
+            self.replies.long_bytes = 0
+            self.connection.pause_parsing(RESTS, reading=True)
+            self.service.reactor.callLater(0, self._rested)
+            self.give()
+
+    def _rested(self) -> None:
+        """Others have had their turn."""
+        self._rests_until_sent = self.open and bool(self.replies)
+        if not self._rests_until_sent:
+            self.connection.resume_parsing(RESTS)
 
     def quit(self) -> None:
         """It wants no more: close, when it has been told all that is still to be told."""

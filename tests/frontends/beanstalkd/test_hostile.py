@@ -87,6 +87,45 @@ class HostileTests(BeanstalkdTestCase):
         self.factory.check_times()
         self.assertTrue(client.wire.aborted)
 
+    def test_others_have_their_turn_between_many_long_replies(self) -> None:
+        """What takes nine bytes to ask for is not told as often as it is asked for at once."""
+        client = self.connect()
+        body = b"x" * 60_000
+        self.put(client, body)
+        for said in (b"peek 1\r\n", b"stats\r\n"):
+            client = self.connect()
+            client.say(said * 1000)
+            self.assertLess(len(client.hear()), 4 * len(body))
+
+    def test_much_that_was_asked_for_is_told_in_the_end(self) -> None:
+        client = self.connect()
+        body = b"x" * 60_000
+        self.put(client, body)
+        client.say(b"peek 1\r\n" * 10 + b"list-tube-used\r\n")
+        self.turns()
+        self.assertEqual(
+            client.hear(), b"FOUND 1 60000\r\n%b\r\n" % body * 10 + b"USING default\r\n"
+        )
+
+    def test_what_waits_behind_a_promise_is_bounded(self) -> None:
+        """While the store takes its time, replies are held, and not any number of them."""
+        client = self.connect()
+        body = b"x" * 60_000
+        self.put(client, body)
+        self.writer.holding = True
+        client.say(b"put 0 0 60 1\r\ny\r\n")
+        for _ in range(100):
+            if client.wire.producerState == "producing":
+                client.say(b"peek 1\r\n" * 1000)
+            self.turns()
+        held = sum(
+            len(reply) for one in client.connection.session.replies._held for reply in one.replies
+        )
+        self.assertLess(held, 4 * len(body))
+        self.writer.let_go()
+        self.turns()
+        self.assertTrue(client.hear().startswith(b"INSERTED 2\r\nFOUND 1 60000\r\n"))
+
     def test_too_many_connections(self) -> None:
         self.service.reconfigure(self.adapt("limits", max_connections=2))
         clients = [self.connect() for _ in range(3)]
