@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from taskqueue.access.identities import Identity
@@ -88,6 +89,7 @@ class Session(ForeignSession):
         self.replies = Replies(lambda: service.journal, self._send)
         self.came_in = False
         self._quits = False
+        self._rest: IDelayedCall | None = None
         self._rests_until_sent = False
         self.put_some = self.reserved_some = False
         self.reserving: Reserving | None = None
@@ -188,13 +190,16 @@ class Session(ForeignSession):
         if self.replies.long_bytes > MOST_LONG_BYTES:
             self.replies.long_bytes = 0
             self.connection.pause_parsing(RESTS, reading=True)
-            self.service.reactor.callLater(0, self._rested)
+            if self._rest is None:
+                self._rest = self.service.reactor.callLater(0, self._rested)
             self.give()
 
     def _rested(self) -> None:
         """Others have had their turn."""
-        self._rests_until_sent = self.open and bool(self.replies)
-        if not self._rests_until_sent:
+        self._rest = None
+        if self.replies:
+            self._rests_until_sent = True
+        else:
             self.connection.resume_parsing(RESTS)
 
     def quit(self) -> None:
@@ -300,6 +305,8 @@ class Session(ForeignSession):
             return
         super().close()
         self.replies.close()
+        if self._rest is not None:
+            self._rest.cancel()
         door = self.beanstalkd
         door.sessions.discard(self)
         for tube in self.watched.tubes:
