@@ -113,6 +113,37 @@ def drain(setting: Setting, /, queue: str, wait: bool) -> None:
     setting.ask(act)
 
 
+@queues.command("retry")
+@click.argument("queue")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=10_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="At most so many.",
+)
+@shows
+def retry_queue(setting: Setting, /, queue: str, limit: int) -> None:
+    """
+    Let the dead letters of QUEUE run again.
+
+    Those come first that have been dead letters for longest.
+    """
+    setting.ask(lambda visit: retry_dead(visit, queue, limit))
+
+
+async def retry_dead(visit: Visit, queue: str, limit: int) -> int:
+    """Let dead letters of a queue run again, and tell how many there were."""
+    retried, left = await visit.client.retry_queue(queue, limit)
+    if visit.out.for_people:
+        rest = f"; {left:,} are left" if left else ""
+        visit.out.line(f"{retried:,} dead letters of queue {queue} run again{rest}.")
+    else:
+        visit.out.value({"queue": queue, "retried": retried, "left": left})
+    return OK
+
+
 async def empty(visit: Visit, queue: str) -> None:
     """Wait until no task of a queue waits or runs."""
     told = -1

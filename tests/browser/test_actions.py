@@ -132,6 +132,28 @@ class QueueTests(SceneCase):
         expect(page.locator(".title-row")).not_to_contain_text("paused")
 
 
+    def test_its_dead_letters_run_again(self) -> None:
+        ids = self.dead_letters("once-more", "OnceMoreError: 1", 2)
+        page = self.visit("/queues/once-more")
+        page.get_by_role("button", name="Retry dead letters").click()
+        confirm(page, "2 dead letters of it run again", "Retry")
+        told(page, "2 dead letters run again")
+        expect(page.get_by_role("button", name="Retry dead letters")).to_have_count(0)
+        self.assertEqual(self.states(*ids), {"pending"})
+
+    def test_one_with_a_name_that_must_be_escaped(self) -> None:
+        """Only clients of other protocols can give such names."""
+        self.scene.ask("POST", "/queues/a%3Bb%2Fc%2B%24%28d%29/pause", {})
+        page = self.visit("/queues")
+        page.get_by_role("link", name="a;b/c+$(d)").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("a;b/c+$(d)")
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator(".title-row")).not_to_contain_text("paused")
+        page.get_by_role("link", name="All", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
+        expect(page.get_by_label("Queue", exact=True)).to_have_value("a;b/c+$(d)")
+
+
 class PeriodicTests(SceneCase):
     def test_one_is_made_once_it_is_right(self) -> None:
         page = self.visit("/periodic?new=1")

@@ -19,7 +19,7 @@ from taskqueue.cli import operators, queues, tail, watching, workers
 from taskqueue.cli import top as top_module
 from taskqueue.cli.dashboard import Sight, dashboard
 from taskqueue.cli.main import cli
-from taskqueue.cli.output import Output, Rows, Shown
+from taskqueue.cli.output import Rows, Shown
 from taskqueue.cli.running import with_client
 from taskqueue.cli.views import worker_state
 from taskqueue.errors import CannotConnect
@@ -171,24 +171,6 @@ class Tailing(VisitCase):
 
 
 class Operators(VisitCase):
-    def run_command(self, *arguments: str) -> Any:
-        """Run a command against this broker; it is given the reactor that runs."""
-        results: list[Any] = []
-        from taskqueue.cli import setting as setting_module
-
-        def run(main: Any) -> int:
-            results.append(Deferred.fromCoroutine(main(reactor)))
-            return 0
-
-        self.patch(setting_module, "run", run)
-        self.patch(setting_module, "log_to", lambda *_: None)
-        self.patch(setting_module, "Output", lambda form: output)
-        output = Output("table")
-        found = CliRunner().invoke(cli, ["--broker", self.address(), *arguments])
-        self.assertEqual((found.exit_code, found.output), (0, ""))
-        (result,) = results
-        return result
-
     @flow
     async def test_audit(self) -> None:
         client = await self.connect()

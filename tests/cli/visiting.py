@@ -9,9 +9,12 @@ import sys
 from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
 
+from click.testing import CliRunner
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from taskqueue.cli import setting as setting_module
+from taskqueue.cli.main import cli
 from taskqueue.cli.output import Output
 from taskqueue.cli.running import Visit
 from taskqueue.cli.watching import show
@@ -49,6 +52,23 @@ class VisitCase(BrokerCase):
 
     def printed_json(self) -> Any:
         return json.loads(self.printed())
+
+    def run_command(self, *arguments: str) -> Any:
+        """Run a command against this broker; it is given the reactor that runs."""
+        results: list[Any] = []
+
+        def run(main: Any) -> int:
+            results.append(Deferred.fromCoroutine(main(reactor)))
+            return 0
+
+        self.patch(setting_module, "run", run)
+        self.patch(setting_module, "log_to", lambda *_: None)
+        self.patch(setting_module, "Output", lambda form: output)
+        output = Output("table")
+        found = CliRunner().invoke(cli, ["--broker", self.address(), *arguments])
+        self.assertEqual((found.exit_code, found.output), (0, ""))
+        (result,) = results
+        return result
 
     def showing(self, visit: Visit, view: Any, form: str) -> Deferred[int]:
         """Show a view once."""

@@ -127,6 +127,12 @@ async def purge_queue(visit: Visit) -> Reply:
     return Reply(200, await visit.ask(MessageType.PURGE_QUEUE, {"queue": name, **fields}))
 
 
+async def retry_queue(visit: Visit) -> Reply:
+    """Let dead letters of a queue run again, those first that have been so longest."""
+    header = {"queue": visit.places["queue"], **visit.body}
+    return Reply(200, await visit.ask(MessageType.RETRY_QUEUE, header))
+
+
 def _fields(form: Form, **more: Any) -> Form:
     """What a form takes beside the queue's name, which stands in the path."""
     fields = {name: check for name, check in form.fields.items() if name != "queue"}
@@ -200,6 +206,16 @@ ENDPOINTS = (
         "Cancel what waits in a queue",
         {200: Content("What was done, or would be.", "Purged")},
         body=Body(_fields(administration.PURGE, dry_run=boolean)),
+        refusals=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/queues/{queue}/retry",
+        "Queues",
+        retry_queue,
+        "Let dead letters of a queue run again",
+        {200: Content("How many run again, and how many are left.", "RetriedQueue")},
+        body=Body(_fields(administration.RETRY_QUEUE)),
         refusals=(404,),
     ),
 )

@@ -328,6 +328,7 @@ COMPONENTS: Mapping[str, Schema] = {
     "Queue": _QUEUE,
     "QueuePage": page("queues", "Queue", TEXT_OR_NONE),
     "Purged": thing({}, {"cancelled": COUNT, "left": COUNT, "would_cancel": COUNT}),
+    "RetriedQueue": thing({"retried": COUNT, "left": COUNT}),
     "Worker": _WORKER,
     "WorkerPage": page("workers", "Worker", TEXT_OR_NONE),
     "Periodic": _PERIODIC,

@@ -95,6 +95,7 @@ REQUESTS: Mapping[tuple[str, str], Asked] = {
     ("POST", "/queues/{queue}/pause"): Asked(_BOTH, "/queues/QUEUE/pause"),
     ("POST", "/queues/{queue}/resume"): Asked(_BOTH, "/queues/QUEUE/resume"),
     ("POST", "/queues/{queue}/drain"): Asked(_BOTH, "/queues/QUEUE/drain"),
+    ("POST", "/queues/{queue}/retry"): Asked(_FATE, "/queues/QUEUE/retry"),
     ("POST", "/queues/{queue}/purge"): Asked(_FATE, "/queues/QUEUE/purge", {"dry_run": True}),
     ("GET", "/workers"): Asked(_READ, "/workers"),
     ("GET", "/workers/{worker}"): Asked(_READ, "/workers/QUEUE-worker"),

@@ -63,6 +63,16 @@ class QueueTests(ApiTestCase):
         self.ask("PATCH", "/queues/default", {"max_depth": None})
         self.submit()
 
+    def test_retry(self) -> None:
+        ids = [self.kill(payload=str(n)) for n in range(3)]
+        retry = "/queues/default/retry"
+        self.assertEqual(self.post(retry, {"limit": 2}), {"retried": 2, "left": 1})
+        states = [self.get(f"/tasks/{one}")["state"] for one in ids]
+        self.assertEqual(states, ["pending", "pending", "dead_letter"])
+        self.assertEqual(self.post(retry), {"retried": 1, "left": 0})
+        self.refused("POST", retry, {"limit": 0})
+        self.refused("POST", "/queues/none/retry", {}, 404, "UNKNOWN_QUEUE")
+
     def test_purge(self) -> None:
         for _ in range(3):
             self.submit()

@@ -129,6 +129,14 @@ function Actions({ queue, path, reload }) {
       return `${counted(cancelled, "task")} ${cancelled === 1 ? "was" : "were"} cancelled.${left ? ` ${count(left)} are left: purge again.` : ""}`;
     });
   };
+  const dead = queue.states.dead_letter;
+  const retry = async () => {
+    if ((await ask(retrying(dead))) === null) return;
+    await act("changed", "", async () => {
+      const { retried, left } = await post(`${path}/retry`);
+      return `${counted(retried, "dead letter")} ${retried === 1 ? "runs" : "run"} again.${left ? ` ${count(left)} are left.` : ""}`;
+    });
+  };
   return html`<div class="buttons">
     ${queue.paused
       ? html`<${Button} icon="play" kind="primary" denied=${denied} onClick=${resume}>Resume<//>`
@@ -137,6 +145,7 @@ function Actions({ queue, path, reload }) {
     ${queue.draining
       ? html`<${Button} denied=${denied} onClick=${fill}>End draining<//>`
       : html`<${Button} denied=${denied} onClick=${drain}>Drain …<//>`}
+    ${dead > 0 && html`<${Button} denied=${denied} onClick=${retry}>Retry dead letters …<//>`}
     <${Button} kind="warn" denied=${denied} onClick=${purge}>Purge …<//>
   </div>`;
 }
@@ -176,6 +185,14 @@ function draining(queue) {
     title: "Drain this queue?",
     action: "Drain",
     body: html`<p>New tasks are refused until draining is ended. The ${counted(queue.depth, "task")} that ${queue.depth === 1 ? "waits is" : "wait are"} worked off.</p>`,
+  };
+}
+
+function retrying(dead) {
+  return {
+    title: "Retry the dead letters of this queue?",
+    action: "Retry",
+    body: html`<p>${counted(dead, "dead letter")} of it ${dead === 1 ? "runs" : "run"} again, with fresh retries, those first that have been dead letters for longest.</p>`,
   };
 }
 
