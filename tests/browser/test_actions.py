@@ -131,7 +131,6 @@ class QueueTests(SceneCase):
         page.get_by_role("button", name="Resume").click()
         expect(page.locator(".title-row")).not_to_contain_text("paused")
 
-
     def test_its_dead_letters_run_again(self) -> None:
         ids = self.dead_letters("once-more", "OnceMoreError: 1", 2)
         page = self.visit("/queues/once-more")
