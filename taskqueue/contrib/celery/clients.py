@@ -14,6 +14,7 @@ from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.blocking import BlockingClient
 from taskqueue.client.options import ClientOptions
 from taskqueue.contrib.kombu.direct import DirectClient, can_be_direct
+from taskqueue.errors import FatalClientError
 
 _T = TypeVar("_T")
 
@@ -22,22 +23,44 @@ Call = Callable[[AllCalls], Coroutine[Any, Any, _T]]
 
 
 class Clients:
-    """One client for what is answered at once, and one that may wait, which has a thread."""
+    """
+    One client for what is answered at once, and one that may wait, which has a thread.  One
+    that the broker has refused makes room for another: its key may be replaced meanwhile.
+    """
 
     def __init__(self, address: str, how: ClientOptions) -> None:
         """
         @raises BadRequest: the address is none, or a file of TLS or of the key cannot be used.
         """
+        self._address = address
+        self._how = how
         self._waiting = BlockingClient(address, **how)
         self._direct = DirectClient(address, how) if can_be_direct(address) else None
 
     def run(self, call: Call[_T]) -> _T:
         """Make a call that is answered at once."""
-        return self._waiting.run(call) if self._direct is None else self._direct.run(call)
+        return self.wait(call) if self._direct is None else self._direct.run(call)
 
     def wait(self, call: Call[_T]) -> _T:
         """Make a call that may take its time; others may be made meanwhile."""
-        return self._waiting.run(call)
+        client = self._waiting
+        try:
+            return client.run(call)
+        except FatalClientError:
+            self._give_up(client)
+            raise
+
+    def close(self) -> None:
+        """Disconnect; nothing more is asked."""
+        self._waiting.close()
+        if self._direct is not None:
+            self._direct.close()
+
+    def _give_up(self, client: BlockingClient) -> None:
+        with _lock:
+            if self._waiting is client:
+                self._waiting = BlockingClient(self._address, **self._how)
+        client.close()
 
 
 _lock = threading.Lock()

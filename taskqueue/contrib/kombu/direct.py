@@ -181,6 +181,11 @@ class _Connected(ClientFace):
             self._limit_s = self._session.timeout_s
             timer.cancel()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the broker has refused it for good."""
+        return self._session.failure is not None
+
     def close(self) -> None:
         """Ask nothing any more."""
         self.left_behind()
@@ -247,7 +252,9 @@ class DirectClient:
         connected = self._connected
         if connected is not None:
             idle_s = time.monotonic() - self._asked_at
-            if not connected.connected or idle_s < _IDLE_SHARE * connected.limits.idle_timeout_s:
+            if connected.refused:
+                pass  # its key may have been replaced
+            elif not connected.connected or idle_s < _IDLE_SHARE * connected.limits.idle_timeout_s:
                 return connected
             connected.close()
         self._connected = connected = _Connected(self.address, self._settings)

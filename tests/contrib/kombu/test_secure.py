@@ -4,13 +4,16 @@ The transport and the backend over TLS, with keys: of a broker that wants both.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from kombu import Connection, Queue
 from twisted.internet.threads import deferToThread
 
+from taskqueue.client.credentials import ApiKey
 from taskqueue.contrib.celery import Backend
+from taskqueue.contrib.celery.clients import Clients
 from taskqueue.errors import CannotConnect, Forbidden, Unauthenticated
 from tests.client.broker import flow
 from tests.client.test_credentials import KnowingCase
@@ -100,6 +103,23 @@ class WithKeys(KnowingCase):
             with self.assertRaises(Unauthenticated) as caught:
                 await deferToThread(Connection(url).connect)
             self.assertNotIn("tq_wrong", str(caught.exception))
+
+    @flow
+    async def test_key_that_is_replaced_while_the_program_runs(self) -> None:
+        """What was refused with the old one, for both of its clients, asks with the new one."""
+        key = self.add_key("admin")
+        self.start()
+        path = Path(self.mktemp())
+        path.write_text("tq_old")
+        path.chmod(0o600)
+        clients = Clients(self.address(), {"api_key": ApiKey(path=str(path))})
+        for call in (clients.run, clients.wait):
+            with self.assertRaises(Unauthenticated):
+                await deferToThread(call, lambda calls: calls.ping())
+        path.write_text(key)
+        for call in (clients.run, clients.wait):
+            self.assertGreater(await deferToThread(call, lambda calls: calls.ping()), 0)
+        await deferToThread(clients.close)
 
     @flow
     async def test_who_publishes_and_consumes_need_not_look_or_cancel(self) -> None:
