@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.wire_path import REQUESTS, costs
+from benchmarks.wire_path import REQUESTS, calls, costs
 
 
 class CostsTests(SynchronousTestCase):
@@ -24,3 +24,26 @@ class CostsTests(SynchronousTestCase):
         whole, wire = (costs(3, 1, wire_alone=alone) for alone in (False, True))
         for name in REQUESTS:
             self.assertTrue(0 < wire[name].calls < whole[name].calls, name)
+
+
+class Litter:
+    """What only the garbage collector finds, and what calls a function when it does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        pass
+
+
+class CallsTests(SynchronousTestCase):
+    """L{calls}."""
+
+    def test_whatOthersLeftIsNotCounted(self) -> None:
+        def command() -> None:
+            self.made = [[number] for number in range(10_000)]  # enough for a collection
+
+        clean = calls(command)
+        for _ in range(100):
+            Litter()
+        self.assertEqual(calls(command), clean)
