@@ -89,6 +89,7 @@ class StoreConfig:
     @ivar path: the data directory; a relative one starts at the working directory.
     @ivar durability: C{"fsync"}, C{"interval"} or C{"none"}.
     @ivar check_on_start: C{"quick"}, C{"full"} or C{"none"}.
+    @ivar max_ended_bytes: what ended tasks may take in memory, where C{kind} is C{"memory"}.
     """
 
     kind: str = "sqlite"
@@ -96,6 +97,7 @@ class StoreConfig:
     durability: str = "fsync"
     sync_interval_ms: int = 100
     check_on_start: str = "quick"
+    max_ended_bytes: int = 256 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)

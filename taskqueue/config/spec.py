@@ -57,6 +57,7 @@ path = path()
 durability = word('fsync', 'interval', 'none')
 sync_interval_ms = count(1, 60000)
 check_on_start = word('quick', 'full', 'none')
+max_ended_bytes = size('0', '1 TiB')
 
 [queues]
 [[__many__]]

@@ -89,6 +89,8 @@ class Books:
     @ivar held_bytes: payload bytes of live tasks that are in memory.
     @ivar paged: live tasks whose payload stands in the store only.
     @ivar paged_bytes: of these payloads together.
+    @ivar kept_bytes: about what the store takes in memory for all tasks, ended ones too, beside
+        payloads of live ones; 0 where it is on a medium.
     @ivar pageable: stored tasks whose payloads may leave memory, the latest last, where
         there is a bound; and some that have ended or were claimed.
     @ivar extra_bytes: see L{extra_bytes}; of all live tasks.
@@ -136,7 +138,7 @@ class Books:
         self.retired = Counters()
         self.depth = 0
         self.held_bytes = self.extra_bytes = self.unstored_bytes = 0
-        self.paged = self.paged_bytes = 0
+        self.paged = self.paged_bytes = self.kept_bytes = 0
         self.pageable: list[Task] = []
         self.lanes_left: int | None = None
         self.next_seq = 1
@@ -257,12 +259,13 @@ class Books:
 
     @property
     def memory_bytes(self) -> int:
-        """About how many bytes all live tasks, and all values, take in memory."""
+        """About how many bytes all live tasks, all values, and what the store keeps take."""
         watched = len(self.delayed) + len(self.expiring) + len(self.leases)
         watched += len(self.dependencies) + len(self.keys)
         counted = len(self.tasks) * TASK_BYTES + watched * WATCHED_BYTES
         counted += (len(self.tasks) - self.paged) * PAYLOAD_BYTES + self.open_lines[0] * LINE_BYTES
-        return counted + self.held_bytes + self.extra_bytes + self.values.memory_bytes
+        counted += self.held_bytes + self.extra_bytes + self.kept_bytes
+        return counted + self.values.memory_bytes
 
     def check_memory(self, bound: int, size: int, count: int) -> None:
         """

@@ -27,6 +27,7 @@ PERIODIC_S = 0.25
 WORKERS_S = 1.0
 SAMPLING_S = 5.0
 SETTLE_S = 1.0
+ROOM_S = 0.1
 
 #: A timer that is so late shows that heartbeats may wait unread, seconds.
 LATE_S = 1.0
@@ -56,7 +57,10 @@ class Duties(PeriodicCommands, ValueCommands):
             ("catching up", SETTLE_S, self.catch_up),
             ("sampling", SAMPLING_S, self.sample),
         )
-        return [Timer(name, every, function, self.reactor) for name, every, function in table]
+        timers = [Timer(name, every, function, self.reactor) for name, every, function in table]
+        if self.store.most_ended_bytes is not None:
+            timers.append(Timer("making room", ROOM_S, self.make_room, self.reactor))
+        return timers
 
     def expire_leases(self) -> bool | float:
         """
@@ -108,21 +112,37 @@ class Duties(PeriodicCommands, ValueCommands):
         """Remove ended tasks that have been kept long enough."""
         return Deferred.fromCoroutine(self._sweep())
 
+    def make_room(self) -> Deferred[None] | None:
+        """
+        Where the store keeps everything in memory: note how much that is, and remove the oldest
+        ended tasks where it is too much.
+        """
+        ledger = self.broker.ledger
+        ledger.kept_bytes = max(0, self.store.memory_bytes - ledger.held_bytes)
+        return Deferred.fromCoroutine(self._make_room()) if self.store.wants_sweep else None
+
+    async def _make_room(self) -> None:
+        swept = 1
+        while swept and self.store.wants_sweep and not self.stopping:
+            swept = await self._sweep_exclusively({})
+
     async def _sweep(self) -> None:
         limit = self.config.retention.sweep_batch
         before = sweep_before(self.config, self.moments().wall)
         swept = limit
         total = 0
         while swept >= limit and before and not self.stopping:
-            swept = await self.ended_lock.run(
-                lambda: Deferred.fromCoroutine(self._sweep_some(before, limit))
-            )
+            swept = await self._sweep_exclusively(before)
             total += swept
         if total:
             self._log.info("{count} ended tasks removed after their retention", count=total)
         if self.broker.ledger.seen.full:
             await self.learn_ids()
         self.broker.upkeep.retire_lanes()
+
+    def _sweep_exclusively(self, before: dict[State, float]) -> Deferred[int]:
+        limit = self.config.retention.sweep_batch
+        return self.ended_lock.run(lambda: Deferred.fromCoroutine(self._sweep_some(before, limit)))
 
     async def _sweep_some(self, before: dict[State, float], limit: int) -> int:
         """Whatever was revived or deleted meanwhile is stored first, so that it counts once."""

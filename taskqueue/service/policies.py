@@ -55,6 +55,17 @@ def _queue_policy(queue: QueueConfig, default: QueuePolicy) -> QueuePolicy:
     return replace(default, **own, own=frozenset(own))
 
 
+def most_ended_bytes(config: Config) -> int | None:
+    """
+    What completed, cancelled and expired tasks may take in memory, where the store keeps them
+    there: of C{memory_limit} not more than half of what it leaves to tasks.
+    """
+    if config.store.kind != "memory":
+        return None
+    most, limit = config.store.max_ended_bytes, config.broker.memory_limit
+    return min(most, (limit - PROCESS_BYTES) // 2) if limit else most
+
+
 def sweep_before(config: Config, wall: float) -> dict[State, float]:
     """For each ended state that is not kept for ever: the moment before which its tasks go."""
     retention = config.retention

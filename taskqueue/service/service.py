@@ -38,7 +38,7 @@ from taskqueue.service.lateness import Lateness
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.outbox import Outbox
 from taskqueue.service.patience import in_time
-from taskqueue.service.policies import policy_of
+from taskqueue.service.policies import most_ended_bytes, policy_of
 from taskqueue.service.queues import QueueCommands
 from taskqueue.service.reader import Reader
 from taskqueue.service.runner import Runner, make_runner
@@ -107,6 +107,7 @@ class TaskQueueService(
             config.store.durability,
             config.store.check_on_start,
         )
+        self.store.most_ended_bytes = most_ended_bytes(config)
         self.broker = Broker(
             policy_of(config), SystemRandom(), new_task_id, next_tick, new_task_ids
         )
@@ -340,5 +341,6 @@ class TaskQueueService(
         """
         self.config = applicable(self.config, config)
         self.broker.adopt(policy_of(self.config))
+        self.store.most_ended_bytes = most_ended_bytes(self.config)
         self.gatekeeping.adopt(self.config)
         self.fair_use.adopt(self.config.limits)

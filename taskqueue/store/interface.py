@@ -110,6 +110,15 @@ class IStore(Interface):
 
     inline = Attribute("True where every call is quick and may run in the caller's thread.")
     wants_checkpoint = Attribute("True where C{checkpoint} should be called without delay.")
+    most_ended_bytes = Attribute(
+        "How many bytes of memory completed, cancelled and expired tasks may take, None for any;"
+        " for a store that keeps them there, which the service tells it."
+    )
+    wants_sweep = Attribute("True where it keeps more of them: C{sweep} should be called.")
+    memory_bytes = Attribute(
+        "About how many bytes of memory everything in it takes, payloads of tasks that have not"
+        " ended included, which the core shares; 0 for a store that keeps tasks on a medium."
+    )
 
     def open() -> None:
         """
@@ -187,7 +196,9 @@ class IStore(Interface):
         Remove up to C{limit} ended tasks, with their history, whose
         C{ended_at} is below their state's moment in C{before}; where a task
         holds its unique key for a time of its own (C{Until.WINDOW}), the end of
-        that must be below it too.
+        that must be below it too.  Then, up to the same C{limit}, those that ended
+        first, where more is kept than C{most_ended_bytes}; but no dead letter, and none that
+        holds its key for a time.
 
         @return: how many were removed, by queue, type and state.
         """

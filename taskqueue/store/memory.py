@@ -4,7 +4,6 @@ The store that keeps tasks in memory: for tests, and for work that may be lost.
 
 from __future__ import annotations
 
-import heapq
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,14 +23,14 @@ from taskqueue.core.changes import (
 from taskqueue.core.paging import SMALLEST_BYTES
 from taskqueue.core.periodic import PeriodicRow
 from taskqueue.core.rows import ValueRow
-from taskqueue.core.task import FIRST_ENDED, State, Until
+from taskqueue.core.task import FIRST_ENDED, State
 from taskqueue.errors import StoreFailed
 from taskqueue.store import schema, statements
 from taskqueue.store.backups import write_backup
 from taskqueue.store.faults import translating
 from taskqueue.store.interface import Backlog, EndedCounts, Filter, IStore, Page, Recovery
+from taskqueue.store.kept import Kept, kind_of
 from taskqueue.store.matching import matching
-from taskqueue.store.pending import rewritten, updated
 
 
 @implementer(IStore)
@@ -46,16 +45,21 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._open = False
-        self._tasks: dict[int, TaskRow] = {}
-        self._seqs: dict[str, int] = {}
-        self._history: dict[int, list[HistoryRow]] = {}
+        self._kept = Kept()
         self._queues: dict[str, QueueRow] = {}
         self._periodics: dict[str, PeriodicRow] = {}
         self._values: dict[tuple[str, str], ValueRow] = {}
-        self._ended: Counter[tuple[str, str, State]] = Counter()
         self._token_ceiling = 0
         self._next_seq = 1
-        self._bytes = 0
+
+    @property
+    def most_ended_bytes(self) -> int | None:
+        """See L{IStore}."""
+        return self._kept.most_ended_bytes
+
+    @most_ended_bytes.setter
+    def most_ended_bytes(self, most: int | None) -> None:
+        self._kept.most_ended_bytes = most
 
     def open(self) -> None:
         self._open = True
@@ -65,18 +69,19 @@ class MemoryStore:
 
     def recover(self, payload_bytes: int | None = None) -> Recovery:
         self._check_open()
-        live = [row for _, row in sorted(self._tasks.items()) if row.state < FIRST_ENDED]
+        live = [seq for seq in self._kept.order if not self._kept.has_ended(seq)]
+        tasks = _sized(map(self._kept.current, live), payload_bytes)
+        ended = Counter(map(kind_of, self._kept.ended()))
         queues = [queue for _, queue in sorted(self._queues.items())]
         periodics = [row for _, row in sorted(self._periodics.items())]
-        tasks = _sized(live, payload_bytes)
-        return Recovery(tasks, queues, self._token_ceiling, self._next_seq, +self._ended, periodics)
+        return Recovery(tasks, queues, self._token_ceiling, self._next_seq, ended, periodics)
 
     def open_windows(self, beyond: float) -> list[OpenWindow]:
         self._check_open()
         return [
             OpenWindow(row.seq, row.id, State(row.state), row.unique)
-            for _, row in sorted(self._tasks.items())
-            if row.unique is not None and row.state >= FIRST_ENDED and _window_end(row) > beyond
+            for row in self._kept.windows(beyond)
+            if row.unique is not None
         ]
 
     def key_values(self) -> Iterable[ValueRow]:
@@ -85,16 +90,12 @@ class MemoryStore:
 
     def commit(self, batch: Batch) -> None:
         self._check_open()
-        for row in batch.inserts:
-            known = self._tasks.get(row.seq)
-            self._put(row if known is None else rewritten(known, row))
-        for update in batch.updates:
-            if (stored := self._tasks.get(update.seq)) is not None:
-                self._put(updated(stored, update))
+        if batch.inserts:
+            self._kept.insert(batch.inserts)
+        if batch.updates:
+            self._kept.update(batch.updates)
         for event in batch.history:
-            events = self._history.setdefault(event.seq, [])
-            if all(event[:4] != known[:4] for known in events):
-                events.append(event)
+            self._kept.record(event)
         for queue in batch.queues:
             self._queues[queue.name] = queue
         for periodic in batch.periodics:
@@ -105,86 +106,76 @@ class MemoryStore:
             self._values.pop(place, None)
         for value in batch.values:
             self._values[value.namespace, value.key] = value
-        for seq in batch.removed:
-            self._remove(seq)
+        if batch.removed:
+            known = self._kept.rows
+            self._kept.remove([seq for seq in dict.fromkeys(batch.removed) if seq in known])
         self._token_ceiling = max(self._token_ceiling, batch.token_ceiling or 0)
         self._next_seq = statements.next_seq_after(batch, self._next_seq)
 
     def records(self, ids: Sequence[str]) -> list[TaskRow]:
         self._check_open()
-        return [
-            self._tasks[self._seqs[task_id]]._replace(payload=None)
-            for task_id in dict.fromkeys(ids)
-            if task_id in self._seqs
-        ]
+        return self.numbered(
+            [self._kept.seqs[task_id] for task_id in ids if task_id in self._kept.seqs]
+        )
 
     def numbered(self, seqs: Sequence[int]) -> list[TaskRow]:
         self._check_open()
-        found = (self._tasks[seq] for seq in dict.fromkeys(seqs) if seq in self._tasks)
+        found = (self._kept.current(seq) for seq in dict.fromkeys(seqs) if seq in self._kept.rows)
         return [row._replace(payload=None) for row in found]
 
     def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
         self._check_open()
-        dead = (
-            (row.ended_at, row.seq)
-            for row in self._tasks.values()
-            if row.state == State.DEAD_LETTER and row.queue == queue
-        )
-        rows = (self._tasks[seq] for _, seq in heapq.nsmallest(limit, dead))
+        rows = self._kept.dead_letters(queue, limit)
         return [row._replace(payload=None, result=None) for row in rows]
 
     def ended_ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         self._check_open()
-        ended = (
-            (seq, row.id)
-            for seq, row in sorted(self._tasks.items())
-            if seq > after and row.state >= FIRST_ENDED
+        seqs = filter(
+            self._kept.has_ended, self._kept.order.walk(Page(after=after, descending=False))
         )
-        return list(islice(ended, limit))
+        return [(seq, self._kept.rows[seq].id) for seq in islice(seqs, limit)]
 
     def payloads(self, seqs: Sequence[int]) -> dict[int, bytes]:
         self._check_open()
-        rows = (self._tasks[seq] for seq in seqs if seq in self._tasks)
+        rows = (self._kept.rows[seq] for seq in seqs if seq in self._kept.rows)
         return {row.seq: row.payload for row in rows if row.payload is not None}
 
     def history(self, seq: int) -> list[HistoryRow]:
         self._check_open()
-        return list(self._history.get(seq, ()))
+        return list(self._kept.history.get(seq, ()))
 
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
         self._check_open()
         matches = matching(filter)
-        found: list[TaskRow] = []
-        for seq in sorted(self._tasks, reverse=page.descending):
-            if len(found) >= page.limit:
-                break
-            if page.has(seq) and matches(row := self._tasks[seq]):
-                found.append(row._replace(payload=None, result=None))
-        return found
+        rows = (
+            row for row in map(self._kept.current, self._kept.order.walk(page)) if matches(row)
+        )
+        return [row._replace(payload=None, result=None) for row in islice(rows, page.limit)]
 
     def sweep(self, before: Mapping[State, float], limit: int) -> EndedCounts:
         """
-        Remove ended tasks, those that ended first of each state first.
+        Remove ended tasks, those that ended first of each state first: what
+        holds its key for a time after the others.  Then, where more is kept than
+        C{most_ended_bytes}, completed, cancelled and expired tasks that hold no key, those
+        that ended first.
 
         @raises ValueError: C{before} names a state that is no end.
         """
         self._check_open()
-        swept: Counter[tuple[str, str, State]] = Counter()
-        for state, moment in before.items():
+        for state in before:
             if state < FIRST_ENDED:
                 raise ValueError(f"tasks that are {state.word} have not ended")
-            due = (
-                (row.ended_at, row.seq)
-                for row in self._tasks.values()
-                if row.state == state
-                and row.ended_at is not None
-                and row.ended_at < moment
-                and _window_end(row) < moment
-            )
-            for _, seq in heapq.nsmallest(max(limit - swept.total(), 0), due):
-                swept[_kind(self._tasks[seq])] += 1
-                self._remove(seq)
-        return dict(swept)
+        return dict(self._kept.sweep(before, limit))
+
+    @property
+    def wants_sweep(self) -> bool:
+        """See L{IStore}."""
+        return self._kept.wants_sweep
+
+    @property
+    def memory_bytes(self) -> int:
+        """See L{IStore}."""
+        return self._kept.memory_bytes
 
     def checkpoint(self) -> None:
         self._check_open()
@@ -204,14 +195,14 @@ class MemoryStore:
             return write_backup(path, self._fill)
 
     def size(self) -> int:
-        """The bytes of all payloads, results and values."""
-        return self._bytes + sum(len(row.value) for row in self._values.values())
+        """The bytes of all payloads, headers, errors, results and values."""
+        return self._kept.text_bytes + sum(len(row.value) for row in self._values.values())
 
     def _fill(self, path: str) -> None:
         everything = Batch(
-            inserts=[row for _, row in sorted(self._tasks.items())],
+            inserts=[self._kept.current(seq) for seq in self._kept.order],
             updates=[],
-            history=[event for events in self._history.values() for event in events],
+            history=[event for events in self._kept.history.values() for event in events],
             queues=list(self._queues.values()),
             removed=[],
             token_ceiling=self._token_ceiling,
@@ -230,28 +221,6 @@ class MemoryStore:
         if not self._open:
             raise StoreFailed("The store is not open.")
 
-    def _put(self, row: TaskRow) -> None:
-        known = self._tasks.get(row.seq)
-        if known is not None:
-            self._forget(known)
-        self._tasks[row.seq] = row
-        self._seqs[row.id] = row.seq
-        self._bytes += _held(row)
-        if row.state >= FIRST_ENDED:
-            self._ended[_kind(row)] += 1
-
-    def _forget(self, row: TaskRow) -> None:
-        self._bytes -= _held(row)
-        if row.state >= FIRST_ENDED:
-            self._ended[_kind(row)] -= 1
-
-    def _remove(self, seq: int) -> None:
-        row = self._tasks.pop(seq, None)
-        if row is not None:
-            self._forget(row)
-            self._seqs.pop(row.id, None)
-            self._history.pop(seq, None)
-
 
 def _sized(rows: Iterable[TaskRow], payload_bytes: int | None) -> Iterator[TaskRow]:
     """The rows of a L{Recovery}, of whose payloads so many bytes are wanted."""
@@ -260,19 +229,3 @@ def _sized(rows: Iterable[TaskRow], payload_bytes: int | None) -> Iterator[TaskR
         size = len(row.payload or b"")
         yield row if left >= 0 or size < SMALLEST_BYTES else row._replace(payload=size)  # type: ignore[arg-type]  # size
         left -= size
-
-
-def _kind(row: TaskRow) -> tuple[str, str, State]:
-    return row.queue, row.type, State(row.state)
-
-
-def _window_end(row: TaskRow) -> float:
-    """Until when the task holds its key, whatever becomes of it."""
-    unique = row.unique
-    if unique is None or unique.until is not Until.WINDOW or unique.ends_at is None:
-        return -inf
-    return unique.ends_at
-
-
-def _held(row: TaskRow) -> int:
-    return len(row.payload or b"") + len(row.result or b"")

@@ -438,7 +438,7 @@ class LeavingTests(FrontendTestCase):
         peer.vanish()
         self.writer.let_go()
         self.turn()
-        self.assertEqual(len(self.store.inner._tasks), 1)
+        self.assertEqual(len(self.store.inner._kept.rows), 1)
 
     def test_while_its_ids_are_looked_up(self):
         self.complete("11111111-1111-4111-8111-111111111111")

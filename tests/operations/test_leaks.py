@@ -329,7 +329,7 @@ class House:
     def ids(self):
         """The ids of all tasks in the other queue."""
         store = self.world.service.store
-        rows = [*self.world.ledger.tasks.values(), *store._tasks.values()]
+        rows = [*self.world.ledger.tasks.values(), *store._kept.rows.values()]
         return {row.id for row in rows if row.queue == OTHER}
 
 

@@ -59,6 +59,9 @@ class ObedientStore:
 
     inline = True
     wants_checkpoint = False
+    most_ended_bytes: int | None = None
+    wants_sweep = False
+    memory_bytes = 0
 
     def __init__(self, inner: Any = None) -> None:
         self.inner = MemoryStore() if inner is None else inner

@@ -126,21 +126,21 @@ class FindingTests(AuditCase):
     def test_the_store_lacks_a_task(self) -> None:
         self.one_of_each()
         ready = self.ledger().tasks["ready"]
-        self.store.inner._remove(ready.seq)
+        self.store.inner._kept.remove([ready.seq])
         [why] = self.audit().differences
         self.assertEqual(why, "<Task ready default/job pending> is not live in the store")
 
     def test_the_store_has_a_task_too_many(self) -> None:
         self.one_of_each()
         [row] = self.store.inner.records(["done"])
-        self.store.inner._put(row._replace(state=int(State.PENDING)))
+        self.store.inner._kept.insert([row._replace(state=int(State.PENDING))])
         [why] = self.audit().differences
         self.assertEqual(why, "task done is pending in the store, and not live in memory")
 
     def test_the_store_says_something_else(self) -> None:
         self.one_of_each()
         [row] = self.store.inner.records(["running"])
-        self.store.inner._put(row._replace(state=int(State.PENDING)))
+        self.store.inner._kept.insert([row._replace(state=int(State.PENDING))])
         [why] = self.audit().differences
         self.assertEqual(why, "task running: state is pending in the store, in_progress in memory")
 
@@ -155,7 +155,7 @@ class FindingTests(AuditCase):
         for number in range(150):
             self.submit(f"t{number}")
         for task in self.ledger().tasks.values():
-            self.store.inner._remove(task.seq)
+            self.store.inner._kept.remove([task.seq])
         found = self.audit()
         self.assertEqual((found.found, len(found.differences)), (150, auditing.MOST_NAMED))
 

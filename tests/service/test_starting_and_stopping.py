@@ -51,7 +51,7 @@ class StoppingTests(ServiceTestCase):
         stopped = self.service.stopService()
         self.successResultOf(stopped)
         self.successResultOf(first)
-        self.assertEqual([row.id for row in self.store.inner._tasks.values()], ["a"])
+        self.assertEqual([row.id for row in self.store.inner._kept.rows.values()], ["a"])
         self.assertEqual(self.store.called[-1], "close")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
