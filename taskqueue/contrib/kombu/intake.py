@@ -125,7 +125,9 @@ class Intake:
 
     def _ended(self, claim: asyncio.Task[None]) -> None:
         self._claims.discard(claim)
-        if not claim.cancelled() and (error := claim.exception()) is not None:
+        if claim.cancelled():  # as the loop ends, or this is stopped
+            return
+        if (error := claim.exception()) is not None:
             self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
         if claim is self._claim:

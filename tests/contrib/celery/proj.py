@@ -30,9 +30,9 @@ def wait_for(name: str) -> None:
         threading.Event().wait(0.01)
 
 
-def make(url: str, queue: str, **conf: Any) -> Celery:
+def make(url: str, queue: str, backend: str | None = None, **conf: Any) -> Celery:
     """The application, with tasks of its own, whatever else has one."""
-    app = Celery("proj", broker=url, backend=url, set_as_current=False)
+    app = Celery("proj", broker=url, backend=backend or url, set_as_current=False)
     app.conf.update(
         task_default_queue=queue,
         worker_send_task_events=True,
@@ -95,6 +95,7 @@ if "TASKQUEUE_BROKER" in os.environ:
     app = make(
         os.environ["TASKQUEUE_BROKER"].replace("tq://", "taskqueue://"),
         os.environ["NAME"],
+        os.environ.get("BACKEND"),
         task_acks_late=bool(os.environ.get("LATE")),
         task_reject_on_worker_lost=bool(os.environ.get("LATE")),
         worker_prefetch_multiplier=int(os.environ.get("PREFETCH", "4")),

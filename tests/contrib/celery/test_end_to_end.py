@@ -72,6 +72,22 @@ class CeleryTestCase(FrameworkTestCase):
         return False
 
 
+class ResultsAsMessages(CeleryTestCase):
+    """Celery's own backend of replies, over the transport."""
+
+    def test_rpc(self) -> None:
+        self.app = make(url_of(self.address), self.name, "rpc://")
+        self.addCleanup(self.app.close)
+        self.worker("-c", "1", BACKEND="rpc://")
+        result = self.call("add", 1, 2)
+        self.assertEqual((self.get(result), result.state), (3, "SUCCESS"))
+        self.assertRaises(KeyError, self.get, self.call("fails"))
+        calls = group(self.s("add", n, n) for n in range(5))
+        self.assertEqual(self.get(calls.apply_async()), [0, 2, 4, 6, 8])
+        kept = [queue["name"] for queue in self.client.queues()]
+        self.assertIn(self.app.thread_oid, kept)
+
+
 class SharedWorker(CeleryTestCase):
     """A worker for all tests that harm none; it ends with this process."""
 
