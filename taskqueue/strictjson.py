@@ -83,13 +83,15 @@ def loads_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, halves: str = "replace") -> bytes:
     """
     Write a value as compact JSON: UTF-8 without a raw line end.  Half a
     character (a lone surrogate) is written as C{?}, for an answer that cannot
     be sent would be worse than one with a blemish.
 
+    @param halves: what is done with half a character instead, as C{str.encode} takes it.
     @raises BadRequest: the value holds something that JSON has no form for.
+    @raises UnicodeEncodeError: it holds half a character, and C{halves} is C{"strict"}.
     """
     try:
         # In order: no ASCII escapes, no HTML escapes, no escaped slashes, keys
@@ -98,7 +100,7 @@ def dumps(value: Any) -> bytes:
         text = ujson.dumps(value, False, False, False, False, 0, False)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(f"This cannot be written as JSON: {error}.") from None
-    return text.encode("utf-8", "replace")
+    return text.encode("utf-8", halves)
 
 
 def _has_too_many_values(data: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from taskqueue.client.framework import Delayed, Framework
 from taskqueue.errors import FrameTooLarge
-from taskqueue.wire import Header, MessageType, encode
+from taskqueue.wire import Header, MessageType, encode, encode_request
 
 #: Makes a whole frame, given the request's id.
 Frame = Callable[[int], bytes]
@@ -50,11 +50,13 @@ class Request:
         repeatable: bool = False,
         late: Callable[[Header], None] | None = None,
         wait_until: float | None = None,
+        faithful: bool = False,
     ) -> None:
         """
         @param header: or what makes the whole frame, given the request's id.
         @param settle: given the answer's header, or the error that a NACK names;
             returns C{False} where nobody takes it.
+        @param faithful: half a character in a text is no C{?} but an error.
         @raises BadRequest: the header holds what cannot be sent.
         """
         self.id = request_id
@@ -67,7 +69,8 @@ class Request:
         self._settle = settle
         if isinstance(header, dict):
             self._header = None if wait_until is None else header
-            self._encoded = encode(kind, {"id": request_id, **header})
+            write = encode_request if faithful else encode
+            self._encoded = write(kind, {"id": request_id, **header})
         else:
             self._header = None
             self._encoded = header(request_id)

@@ -165,6 +165,7 @@ class Session:
             repeatable=repeatable,
             late=late,
             wait_until=None if wait_s is None else self.framework.seconds() + wait_s,
+            faithful=True,
         )
         limit_s = (self.timeout_s if timeout_s is None else timeout_s) + (wait_s or 0.0)
         request.timer = self.framework.call_later(limit_s, self._timed_out, request, limit_s)

@@ -18,7 +18,7 @@ fields where that could be read: the next message is found all the same.
 """
 
 from taskqueue.framing import MAX_FRAME_BYTES, FrameDecoder, LineDecoder
-from taskqueue.wire.frames import MAX_HEADER_BYTES, decode, encode
+from taskqueue.wire.frames import MAX_HEADER_BYTES, decode, encode, encode_request
 from taskqueue.wire.lines import decode_line, encode_line
 from taskqueue.wire.messages import ATTACHED, OPERATIONS, Header, MessageType, Part
 
@@ -36,4 +36,5 @@ __all__ = [
     "decode_line",
     "encode",
     "encode_line",
+    "encode_request",
 ]

@@ -10,6 +10,7 @@ from struct import Struct
 
 from taskqueue import strictjson
 from taskqueue.errors import BadFrame, BadRequest, FrameTooLarge, UnknownOperation
+from taskqueue.wire.halves import check_halves
 from taskqueue.wire.items import ABSENT, request_id_of, visit_parts, with_converted_parts
 from taskqueue.wire.messages import Header, MessageType, Part
 
@@ -37,6 +38,25 @@ def encode(message_type: MessageType, header: Header, max_header_bytes: int | No
     attachments: list[bytes] = []
     header = with_converted_parts(message_type, header, partial(_detach, attachments))
     return frame(message_type, strictjson.dumps(header), attachments, max_header_bytes)
+
+
+def encode_request(message_type: MessageType, header: Header) -> bytes:
+    """
+    Write a request as L{encode} does, but without changing what it says: of two keys with half a
+    character each, C{?} would make one.
+
+    @raises BadRequest: the header holds something that JSON has no form for, or half a
+        character where that would be lost; the error's C{field} says where.
+    @raises FrameTooLarge: the message is longer than any frame can be.
+    """
+    attachments: list[bytes] = []
+    header = with_converted_parts(message_type, header, partial(_detach, attachments))
+    try:
+        text = strictjson.dumps(header, "strict")
+    except UnicodeEncodeError:
+        check_halves(header)
+        text = strictjson.dumps(header)
+    return frame(message_type, text, attachments)
 
 
 def frame(

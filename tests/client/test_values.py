@@ -91,8 +91,28 @@ class Saying(CallCase):
         loads = values_module._loads([{"value": bytes(half - 2048)}, {"value": bytes(2048)}], half)
         self.assertEqual([len(load) for load in loads], [1, 1])
 
+    def test_half_a_character_is_not_sent(self) -> None:
+        for call in (
+            self.calls.put_value("n", "k\ud800", b""),
+            self.calls.get_value("n\udc00", "k"),
+        ):
+            error = self.failureResultOf(self.start(call), errors.BadRequest).value
+            self.assertIn("half a character", str(error))
+        self.assertEqual(self.peer.got, [])
+
 
 class Calling(BrokerCase):
+    @flow
+    async def test_half_a_character(self) -> None:
+        client = await self.connect()
+        call = client.put_value("n", "k\ud800", b"")
+        error = await self.assertFailure(call, errors.BadRequest)
+        self.assertEqual(error.fields["field"], "values[0].key")
+        await self.assertFailure(client.submit("t", unique="u\udfff"), errors.BadRequest)
+        self.assertEqual(await client.value_namespaces(), {})
+        version = await client.put_value("n", "k\U0001f600", b"v")
+        self.assertEqual(await client.get_value("n", "k\U0001f600"), Value(b"v", version or 0))
+
     @flow
     async def test_a_life(self) -> None:
         client = await self.connect()
@@ -162,8 +182,24 @@ class OnAsyncio(BrokerCase):
 
         return elsewhere(main)
 
+    def test_half_a_character(self) -> Deferred[None]:
+        async def main() -> None:
+            async with aio.connect(self.address()) as client:
+                with self.assertRaisesRegex(errors.BadRequest, r"values\[0\]\.key has half"):
+                    await client.put_value("n", "k\ud800", b"")
+                self.assertEqual(await client.value_namespaces(), {})
+
+        return elsewhere(main)
+
 
 class Waiting(BlockingCase):
+    @in_thread
+    def test_half_a_character(self) -> None:
+        client = self.waiting()
+        error = self.assertRaises(errors.BadRequest, client.put_value, "n", "k\ud800", b"")
+        self.assertEqual(error.fields["field"], "values[0].key")
+        self.assertEqual(client.value_namespaces(), {})
+
     @in_thread
     def test_the_same_calls(self) -> None:
         client = self.waiting()
