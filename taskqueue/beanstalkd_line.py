@@ -40,6 +40,12 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: As L{DEFAULTS}, where jobs are in memory only: nothing outlives the process, so no reply waits.
+#: What changes is taken down as it comes, in small pieces that hold up nobody.
+IN_MEMORY: Mapping[str, str] = MappingProxyType(
+    {"store.durability": "none", "store.sync_interval_ms": "20"}
+)
+
 #: What clients may take it for.
 VERSION = "1.12"
 

@@ -40,6 +40,7 @@ from taskqueue.process import (
     collect_rarely,
     end_well_on_sigterm,
     listen_early,
+    map_large_memory,
     most_connections,
     provide_files,
     refuse_to_start,
@@ -200,7 +201,11 @@ class Options(usage.Options):
 
         @raises ConfigError: it is not usable.
         """
-        return load(self["config"], self._environ, self._overrides, self._defaults)
+        sources = self["config"], self._environ, self._overrides
+        config = load(*sources, self._defaults)
+        if self["beanstalkd"] and config.store.kind == "memory":
+            config = load(*sources, {**self._defaults, **beanstalkd_line.IN_MEMORY})
+        return config
 
 
 def _print(out: Any, lines: list[str]) -> None:
@@ -384,6 +389,7 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 def makeService(options: Options) -> Root:
     """What C{twistd} and C{twist} ask for: the broker, not yet started."""
     collect_rarely()  # importing makes many objects, of which none goes
+    map_large_memory()
     from twisted.internet import reactor
 
     from taskqueue.application import build

@@ -149,6 +149,15 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(config.listen.beanstalkd, ("unix:/b.sock",))
         self.assertEqual(config.retention.cancelled_s, 0.0)
 
+    def test_as_beanstalkd_in_memory(self) -> None:
+        """No reply waits for a store that nothing outlives; on disk, what is said counts."""
+        self.assertEqual(self.parse("--beanstalkd").config.store.durability, "none")
+        on_disk = self.write("[store]\nkind = sqlite\npath = /d\n")
+        config = self.parse("--beanstalkd", "--config", on_disk).config
+        self.assertEqual((config.store.durability, config.store.sync_interval_ms), ("fsync", 100))
+        said = self.parse("--beanstalkd", "--set", "store.durability=fsync").config
+        self.assertEqual((said.store.kind, said.store.durability), ("memory", "fsync"))
+
     def test_as_beanstalkd_where_systemd_listens(self) -> None:
         with socket.socket() as given:
             self.patch(systemd, "handed_over", lambda environ: handed_over(environ, given.fileno()))
