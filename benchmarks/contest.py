@@ -100,7 +100,8 @@ def median(race: Race, entry: Entry) -> float:
 def baseline(race: Race, entry: Entry, entries: Iterable[Entry]) -> Entry | None:
     """
     Our row that C{entry} is compared with: the best one of its style, of those with
-    its promise where there are any.
+    its promise where there are any.  (What follows a semicolon in a promise is what it
+    keeps less of it.)
     """
     ours = [
         other
@@ -109,12 +110,17 @@ def baseline(race: Race, entry: Entry, entries: Iterable[Entry]) -> Entry | None
         and other.contestant.style == entry.contestant.style
         and other.rounds
     ]
-    alike = [other for other in ours if other.contestant.promise == entry.contestant.promise]
+    promise = _in_short(entry.contestant)
+    alike = [other for other in ours if _in_short(other.contestant) == promise]
     comparable = alike or ours
     if not comparable:
         return None
     choose = max if race.higher_is_better else min
     return choose(comparable, key=lambda each: median(race, each))
+
+
+def _in_short(contestant: Contestant) -> str:
+    return contestant.promise.partition(";")[0]
 
 
 def advantage(race: Race, entry: Entry, entries: Iterable[Entry]) -> float | None:

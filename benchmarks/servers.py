@@ -257,8 +257,11 @@ RABBITMQ = Start("no plug-ins, default configuration", _rabbitmq)
 
 
 @contextmanager
-def _taskqueue(durability: str) -> Iterator[Server]:
-    with own_folder() as folder, BrokerProcess(durability, folder=str(folder)) as broker:
+def _taskqueue(durability: str, *settings: str) -> Iterator[Server]:
+    with (
+        own_folder() as folder,
+        BrokerProcess(durability, *settings, folder=str(folder)) as broker,
+    ):
         yield Server(broker.port, broker.usage.pid)
 
 
@@ -269,3 +272,11 @@ def taskqueue(durability: str) -> Start:
     @param durability: as its setting names it.
     """
     return Start(f"broker.durability={durability} http.listen=", partial(_taskqueue, durability))
+
+
+def taskqueue_in_memory() -> Start:
+    """taskqueue, with its store in memory and no HTTP: there is no disk to wait for."""
+    settings = "store.kind=memory"
+    return Start(
+        f"{settings} broker.durability=none http.listen=", partial(_taskqueue, "none", settings)
+    )

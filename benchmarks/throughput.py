@@ -208,6 +208,8 @@ def memory() -> list[Contestant]:
     return [
         *entrants(MEMORY, "taskqueue none", "written, never synced",
                   servers.taskqueue("none"), "taskqueue", OWN_BATCHES),
+        *entrants(MEMORY, "taskqueue memory", NOTHING,
+                  servers.taskqueue_in_memory(), "taskqueue", OWN_BATCHES),
         *entrants(MEMORY, "beanstalkd", NOTHING, servers.beanstalkd(None),
                   "beanstalkd", LINES),
         *entrants(MEMORY, "taskqueue as beanstalkd", NOTHING,
