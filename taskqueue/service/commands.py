@@ -19,7 +19,12 @@ from taskqueue.core.delivery import Delivery
 from taskqueue.core.ledger import Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.waiting import Claim
-from taskqueue.errors import ShuttingDown, StoreUnavailable, TaskQueueError
+from taskqueue.errors import (
+    ShuttingDown,
+    StoreUnavailable,
+    TaskQueueError,
+    TooManyRequests,
+)
 from taskqueue.service.answers import Answer
 from taskqueue.service.clock import Moments
 from taskqueue.service.fetching import fetch, fetch_ahead, give_back
@@ -90,6 +95,20 @@ class Commands:
         """How many claims wait, and requests to be told of a value."""
         ledger = self.broker.ledger
         return len(ledger.claims) + len(ledger.values.waits)
+
+    def check_may_wait(self, who: str, again: str) -> None:
+        """
+        @param who: what waits, in the message.
+        @param again: what to do again later.
+        @raises TooManyRequests: no more requests may wait.
+        """
+        waiting, bound = self.waiting_requests, self.config.limits.max_waiting_claims
+        if waiting >= bound:
+            raise TooManyRequests(
+                f"{waiting} {who} of all connections wait, which is the bound "
+                f"(limits.max_waiting_claims): {again} again later, or with wait_s = 0",
+                retry_after_s=1.0,
+            )
 
     def after(self, now: Now) -> None:
         """What follows every command."""

@@ -177,7 +177,7 @@ class ValueCommands(Commands):
         if wait_s <= 0:
             return succeed(found)
         try:
-            self._check_may_wait(len(known))
+            self._check_may_wait_for(len(known))
         except TaskQueueError as error:
             return fail(error)
         wait = ValueWait(namespace, known, owner, now.mono + wait_s)
@@ -186,21 +186,15 @@ class ValueCommands(Commands):
         ledger.values.waits.add(wait)
         return reply
 
-    def _check_may_wait(self, keys: int) -> None:
+    def _check_may_wait_for(self, keys: int) -> None:
         """
         @param keys: for how many somebody wants to wait.
         @raises ShuttingDown: the broker stops.
-        @raises TooManyRequests: no more requests may wait.
+        @raises TooManyRequests: no more requests may wait, or for no more keys.
         """
         if self.stopping:
             raise ShuttingDown(retry_after_s=1.0)
-        waiting, bound = self.waiting_requests, self.config.limits.max_waiting_claims
-        if waiting >= bound:
-            raise TooManyRequests(
-                f"{waiting} claims and waits of all connections wait, which is the bound "
-                f"(limits.max_waiting_claims): wait again later, or with wait_s = 0",
-                retry_after_s=1.0,
-            )
+        self.check_may_wait("claims and waits", "wait")
         waited_for, bound = self.broker.ledger.values.waits.places, self.config.limits.max_watches
         if waited_for + keys > bound:
             raise TooManyRequests(

@@ -16,7 +16,7 @@ from taskqueue.core.rows import CONNECTION_LOST
 from taskqueue.core.task import State
 from taskqueue.core.waiting import Claim
 from taskqueue.core.workers import Registration, Worker
-from taskqueue.errors import LeaseLost, TaskQueueError, TooManyRequests
+from taskqueue.errors import LeaseLost, TaskQueueError
 from taskqueue.service.answers import Answer
 from taskqueue.service.commands import Commands, answered
 from taskqueue.service.fetching import fetch_ahead
@@ -101,24 +101,12 @@ class WorkCommands(Commands):
                 fetch_ahead(self.broker, self.reader.payloads, found)
             self.after(now)
             return found
-        self._check_waiting()
+        self.check_may_wait("claims", "claim")
         claim.deadline = now.mono + wait_s
         claim.reply = reply
         self.broker.ledger.claims.add(claim)
         self.after(now)
         return None
-
-    def _check_waiting(self) -> None:
-        """
-        @raises TooManyRequests: no more claims may wait.
-        """
-        waiting, bound = self.waiting_requests, self.config.limits.max_waiting_claims
-        if waiting >= bound:
-            raise TooManyRequests(
-                f"{waiting} claims of all connections wait, which is the bound "
-                f"(limits.max_waiting_claims): claim again later, or with wait_s = 0",
-                retry_after_s=1.0,
-            )
 
     def _cancel_claim(self, claim: Claim) -> None:
         claim.reply = None
@@ -218,9 +206,7 @@ class WorkCommands(Commands):
         self.check_open()
         desk = self.broker.desk
         return self.journal.barrier(
-            self.each(
-                lambda one, now: desk.release(one[0], one[1], one[2], now, *one[3:4]), leases
-            )
+            self.each(lambda one, now: desk.release(one[0], one[1], one[2], now, *one[3:4]), leases)
         )
 
     @answered
