@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import LoopingCall
 from twisted.logger import formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from taskqueue import process
 from taskqueue.config.endpoints import parse_endpoint
@@ -136,6 +138,47 @@ class Files(Logged):
         self.assertEqual(self.provide(5000, 1024, 4096), [(4096, 4096)])
         self.assertIn("max_connections = 5000 needs 5128 open files", self.said())
         self.assertIn("may have 4096", self.said())
+
+
+_MAPPING = """
+import ctypes
+from taskqueue.process import MAPPED_FROM_BYTES, map_large_memory
+
+class Info(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Info
+
+def mapped(size):
+    before = libc.mallinfo2().hblkhd
+    piece = bytes(size)
+    return libc.mallinfo2().hblkhd - before >= size
+
+found = [map_large_memory()]
+for size in (16 * MAPPED_FROM_BYTES, 2 * MAPPED_FROM_BYTES, MAPPED_FROM_BYTES // 2):
+    found.append(mapped(size))
+print(*found)
+"""
+
+
+class Memory(SynchronousTestCase):
+    def test_largePiecesAreMapped(self) -> None:
+        """Also after a larger one was freed: glibc by itself would not any more."""
+        if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+            raise SkipTest("tells nothing of its memory: this is no glibc, or one before 2.33")
+        done = subprocess.run(
+            [sys.executable, "-c", _MAPPING], capture_output=True, text=True, check=True
+        )
+        self.assertEqual(done.stdout.split(), ["True", "True", "True", "False"])
+
+    def test_anotherLibraryIsLeftAlone(self) -> None:
+        class Library:
+            """One without C{mallopt}."""
+
+        self.patch(ctypes, "CDLL", lambda name: Library())
+        self.assertFalse(process.map_large_memory())
 
 
 class MostConnections(SynchronousTestCase):

@@ -122,6 +122,7 @@ class CommitLog:
         self.lsn = lsn
         if self._length >= SEGMENT_BYTES:
             self._end_segment()
+        self._keep_little_room()
         return lsn, len(record)
 
     def renew(self, base: int, unsettled: Batch) -> None:
@@ -138,6 +139,7 @@ class CommitLog:
             record = self._record(unsettled, self.lsn)
             self._begin_segment(base, self.lsn)
             self._write(record)
+            self._keep_little_room()
         self.doubtful = False
 
     def forget(self, lsn: int) -> None:
@@ -181,11 +183,14 @@ class CommitLog:
     def _record(self, batch: Batch, lsn: int) -> bytearray:
         """A record, in room that is used again and again."""
         room = self._room
-        if len(room) > _KEPT_BYTES:
-            self._room = room = bytearray()
         encode_into(batch, room, segment.BODY_AT)
         segment.seal(room, lsn)
         return room
+
+    def _keep_little_room(self) -> None:
+        """A large record is written: its room is memory that others may need meanwhile."""
+        if len(self._room) > _KEPT_BYTES:
+            self._room = bytearray()
 
     def _write(self, record: bytearray) -> None:
         assert self._descriptor is not None

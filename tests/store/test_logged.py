@@ -419,6 +419,7 @@ class CommitTests(OneStoreCase):
 
     def test_aLongBatchLeavesNoRoomBehind(self) -> None:
         self.store.commit(batch([task(1, payload=bytes(5_000_000))]))
+        self.assertEqual(len(self.store._log._room), 0)
         self.store.commit(batch([task(2)]))
         self.assertLess(len(self.store._log._room), 1000)
         self.assertEqual(self.store.payloads([1]), {1: bytes(5_000_000)})
