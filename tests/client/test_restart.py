@@ -115,6 +115,7 @@ class Restarts(ProcessTestCase):
             self.assertEqual(doubled.result(60), {n: 2 * n for n in range(COUNT)})
 
     def test_killed(self) -> None:
+        self.measured = False
         self.restarted(SIGKILL)
 
     def test_told_to_end(self) -> None:

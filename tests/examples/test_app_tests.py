@@ -12,7 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.process.children import ROOT, environment
+
 FOLDER = ROOT / "examples" / "app_tests"
 
 
@@ -28,7 +29,7 @@ class ExampleTests(SynchronousTestCase):
             done = subprocess.run(
                 [sys.executable, "-m", *arguments],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+                env=environment(measured=False, PYTHONPATH=f"{folder}{os.pathsep}{ROOT}"),
                 check=False,
                 capture_output=True,
                 text=True,

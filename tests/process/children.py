@@ -54,9 +54,16 @@ def command(name: str, *arguments: str, script: str | None = None) -> list[str]:
     return [sys.executable, "-c", script or _COMMANDS[name], *arguments]
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a child: the package is found wherever the child runs."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKQUEUE_")}
+def environment(*, measured: bool = True, **more: str) -> dict[str, str]:
+    """
+    The environment of a child: the package is found wherever the child runs.
+
+    @param measured: whether the child's coverage is, where that of this process is.  One
+        that is killed leaves no figures, and one without the package has none: it would
+        only take twice as long.
+    """
+    unwanted = ("TASKQUEUE_",) if measured else ("TASKQUEUE_", "COVERAGE_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
@@ -74,6 +81,7 @@ class Child:
         name: str = "twistd",
         config: Path | None = None,
         script: str | None = None,
+        measured: bool = True,
         **popen: Any,
     ) -> None:
         self._path = folder / f"log-{time.monotonic_ns()}"
@@ -83,7 +91,7 @@ class Child:
             self.process = subprocess.Popen(
                 command(name, *before, "taskqueue", *file, *arguments, script=script),
                 cwd=folder,
-                env=environment(),
+                env=environment(measured=measured),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -144,7 +152,13 @@ class Child:
 
 
 class ProcessTestCase(SynchronousTestCase):
-    """A folder and broker processes, which go when the test ends."""
+    """
+    A folder and broker processes, which go when the test ends.
+
+    @cvar measured: whether coverage is told of what the brokers run; see L{environment}.
+    """
+
+    measured = True
 
     #: What a broker needs beside this is given with L{start}.
     arguments = ("--listen=tcp:0:interface=127.0.0.1", "--http=", "--data-dir=data")
@@ -155,6 +169,7 @@ class ProcessTestCase(SynchronousTestCase):
 
     def start(self, *arguments: str, **how: Any) -> Child:
         """Start a broker; later arguments win over those that all have."""
+        how = {"measured": self.measured, **how}
         child = Child(self.folder, *self.arguments, *arguments, **how)
         self.addCleanup(child.reap)
         return child

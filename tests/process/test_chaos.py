@@ -60,6 +60,8 @@ def note(ctx, number):
 
 
 class Chaos(ProcessTestCase):
+    measured = False
+
     def setUp(self) -> None:
         super().setUp()
         (self.folder / "chaos_tasks.py").write_text(MODULE)
@@ -88,7 +90,7 @@ class Chaos(ProcessTestCase):
                     *("--stop-timeout=2", "--log-level=warn"),
                 ],
                 cwd=self.folder,
-                env=environment(),
+                env=environment(measured=self.measured),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

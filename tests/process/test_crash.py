@@ -204,6 +204,7 @@ class Crash(Ends):
     """Killed."""
 
     number = signal.SIGKILL
+    measured = False
     kills = KILLS
 
     def test_nothing_acknowledged_is_lost(self) -> None:

@@ -35,6 +35,7 @@ class Bulk(Producer):
 
 class CrashWhilePaging(Ends):
     number = signal.SIGKILL
+    measured = False
     settings = LIMITED
     producer = Bulk
 

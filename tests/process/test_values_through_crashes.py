@@ -100,6 +100,8 @@ class Writer:
 
 
 class KillTests(ProcessTestCase):
+    measured = False
+
     def test_what_was_acknowledged_stays_true(self) -> None:
         writers = [Writer(number) for number in range(WRITERS)]
         highest = 0

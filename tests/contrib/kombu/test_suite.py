@@ -34,6 +34,7 @@ class KombuSuite(FrameworkTestCase):
             [*(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"), str(suite)],
             cwd=self.folder,
             env=environment(
+                measured=False,
                 PYTHONPATH=os.pathsep.join((str(ROOT), str(FOLDER))),
                 BROKER_PORT=self.address.rpartition(":")[2],
             ),

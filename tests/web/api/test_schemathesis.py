@@ -18,7 +18,7 @@ from taskqueue.access.editing import add_key
 from taskqueue.access.file import KeyringFile
 from taskqueue.access.keyring import Keyring
 from taskqueue.client.blocking import BlockingClient, connect
-from tests.process.children import ProcessTestCase
+from tests.process.children import ProcessTestCase, environment
 
 #: A body that is too large is bad data too; and nobody waits for long.
 SETTINGS = """
@@ -130,6 +130,7 @@ class SchemathesisTests(ProcessTestCase):
         return subprocess.run(
             [tool, "run", f"http://127.0.0.1:{http}/api/v1/openapi.json", *ARGUMENTS, *more],
             cwd=self.folder,
+            env=environment(measured=False),
             capture_output=True,
             check=False,
             text=True,
