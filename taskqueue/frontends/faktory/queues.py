@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred
 
 from taskqueue.access.permissions import Action
 from taskqueue.core.overview import oldest_ready_s
-from taskqueue.errors import BadRequest, UnknownQueue
+from taskqueue.errors import BadRequest, Forbidden, UnknownQueue
 from taskqueue.frontends.faktory import resp
 from taskqueue.frontends.faktory.arguments import Command, queue_name, words
 from taskqueue.frontends.faktory.numbers import ready
+from taskqueue.operations.auditing import record
 from taskqueue.operations.authorization import may, require_each
 from taskqueue.operations.table import OPERATIONS, perform
 from taskqueue.wire import MessageType
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Stands for all queues.
 ALL = "*"
+
+#: How much of a command that is not allowed stands in the audit log, characters.
+_LONGEST_ABOUT = 500
 
 #: How many tasks are cancelled at a time: others wait no longer for their turn.
 PURGED_AT_A_TIME = 10_000
@@ -42,7 +46,13 @@ async def queue(session: FaktorySession, command: Command) -> bytes:
     if not names:
         raise BadRequest(f"QUEUE {what} takes the names of queues, or {ALL} for all")
     session.service.fair_use.request(session.identity, session.host)
-    for name in _named(session, names):
+    try:
+        queues = _named(session, names)
+    except Forbidden as error:
+        about = f"{what.lower()} {' '.join(names)}"[:_LONGEST_ABOUT]
+        record(session, "faktory_queue", about, None, error.code)
+        raise
+    for name in queues:
         await change(session, name)
     return resp.OK
 

@@ -231,3 +231,16 @@ class PermissionTests(BeanstalkdTestCase):
                 "pause_queue: queue default; for_s 9 (None)",
             ],
         )
+
+    def test_what_is_not_allowed_is_audited(self) -> None:
+        told: list[str] = []
+        self.allow("read:*")
+        self.service.gate.audit.record = lambda who, operation, **more: told.append(
+            f"{operation}: {more['what']}: {more['outcome']}"
+        )
+        client = self.connect()
+        self.ask(client, b"kick 3", b"pause-tube default 9")
+        self.assertEqual(
+            told,
+            ["retry_task: queue default: FORBIDDEN", "pause_queue: queue default: FORBIDDEN"],
+        )

@@ -139,6 +139,18 @@ class PermissionTests(FaktoryTestCase):
         self.assertEqual(self.state(task_id_of("mine-0001")), State.CANCELLED)
         self.assertEqual(self.state(task_id_of("other-001")), State.SCHEDULED)
 
+    def test_the_audit_log_tells_of_what_is_not_allowed(self) -> None:
+        self.allow("cancel:mail")
+        client = self.connect()
+        told: list[tuple[str, str, str]] = []
+        self.patch(
+            self.service.gate.audit,
+            "record",
+            lambda who, op, **f: told.append((op, f["what"], f["outcome"])),
+        )
+        self.forbidden(client, "QUEUE", "PAUSE", "mail", "other", missing="cancel:other")
+        self.assertEqual(told, [("faktory_queue", "pause mail other", "FORBIDDEN")])
+
     def test_another_keys_worker_of_this_name(self) -> None:
         self.register("worker-1", 1)
         self.service.broker.ledger.workers.get("worker-1").owner = "key other"
