@@ -299,6 +299,7 @@ class Processes(BlockingCase):
             "from taskqueue.client.blocking import connect\n"
             "client = connect(sys.argv[1])\n"
             "client.ping()\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it\n"
             "interrupt = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])\n"
             "interrupt.start()\n"
             "try:\n"
