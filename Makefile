@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 2
+# More than there are processors: tests of processes mostly wait.
+JOBS ?= 3
 COVERAGE_AT_LEAST ?= 90
 MINUTES ?= 1
 

@@ -4,8 +4,10 @@ The test runner's verdict: what a failing, empty or broken run makes of it.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -90,6 +92,45 @@ class SharesTests(SynchronousTestCase):
         found |= {f"tests.{path.parent.name}" for path in folders}
         named = {name for _, share in run_tests.shares(["tests"], 2) for name in share}
         self.assertLessEqual(found, named)
+
+
+class RunTests(SynchronousTestCase):
+    """Several shares."""
+
+    def test_they_run_at_the_same_time_and_are_shown_one_by_one(self) -> None:
+        both_run = threading.Barrier(2, timeout=20)
+        shown = io.StringIO()
+        self.patch(sys, "stdout", shown)
+
+        def run_trial(command, write):
+            name = command[-1]
+            write(f"{name} begins\n")
+            both_run.wait()
+            write(f"{name} ends\n")
+            alone = name == "tests.browser"
+            return (3, Outcome(1, 1, 0)) if alone else (0, Outcome(5, 0, 0))
+
+        self.patch(run_tests, "run_trial", run_trial)
+        found = run_tests.run_shares(["tests.core", "tests.browser"], 2, [])
+        self.assertEqual(found, (3, [Outcome(5, 0, 0), Outcome(1, 1, 0)]))
+        parts = [f"{name} {does}" for name in ("tests.core", "tests.browser") for does in DOES]
+        self.assertEqual(shown.getvalue().splitlines(), parts)
+
+    def test_the_first_is_shown_as_it_runs(self) -> None:
+        shown = io.StringIO()
+        self.patch(sys, "stdout", shown)
+
+        def run_trial(command, write):
+            write("a line\n")
+            self.assertEqual(shown.getvalue(), "a line\n")
+            return 0, Outcome(5, 0, 0)
+
+        self.patch(run_tests, "run_trial", run_trial)
+        self.assertEqual(run_tests.run_shares(["tests"], 1, []), (0, [Outcome(5, 0, 0)]))
+        self.assertEqual(shown.getvalue(), "a line\n")
+
+
+DOES = ("begins", "ends")
 
 
 def names_of(module: str) -> list[str]:

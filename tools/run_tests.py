@@ -7,8 +7,9 @@ that did not reach its summary, or after a run without a single test.  With
 C{--coverage} the package is measured, child processes included, and a total
 below C{--fail-under} fails the run too.
 
-With several C{--jobs}, the tests in a browser run after the others and one by one:
-each process that runs some of them starts a browser, a broker and its workers.
+With several C{--jobs}, the tests in a browser run beside the others and one by one:
+each process that runs some of them starts a browser, a broker and its workers.  What
+they print is shown when the others have ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +98,7 @@ def everything_else(root: Path = ROOT) -> list[str]:
 
 def shares(names: Sequence[str], jobs: int) -> list[tuple[int, list[str]]]:
     """
-    What to run after one another, with how many jobs each.
+    What to run at the same time, with how many jobs each.
 
     Where C{names} has options of trial's too, nothing is known about what they mean,
     and all of it is one run.
@@ -118,16 +120,17 @@ def run_shares(
     names: Sequence[str], jobs: int, measure: Sequence[str]
 ) -> tuple[int, list[Outcome]]:
     """
-    Run the tests.
+    Run the tests.  The first share's lines are shown as they come, those of another one
+    when it and all before it have ended.
 
     @param measure: what comes between the interpreter and trial.
     @return: the first bad status, and the outcome of each share; one without a summary failed.
     """
     status = 0
     outcomes: list[Outcome] = []
-    for count, share in shares(names, jobs):
-        trial = ["-m", "twisted.trial", *(["-j", str(count)] if count > 1 else [])]
-        ended, outcome = run_trial([sys.executable, *measure, *trial, *share])
+    for run, lines in start_shares(shares(names, jobs), measure):
+        ended, outcome = run.result()
+        show("".join(lines))
         ended, complaint = exit_status(ended, outcome)
         if complaint:
             print(complaint, file=sys.stderr, flush=True)
@@ -136,13 +139,32 @@ def run_shares(
     return status, outcomes
 
 
-def run_trial(command: Sequence[str]) -> tuple[int, Outcome | None]:
-    """Run C{command} in the root of the checkout, showing what it prints."""
+def start_shares(
+    found: Sequence[tuple[int, list[str]]], measure: Sequence[str]
+) -> list[tuple[Future[tuple[int, Outcome | None]], list[str]]]:
+    """
+    Start a run of trial for each share.
 
-    def show(line: str) -> None:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+    @return: for each, what will come of it, and its lines that were not shown yet.
+    """
+    pool = ThreadPoolExecutor(len(found))
+    begun: list[tuple[Future[tuple[int, Outcome | None]], list[str]]] = []
+    for count, share in found:
+        trial = ["-m", "twisted.trial", *(["-j", str(count)] if count > 1 else [])]
+        kept: list[str] = []
+        command = [sys.executable, *measure, *trial, *share]
+        begun.append((pool.submit(run_trial, command, kept.append if begun else show), kept))
+    return begun
 
+
+def show(text: str) -> None:
+    """Print it at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def run_trial(command: Sequence[str], write: Callable[[str], object]) -> tuple[int, Outcome | None]:
+    """Run C{command} in the root of the checkout, passing on what it prints."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -155,7 +177,7 @@ def run_trial(command: Sequence[str]) -> tuple[int, Outcome | None]:
     )
     assert process.stdout is not None  # it is a pipe
     with process.stdout:
-        outcome = follow(process.stdout, show)
+        outcome = follow(process.stdout, write)
     return process.wait(), outcome
 
 
@@ -168,7 +190,7 @@ def coverage(*arguments: str) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; what names no option of ours is trial's."""
     parser = argparse.ArgumentParser(description="Run the tests and say what came of them.")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that share the tests")
+    parser.add_argument("--jobs", type=int, default=3, help="processes that share the tests")
     parser.add_argument("--coverage", action="store_true", help="measure what the tests reach")
     parser.add_argument("--fail-under", type=float, default=0, metavar="PERCENT")
     parser.add_argument("trial", nargs="*", default=["tests"], metavar="TEST", help="what to run")
