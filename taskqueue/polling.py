@@ -12,9 +12,10 @@ the echo looked for a moment before it slept (two cores, medians of many rounds)
 and delete in memory, one after another, went from 305 to 199 us; the broker's own processor
 time went down as well, from 290 to 245 us, since looking costs less than sleeping and being woken.
 
-So it looks only where that pays: after several waits in a row that were over so soon, and it
-stops with the first look that was in vain.  A peer that thinks for longer, an idle broker, and
-a machine on which peers get no processor while the broker looks, cost nothing.
+So it looks only where that pays: waits that were over so soon, and looks that found something,
+earn it, and a look in vain takes back what eight of them have earned.  A peer that thinks for
+longer, an idle broker, and a machine on which peers get no processor while the broker looks,
+cost next to nothing.
 
 It does not look while a thread of the broker is at work.  Each look lets go of the interpreter
 and takes it again; a thread that wants it too would be woken for it in vain, again and again.
@@ -31,9 +32,13 @@ from typing import Any
 LOOK_S = 0.000_06
 
 #: A wait that was no longer, the time to be woken included, would have been over while it
-#: looked, seconds; so many in a row must have been.
+#: looked, seconds.
 SHORT_S = 0.000_08
+
+#: So many short waits or looks that found something pay for one in vain, and so many
+#: that are in vain may be paid for ahead.
 SHORT_WAITS = 8
+MOST_AHEAD = 2
 
 
 class BusyPoller:
@@ -58,7 +63,7 @@ class BusyPoller:
         self._poll: Callable[[float, int], list[tuple[int, int]]] = poller.poll
         self._at_work = at_work
         self._timer = timer
-        self._short_waits = 0
+        self._earned = 0
         self.found = self.in_vain = 0
         self.register, self.unregister = poller.register, poller.unregister
         self.modify, self.fileno, self.close = poller.modify, poller.fileno, poller.close
@@ -72,23 +77,31 @@ class BusyPoller:
         """
         if 0 <= timeout <= LOOK_S:
             return self._poll(timeout, most)
-        if self._short_waits < SHORT_WAITS or self._at_work():
+        if self._earned < SHORT_WAITS or self._at_work():
             return self._wait(timeout, most)
         poll, timer = self._poll, self._timer
         until = timer() + LOOK_S
         while not (events := poll(0, most)):
             if timer() >= until:
                 self.in_vain += 1
-                self._short_waits = 0
+                self._earned -= SHORT_WAITS
                 return poll(max(0.0, timeout - LOOK_S) if timeout > 0 else timeout, most)
         self.found += 1
+        self._earn()
         return events
 
     def _wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
         began = self._timer()
         events = self._poll(timeout, most)
-        self._short_waits = self._short_waits + 1 if self._timer() - began <= SHORT_S else 0
+        if self._timer() - began <= SHORT_S:
+            self._earn()
+        else:
+            self._earned = 0
         return events
+
+    def _earn(self) -> None:
+        if self._earned < MOST_AHEAD * SHORT_WAITS:
+            self._earned += 1
 
 
 def poll_busily(reactor: Any, at_work: Callable[[], bool]) -> bool:

@@ -7,7 +7,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from taskqueue.polling import LOOK_S, SHORT_S, SHORT_WAITS, BusyPoller, poll_busily
+from taskqueue.polling import LOOK_S, MOST_AHEAD, SHORT_S, SHORT_WAITS, BusyPoller, poll_busily
 
 EVENT = [(17, 1)]
 A_LOOK_S = LOOK_S / 10
@@ -88,6 +88,24 @@ class PollerTests(SynchronousTestCase):
     def test_one_look_in_vain_and_it_sleeps_until_it_has_learned_anew(self):
         self.learn()
         self.wait(3.0)
+        self.learn()
+        self.assertEqual(self.wait(0.5 * A_LOOK_S), [0])
+
+    def test_looks_that_find_something_pay_for_those_in_vain(self):
+        self.learn()
+        for _ in range(10 * SHORT_WAITS):
+            self.assertEqual(self.wait(0.5 * A_LOOK_S), [0])
+        for _ in range(MOST_AHEAD):
+            self.assertEqual(self.wait(3.0)[0], 0)
+        self.assertEqual(self.wait(3.0), [-1])
+        self.assertEqual(self.poller.in_vain, MOST_AHEAD)
+
+    def test_a_long_sleep_takes_all_that_was_earned(self):
+        self.learn()
+        for _ in range(SHORT_WAITS - 1):
+            self.wait(0.5 * A_LOOK_S)
+        self.wait(3.0)
+        self.assertEqual(self.wait(3.0), [-1])
         self.learn()
         self.assertEqual(self.wait(0.5 * A_LOOK_S), [0])
 
