@@ -116,7 +116,7 @@ class Books:
         self.queues: dict[str, Queue] = {}
         self.open_lines = [0]
         self.tasks: dict[str, Task] = {}
-        self.ended: OrderedDict[str, Task] = OrderedDict()
+        self.ended: dict[str, Task] = {}
         self.seen = SeenIds()
         self.forgotten: OrderedDict[int, None] = OrderedDict()
         self.delayed = Schedule()

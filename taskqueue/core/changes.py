@@ -11,7 +11,7 @@ the stored state is always a state that the core was in between two commands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from taskqueue.core.rows import (
     EVENTS,
@@ -24,7 +24,7 @@ from taskqueue.core.rows import (
     ValueRow,
     empty_batch,
 )
-from taskqueue.core.task import NO_PAST, State, Task
+from taskqueue.core.task import State, Task
 from taskqueue.core.value_marks import ValueMarks
 
 if TYPE_CHECKING:
@@ -48,60 +48,73 @@ __all__ = [
 
 def row_of(task: Task, *, with_payload: bool = True) -> TaskRow:
     """The task as it stands now, if wanted with its payload as far as it is in memory."""
-    lane, extras, body = task.lane, task.extras, task.body
-    return _new(
-        TaskRow,
-        (
-            task.seq,
-            task.id,
-            lane.queue.name,
-            lane.type,
-            task.priority,
-            task.submitted_at,
-            extras.expires_at,
-            task.options,
-            extras.headers,
-            extras.depends_on,
-            extras.unique,
-            body if with_payload and not isinstance(body, int) else None,
-            *(_AT_FIRST if _is_new(task) else _changing(task)[1:]),
-        ),
-    )
+    (row,) = _rows_of((task,))
+    return row if with_payload else row._replace(payload=None)
 
 
-def _is_new(task: Task) -> bool:
-    """Whether it waits to be claimed for the first time, at once."""
-    return task.past is NO_PAST and task.state is State.PENDING and task.extras.run_at is None
+def _rows_of(tasks: Iterable[Task]) -> list[TaskRow]:
+    """Each without a call of its own, as all that is new comes through here."""
+    return [
+        _new(
+            TaskRow,
+            (
+                task.seq,
+                task.id,
+                (lane := task.lane).queue.name,
+                lane.type,
+                task.priority,
+                task.submitted_at,
+                (extras := task.extras).expires_at,
+                task.options,
+                extras.headers,
+                extras.depends_on,
+                extras.unique,
+                None if type(body := task.body) is int else body,
+                _NUMBERS[task.state],
+                extras.run_at,
+                (past := task.past).attempt,
+                past.failures,
+                past.losses,
+                past.token,
+                past.worker,
+                0 if (lease := task.lease) is None else lease.holder.incarnation,
+                None if lease is None else lease.lease_s,
+                past.claimed_at,
+                past.ended_at,
+                past.cancel_requested,
+                past.error,
+                past.result,
+            ),
+        )
+        for task in tasks
+    ]
 
 
-def _update_of(task: Task) -> TaskUpdate:
-    return _new(TaskUpdate, _changing(task))
+def _updates_of(tasks: Iterable[Task]) -> list[TaskUpdate]:
+    return [
+        _new(
+            TaskUpdate,
+            (
+                task.seq,
+                _NUMBERS[task.state],
+                task.extras.run_at,
+                (past := task.past).attempt,
+                past.failures,
+                past.losses,
+                past.token,
+                past.worker,
+                0 if (lease := task.lease) is None else lease.holder.incarnation,
+                None if lease is None else lease.lease_s,
+                past.claimed_at,
+                past.ended_at,
+                past.cancel_requested,
+                past.error,
+                past.result,
+            ),
+        )
+        for task in tasks
+    ]
 
-
-def _changing(task: Task) -> tuple[Any, ...]:
-    """The columns of a L{TaskUpdate}; a L{TaskRow} ends with all but the first."""
-    past, lease = task.past, task.lease
-    return (
-        task.seq,
-        _NUMBERS[task.state],
-        task.extras.run_at,
-        past.attempt,
-        past.failures,
-        past.losses,
-        past.token,
-        past.worker,
-        0 if lease is None else lease.holder.incarnation,
-        None if lease is None else lease.lease_s,
-        past.claimed_at,
-        past.ended_at,
-        past.cancel_requested,
-        past.error,
-        past.result,
-    )
-
-
-#: How the row of a task ends that L{_is_new}.
-_AT_FIRST = (int(State.PENDING), None, 0, 0, 0, 0, None, 0, None, None, None, False, None, None)
 
 #: By L{State}: an enumeration's member is no plain integer, and to convert it costs more.
 _NUMBERS = tuple(map(int, State))
@@ -250,11 +263,11 @@ class Changes:
             told once it is stored.
         """
         new = self._whole()
-        inserts = list(map(row_of, new))
+        inserts = _rows_of(new)
         for task in new:
             task.stored = True
         drained = self._stored + new if self._stored else new
-        updates = list(map(_update_of, self._tasks.values()))
+        updates = _updates_of(self._tasks.values())
         periodics = self._periodics
         values = (
             inserts,

@@ -8,7 +8,8 @@ lanes, schedules, gauges and the changes to be stored always agree.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, takewhile
+from operator import attrgetter
 
 from taskqueue.core.books import LONGEST_DETAIL, TOKEN_BLOCK, Books, Notice
 from taskqueue.core.lanes import Lane
@@ -17,6 +18,12 @@ from taskqueue.core.paging import page_out
 from taskqueue.core.task import FIRST_ENDED, NO_EXTRAS, State, Task
 
 __all__ = ["LONGEST_DETAIL", "TOKEN_BLOCK", "Ledger", "Notice"]
+
+#: Ended tasks are forgotten when so large a part of them is too many, as a power of two: what is
+#: looked for at the front of a dictionary is found behind all that has gone from there.
+_PRUNE_SHIFT = 4
+
+_IS_SETTLED = attrgetter("is_settled")
 
 
 class Ledger(Books):
@@ -152,7 +159,8 @@ class Ledger(Books):
         if self.policy.memory_bytes is not None:
             self.count_unstored()
             page_out(self, stored)
-        if prune and len(self.ended) > self.policy.recent_ended:
+        recent = self.policy.recent_ended
+        if prune and len(self.ended) > recent + (recent >> _PRUNE_SHIFT):
             self.prune_ended()
 
     def prune_ended(self) -> None:
@@ -160,13 +168,13 @@ class Ledger(Books):
         excess = len(self.ended) - self.policy.recent_ended
         if excess <= 0:
             return
-        ids: list[str] = []
-        for task in islice(self.ended.values(), excess):
-            if task.body is not None:
-                break
-            ids.append(task.id)
+        ended = self.ended
+        oldest = list(islice(ended.values(), excess))
+        ids = [task.id for task in oldest if task.body is None]
+        if len(ids) < len(oldest):
+            ids = [task.id for task in takewhile(_IS_SETTLED, oldest)]
         for task_id in ids:
-            del self.ended[task_id]
+            del ended[task_id]
         self.seen.add(ids)
 
     def forget(self, seq: int) -> None:

@@ -75,7 +75,7 @@ class Policy:
     @ivar max_types: bound on the types of all queues, each counted once for each queue.
     @ivar max_values: bound on values.
     @ivar max_values_bytes: bound on their bytes, those of their keys counted too.
-    @ivar recent_ended: how many ended tasks are remembered without a look
+    @ivar recent_ended: how many ended tasks, or a few more, are remembered without a look
         into the store.
     """
 
