@@ -266,6 +266,11 @@ class Connection(Unfinished):
         self._out_bytes = 0
 
     def pauseProducing(self) -> None:
+        if not getattr(self.transport, "_handshakeDone", True):
+            # TLS of Twisted says so when something was written too early, such as the greeting of
+            # a language in which the server speaks first.  Who read no more then would never
+            # get through the handshake.
+            return
         # Transports say it again with each write, until the peer has read what waits.
         if self._unread_since is None:
             self._unread_since = self.factory.now()

@@ -84,6 +84,19 @@ class ServingTests(DoorwayCase):
         self.assertEqual(broker.traffic.refused.total(), 0)
 
     @flow
+    async def test_a_door_that_speaks_first(self) -> None:
+        """What is said before the handshake is over is heard after it, and keeps nobody out."""
+        pem = f"{self.files.directory}/server.pem"
+        of_twisted = f"ssl:0:interface={LOOPBACK}:privateKey={pem}:certKey={pem}"
+        for endpoint in (TLS, of_twisted):
+            broker = self.start(framed=(TLS,), faktory=(endpoint,), http=())
+            said = b'HELLO {"v":2}\r\nINFO\r\n'
+            heard = await self.in_thread(
+                talk, self.port(broker, 1), trusting(self.files), said, b"faktory_version"
+            )
+            self.assertTrue(heard.startswith(b'+HI {"v":2}\r\n+OK\r\n$'), heard)
+
+    @flow
     async def test_plain_doors_beside_it(self) -> None:
         broker = self.start_all(lines=(PLAIN,))
         said, sign = LINES
