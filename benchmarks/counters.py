@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from benchmarks.beanstalkd_path import calls_per_job
 from benchmarks.groups import Groups
 from benchmarks.wire_path import BATCHES, CONFIG, PAYLOAD, REQUESTS, Broker, calls, round_of
 from taskqueue.client.all_calls import AllCalls
@@ -50,7 +51,8 @@ SUBMITTED = 1000
 
 def counters() -> Counters:
     """All of them, by what they are called in a report."""
-    return {**calls_per_task(), **written_per_task(), **sends_per_request(), **frames()}
+    calls = {**calls_per_task(), **calls_per_job()}
+    return {**calls, **written_per_task(), **sends_per_request(), **frames()}
 
 
 # --- calls of functions -------------------------------------------------------------
