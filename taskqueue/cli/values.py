@@ -48,14 +48,11 @@ async def view_namespaces(client: Client) -> Shown:
 
 async def view_values(client: Client, namespace: str, prefix: str, limit: int) -> Shown:
     """The values of a namespace, without their bytes."""
-    found = await client.list_values(namespace, prefix, limit=limit)
+    found = await client.list_keys(namespace, prefix, limit=limit)
     columns = ("key", "bytes", "version", "expires")
-    rows = [
-        (key, len(value.value), str(value.version), moment(value.expires_at))
-        for key, value in found
-    ]
+    rows = [(key, size, str(version), moment(expires)) for key, size, version, expires in found]
     shown = Rows(f"Values of {namespace}", columns, rows, ("version", "expires"))
-    return Shown([_described(key, value) for key, value in found], [shown])
+    return Shown([each._asdict() for each in found], [shown])
 
 
 def _described(key: str, value: Value) -> dict[str, Any]:

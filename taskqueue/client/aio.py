@@ -215,6 +215,7 @@ class AsyncClient(ClientFace):
     delete_values = _awaits(ValueCalls.delete_values)
     increase_value = _awaits(ValueCalls.increase_value)
     list_values = _awaits(ValueCalls.list_values)
+    list_keys = _awaits(ValueCalls.list_keys)
     wait_values = _awaits(ValueCalls.wait_values)
     value_namespaces = _awaits(ValueCalls.value_namespaces)
 

@@ -19,7 +19,6 @@ from concurrent.futures import Future
 from functools import wraps
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from taskqueue.client.addresses import DEFAULT_ADDRESS
@@ -182,12 +181,7 @@ class BlockingClient:
     def __enter__(self) -> BlockingClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def left_behind(self) -> None:
@@ -377,6 +371,7 @@ class BlockingClient:
     delete_values = _waits(ValueCalls.delete_values)
     increase_value = _waits(ValueCalls.increase_value)
     list_values = _waits(ValueCalls.list_values)
+    list_keys = _waits(ValueCalls.list_keys)
     wait_values = _waits(ValueCalls.wait_values)
     value_namespaces = _waits(ValueCalls.value_namespaces)
 

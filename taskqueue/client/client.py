@@ -157,6 +157,7 @@ class Client(ClientFace):
     delete_values = _fires(ValueCalls.delete_values)
     increase_value = _fires(ValueCalls.increase_value)
     list_values = _fires(ValueCalls.list_values)
+    list_keys = _fires(ValueCalls.list_keys)
     wait_values = _fires(ValueCalls.wait_values)
     value_namespaces = _fires(ValueCalls.value_namespaces)
 

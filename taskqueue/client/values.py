@@ -41,6 +41,20 @@ class Value(NamedTuple):
         return cls(item.get("value") or b"", item["version"], item.get("expires_at"))
 
 
+class Listed(NamedTuple):
+    """
+    A key, without its value.
+
+    @ivar bytes: how many the value has.
+    @ivar expires_at: when it will be gone, seconds since 1970; C{None}: never.
+    """
+
+    key: str
+    bytes: int
+    version: int
+    expires_at: float | None
+
+
 class ValueCalls(Calls):
     """
     Calls on values: bytes under keys, in namespaces, that the broker keeps as safe as tasks.
@@ -157,15 +171,31 @@ class ValueCalls(Calls):
         @param after: the keys stand behind this one; that of the last value goes on.
         @param limit: at most how many.
         """
-        found: list[tuple[str, Value]] = []
+        asked: Header = {"namespace": namespace, "prefix": prefix} | given(after=after)
+        items = await self._listed(asked, limit)
+        return [(item["key"], Value.from_wire(item)) for item in items]
+
+    async def list_keys(
+        self, namespace: str, prefix: str = "", *, after: str | None = None, limit: int = 1000
+    ) -> list[Listed]:
+        """
+        As L{list_values}, but how long the values are instead of what they are: these are not
+        sent.
+        """
+        asked: Header = {"namespace": namespace, "prefix": prefix, "bytes": False}
+        items = await self._listed(asked | given(after=after), limit)
+        return [Listed(*(item[name] for name in Listed._fields)) for item in items]
+
+    async def _listed(self, asked: Header, limit: int) -> list[Header]:
+        """One page after the other."""
+        found: list[Header] = []
         while len(found) < limit:
-            header: Header = {"namespace": namespace, "prefix": prefix}
-            header |= given(after=after) | {"limit": min(limit - len(found), MOST_KEYS)}
+            header = asked | {"limit": min(limit - len(found), MOST_KEYS)}
             answer = await self._ask(MessageType.LIST_VALUES, header, repeatable=True)
-            found += [(item["key"], Value.from_wire(item)) for item in answer["values"]]
-            after = answer["next"]
-            if after is None:
+            found += answer["values"]
+            if answer["next"] is None:
                 break
+            asked = asked | {"after": answer["next"]}
         return found
 
     async def wait_values(

@@ -57,6 +57,7 @@ class Saying(CallCase):
                 self.calls.get_value("n", "k"),
                 self.calls.delete_values("n", ["k"]),
                 self.calls.list_values("n"),
+                self.calls.list_keys("n"),
                 self.calls.wait_values("n", {"k": 0}),
                 self.calls.value_namespaces(),
             )
@@ -66,6 +67,16 @@ class Saying(CallCase):
             self.failureResultOf(call, errors.ConnectionLost)
         for call in asked_again:
             self.assertNoResult(call)
+
+    def test_keys_alone_bring_no_values(self) -> None:
+        call = self.start(self.calls.list_keys("n", "a", after="ab", limit=5))
+        header = self.peer.expect(M.LIST_VALUES)
+        asked = {"namespace": "n", "prefix": "a", "after": "ab", "bytes": False, "limit": 5}
+        self.assertEqual({name: header[name] for name in asked}, asked)
+        self.peer.ack(
+            header, values=[{"key": "ac", "version": 2, "expires_at": None, "bytes": 7}], next=None
+        )
+        self.assertEqual(self.successResultOf(call), [("ac", 7, 2, None)])
 
     def test_what_did_not_fit_into_an_answer_is_asked_for_again(self) -> None:
         call = self.start(self.calls.get_values("n", iter("abc")))
@@ -149,6 +160,10 @@ class Calling(BrokerCase):
         self.assertEqual({key: value.value for key, value in found.items()}, many)
         listed = await client.list_values("n", "k", limit=2200)
         self.assertEqual([key for key, _ in listed], list(many)[:2200])
+        sizes = await client.list_keys("n", "k", limit=2200)
+        self.assertEqual(
+            sizes, [(key, len(one.value), one.version, one.expires_at) for key, one in listed]
+        )
         rest = await client.list_values("n", "k", after=listed[-1][0])
         self.assertEqual([key for key, _ in rest], list(many)[2200:])
         self.assertEqual(await client.delete_values("n", many), 2500)

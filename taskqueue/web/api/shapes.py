@@ -337,6 +337,9 @@ COMPONENTS: Mapping[str, Schema] = {
     "Value": _VALUE,
     "ValuePage": page("values", "Value", TEXT_OR_NONE),
     "PutValue": thing({"namespace": TEXT, "key": TEXT, "version": COUNT}),
+    "Increased": thing(
+        {"namespace": TEXT, "key": TEXT, "count": {"type": "integer"}, "version": COUNT}
+    ),
     "Namespace": thing({"namespace": TEXT, "count": COUNT}),
     "NamespacePage": page("namespaces", "Namespace", TEXT_OR_NONE),
     "Distribution": _DISTRIBUTION,

@@ -10,7 +10,7 @@ import re
 
 from taskqueue.errors import BadRequest
 from taskqueue.operations import values as operations
-from taskqueue.operations.fields import LARGEST_INTEGER
+from taskqueue.operations.fields import LARGEST_INTEGER, Form
 from taskqueue.operations.schemas import schema_of
 from taskqueue.web.api import shapes
 from taskqueue.web.api.answers import Header, Reply, page_of, readable
@@ -42,16 +42,70 @@ async def list_values(visit: Visit) -> Reply:
 
 
 async def get_value(visit: Visit) -> Reply:
-    """One value; with If-None-Match and its entity tag, only where it has changed."""
-    [view] = (await visit.ask(MessageType.GET_VALUES, _keys(visit)))["values"]
+    """
+    One value; with If-None-Match and its entity tag, only where it has changed.  With wait_s, wait
+    until there is one, or another one.
+    """
+    view, known = await _value(visit), visit.request.getHeader(_IF_NONE_MATCH)
+    wait_s = visit.query.get("wait_s", 0.0)
+    if wait_s > 0 and (known is None if view is None else _is(view, known)):
+        view = await _change(visit, view, wait_s)
     if view is None:
         raise _missing(visit)
-    tag = f'"{view["version"]}"'
-    known = visit.request.getHeader(_IF_NONE_MATCH)
-    if known is not None and (known.strip() == "*" or tag in re.findall(r'"[^"]*"', known)):
-        return Reply(304, headers={"etag": tag})
+    if _is(view, known):
+        return Reply(304, headers={"etag": _tag(view)})
+    return _shown(visit, view)
+
+
+async def _value(visit: Visit) -> Header | None:
+    [view] = (await visit.ask(MessageType.GET_VALUES, _keys(visit)))["values"]
+    found: Header | None = view
+    return found
+
+
+async def _change(visit: Visit, view: Header | None, wait_s: float) -> Header | None:
+    """
+    Wait until the value is another one, but only while somebody waits for the answer.
+
+    @return: it as it is then; C{view}, where the time is over.
+    """
+    visit.wait(lambda: visit.service.end_value_waits(visit.visitor))
+    known = {visit.places["key"]: 0 if view is None else view["version"]}
+    header = {"namespace": visit.places["namespace"], "known": known, "wait_s": wait_s}
+    answer = await visit.ask(MessageType.WAIT_VALUES, header)
+    for found in answer["values"]:
+        return dict(found)
+    return None if answer["gone"] else view
+
+
+def _tag(view: Header) -> str:
+    return f'"{view["version"]}"'
+
+
+def _is(view: Header, known: str | None) -> bool:
+    """Whether a value is as If-None-Match says."""
+    if known is None:
+        return False
+    return known.strip() == "*" or _tag(view) in re.findall(r'"[^"]*"', known)
+
+
+def _shown(visit: Visit, view: Header) -> Reply:
     namespace = {"namespace": visit.places["namespace"]}
-    return Reply(200, namespace | readable(view, "value"), {"etag": tag})
+    return Reply(200, namespace | readable(view, "value"), {"etag": _tag(view)})
+
+
+async def take_value(visit: Visit) -> Reply:
+    """Get a value and forget it in one: of several who ask at a time, one gets it."""
+    [view] = (await visit.ask(MessageType.TAKE_VALUE, dict(visit.places)))["values"]
+    if view is None:
+        raise _missing(visit)
+    return _shown(visit, view)
+
+
+async def increase_value(visit: Visit) -> Reply:
+    """Add to a number, in one step; where there is none, it counts as 0."""
+    answer = await visit.ask(MessageType.INCREASE_VALUE, {**visit.places, **visit.body})
+    return Reply(200, {**visit.places, **answer}, {"etag": _tag(answer)})
 
 
 async def put_value(visit: Visit) -> Reply:
@@ -147,6 +201,10 @@ _BODY = {
     "additionalProperties": False,
 }
 
+_INCREASE = Form(
+    {name: operations.INCREASE.fields[name] for name in ("by", "expires_s")},
+)
+
 _ETAG = {"ETag": "its version, in quotes"}
 _PLACES = {"namespace": "$request.path.namespace", "key": "$request.path.key"}
 _PATH = "/values/{namespace}/{key}"
@@ -180,6 +238,7 @@ ENDPOINTS = (
             200: Content("The value.", "Value", headers=_ETAG),
             304: Content("It is as it was."),
         },
+        query=Form({"wait_s": operations.WAIT.fields["wait_s"]}),
         refusals=(404,),
         conditions=(_IF_NONE_MATCH,),
     ),
@@ -211,5 +270,25 @@ ENDPOINTS = (
         {204: Content("It is gone.")},
         refusals=(404, 412),
         conditions=(_IF_MATCH,),
+    ),
+    Endpoint(
+        "POST",
+        f"{_PATH}/take",
+        "Values",
+        take_value,
+        "Get and forget a value",
+        {200: Content("The value, which is gone now.", "Value", headers=_ETAG)},
+        body=Body(Form({})),
+        refusals=(404,),
+    ),
+    Endpoint(
+        "POST",
+        f"{_PATH}/increase",
+        "Values",
+        increase_value,
+        "Add to a number",
+        {200: Content("The sum.", "Increased", headers=_ETAG)},
+        body=Body(_INCREASE),
+        refusals=(409, 507),
     ),
 )

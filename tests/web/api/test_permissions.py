@@ -113,6 +113,10 @@ REQUESTS: Mapping[tuple[str, str], Asked] = {
     ("GET", "/values/{namespace}/{key}"): Asked(("values:read",), _VALUE),
     ("PUT", "/values/{namespace}/{key}"): Asked(("values:write",), _VALUE, {"value": "v"}),
     ("DELETE", "/values/{namespace}/{key}"): Asked(("values:write",), _VALUE),
+    ("POST", "/values/{namespace}/{key}/take"): Asked(("values:write",), f"{_VALUE}/take"),
+    ("POST", "/values/{namespace}/{key}/increase"): Asked(
+        ("values:write",), "/values/QUEUE/number/increase"
+    ),
     ("GET", "/stats"): Asked(("read:*",), "/stats"),
     ("GET", "/stats/breakdown"): Asked(_READ, "/stats/breakdown?by=queue"),
     ("GET", "/stats/failures"): Asked(_READ, "/stats/failures"),

@@ -28,6 +28,10 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 406, 409, 413, 
 [[operations]]
 include-name = "GET /tasks/{id}/outcome"
 parameters = { "query.wait_s" = 0.1 }
+
+[[operations]]
+include-name = "GET /values/{namespace}/{key}"
+parameters = { "query.wait_s" = 0.1 }
 """
 
 #: What a document cannot say (that fields exclude each other, that a name must exist) is no

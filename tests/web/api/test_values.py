@@ -8,8 +8,8 @@ from typing import Any
 
 from taskqueue.access.audit import AuditLog
 from taskqueue.config import LimitsConfig
-from tests.web.api.asking import ApiTestCase
-from tests.web.visitor import Answer
+from tests.web.api.asking import TURNS, ApiTestCase
+from tests.web.visitor import Answer, Visit, read_answer
 
 
 class ValueTests(ApiTestCase):
@@ -124,6 +124,87 @@ class ValueTests(ApiTestCase):
         self.assertEqual(self.get("/values?after=n")["namespaces"][0]["namespace"], "o")
         self.assertEqual(self.get("/values/none"), {"values": [], "next": None})
         self.assertEqual(self.refused("GET", "/values/n?limit=0")["field"], "limit")
+
+    def test_take(self) -> None:
+        version = self.put(value_b64="AP8=")["version"]
+        answer = self.desk.ask("POST", "/values/n/k/take")
+        self.assertEqual((answer.status, answer.header("etag")), (200, f'"{version}"'))
+        view = {"namespace": "n", "key": "k", "version": version, "expires_at": None}
+        self.assertEqual(answer.json, {**view, "value_b64": "AP8="})
+        self.refused("POST", "/values/n/k/take", {}, 404, "NOT_FOUND")
+        self.refused("GET", "/values/n/k", status=404, code="NOT_FOUND")
+        self.refused("POST", "/values/n/k/take", {"version": 1})
+
+    def test_increase(self) -> None:
+        number = "/values/n/a%2Fb/increase"
+        made = self.post(number)
+        self.assertEqual((made["count"], made["namespace"], made["key"]), (1, "n", "a/b"))
+        answer = self.desk.ask("POST", number, {"by": -5, "expires_s": 60})
+        self.assertEqual(answer.json["count"], -4)
+        self.assertEqual(answer.header("etag"), f'"{answer.json["version"]}"')
+        view = self.get("/values/n/a%2Fb")
+        self.assertEqual((view["value"], view["expires_at"]), ("-4", 1060.0))
+        self.put(value="no number")
+        self.refused("POST", "/values/n/k/increase", {}, 409, "CONFLICT")
+        self.assertEqual(self.refused("POST", number, {"by": 0.5})["field"], "by")
+
+    def waiting(self, **headers: str) -> Visit:
+        """Somebody who waits for a change of a value."""
+        visit = self.desk.begin("GET", "/values/n/k?wait_s=30", **headers)
+        self.desk.turns(TURNS)
+        return visit
+
+    def told(self, visit: Visit) -> Answer:
+        self.desk.turns(TURNS)
+        answer, rest = read_answer(visit.received(), has_body=True)
+        self.assertEqual(rest, b"")
+        visit.hang_up()
+        return answer
+
+    def test_waiting_until_there_is_one(self) -> None:
+        visit = self.waiting()
+        self.assertEqual(visit.received(), b"")
+        self.put(value="here")
+        answer = self.told(visit)
+        self.assertEqual((answer.status, answer.json["value"]), (200, "here"))
+        self.assertEqual(self.told(self.waiting()).json["value"], "here")
+
+    def test_waiting_until_it_is_another(self) -> None:
+        tag = f'"{self.put(value="a")["version"]}"'
+        visit = self.waiting(if_none_match=tag)
+        self.assertEqual(visit.received(), b"")
+        self.put(status=200, value="b")
+        answer = self.told(visit)
+        self.assertEqual((answer.status, answer.json["value"]), (200, "b"))
+        self.assertEqual(self.told(self.waiting(if_none_match=tag)).json["value"], "b")
+        self.pass_time(2)  # two answers of one commit, and the next ones are written together
+        visit = self.waiting(if_none_match=str(answer.header("etag")))
+        self.ask("DELETE", "/values/n/k", status=204)
+        self.assertEqual(self.told(visit).status, 404)
+        self.assertEqual(self.told(self.waiting(if_none_match=tag)).status, 404)
+
+    def test_the_wait_is_over(self) -> None:
+        tag = f'"{self.put()["version"]}"'
+        visit = self.waiting(if_none_match=tag)
+        self.pass_time(29)
+        self.assertEqual(visit.received(), b"")
+        self.pass_time(1)
+        self.assertEqual(self.told(visit).status, 304)
+        self.ask("DELETE", "/values/n/k", status=204)
+        visit = self.waiting()
+        self.pass_time(30)
+        self.assertEqual(self.told(visit).status, 404)
+        problem = self.refused("GET", "/values/n/k?wait_s=301")
+        self.assertEqual(problem["field"], "wait_s")
+        self.assertIn("claim_wait_max_s", problem["detail"])
+
+    def test_who_hangs_up_waits_no_more(self) -> None:
+        waits = self.desk.ledger.values.waits
+        visit = self.waiting()
+        self.assertTrue(waits)
+        visit.hang_up()
+        self.desk.turns(TURNS)
+        self.assertFalse(waits)
 
     def test_what_people_delete_is_told_of(self) -> None:
         told: list[tuple[Any, ...]] = []
