@@ -26,6 +26,7 @@ from taskqueue.client.aio import AsyncClient, reached
 from taskqueue.client.aio_link import check_settings
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.codecs import Codec, codec_of
+from taskqueue.client.green_loop import loop_for
 from taskqueue.client.handles import TaskHandle
 from taskqueue.client.lifetimes import leave_alone, watch_over
 from taskqueue.client.limits import Limits
@@ -114,7 +115,7 @@ class BlockingClient:
             if self._closed:
                 raise ConnectionLost("this client is closed")
             if self._inner is None:
-                thread = LoopThread(self._settings.name)
+                thread = loop_for(self._settings.name)
                 try:
                     self._inner = thread, thread.run(self._begin())
                 except BaseException:

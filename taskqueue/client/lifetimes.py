@@ -53,9 +53,11 @@ def disown(inherited: Any) -> None:
     Leave a file descriptor to the parent of this process, which was forked.  The number stays
     taken, so that nothing of another meaning is ever closed by what still refers to it.
 
-    @param inherited: the number, or what has C{fileno}; one that is closed is left as it is.
+    @param inherited: the number, or what may have C{fileno}; one that is closed is left as it is.
     """
-    number: int = inherited if isinstance(inherited, int) else inherited.fileno()
+    number = inherited
+    if not isinstance(number, int):
+        number = inherited.fileno() if hasattr(inherited, "fileno") else -1
     if number < 0:
         return
     nothing = os.open(os.devnull, os.O_RDWR)

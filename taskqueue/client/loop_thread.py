@@ -38,6 +38,7 @@ class LoopThread:
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self._lock = threading.Lock()
         self._stopped = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -48,6 +49,7 @@ class LoopThread:
             self._loop.run_until_complete(self._give_up())
         finally:
             self._loop.close()
+            self._ended.set()
 
     async def _give_up(self) -> None:
         """Let whoever still waits for a coroutine know that it will not end."""
@@ -103,6 +105,18 @@ class LoopThread:
         for descriptor in list(self._selector.get_map() or ()):
             disown(descriptor)
         disown(self._selector)
+
+    def end_here(self) -> threading.Event:
+        """
+        End the loop in a process that was forked, where it is a greenlet that is there too.
+        What it reads from is L{left_behind} already, and that is not worth a word.
+
+        @return: set when it has ended.
+        """
+        self._ended.clear()
+        self._loop.set_exception_handler(lambda loop, context: None)
+        self._loop.call_soon(self._loop.stop)
+        return self._ended
 
     def stop(self) -> None:
         """End the loop and its thread."""

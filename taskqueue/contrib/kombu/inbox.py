@@ -5,7 +5,7 @@ Where deliveries wait for the thread that consumes, and how that is woken.
 from __future__ import annotations
 
 import os
-import select
+import selectors
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,8 +29,8 @@ class Inbox(Generic[_T]):
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._reading, False)
         os.set_blocking(self._writing, False)
-        self._poller = select.poll()
-        self._poller.register(self._reading, select.POLLIN)
+        self._selector = selectors.DefaultSelector()  # eventlet leaves no poll in "select"
+        self._selector.register(self._reading, selectors.EVENT_READ)
 
     def fileno(self) -> int:
         """What is readable; -1 when closed."""
@@ -91,10 +91,11 @@ class Inbox(Generic[_T]):
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until something may be in here; returns whether that was in time."""
-        return bool(self._poller.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
+        return bool(self._selector.select(None if timeout_s is None else max(0.0, timeout_s)))
 
     def close(self) -> None:
         """End it; what is left is not consumed."""
+        self._selector.close()
         reading, writing = self._reading, self._writing
         self._reading = self._writing = -1
         for end in (reading, writing):
