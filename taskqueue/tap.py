@@ -1,32 +1,26 @@
 """
-What C{twistd taskqueue} and C{twist taskqueue} run: the options, the service,
-and the reload on SIGHUP.  The only module that imports the reactor.
+What C{twistd taskqueue} and C{twist taskqueue} run: the options, and the service.
+The only module that imports the reactor.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from socket import socket
-from types import FrameType
 from typing import Any
 
-from twisted.application.service import MultiService, Service
-from twisted.logger import Logger
+from twisted.application.service import MultiService
 from twisted.python import usage
 from twisted.python.components import Componentized
 
 from taskqueue import __version__, beanstalkd_line
 from taskqueue.config import (
     Config,
-    Difference,
-    applicable,
     as_text,
-    differences,
     load,
 )
 from taskqueue.config.endpoints import parse_endpoint
@@ -47,9 +41,7 @@ from taskqueue.process import (
     use_monotonic_clock,
     wait_with_sigterm,
 )
-
-#: Absent on systems that cannot hang up.
-_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+from taskqueue.reloading import ReloadOnHangup
 
 _CONFIG_VARIABLE = "TASKQUEUE_CONFIG"
 
@@ -211,103 +203,6 @@ class Options(usage.Options):
 def _print(out: Any, lines: list[str]) -> None:
     out.write("".join(f"{line}\n" for line in lines))
     out.flush()
-
-
-class ReloadOnHangup(Service):
-    """
-    Reads the configuration again on SIGHUP and applies what can change.
-
-    A configuration that is not usable changes nothing; its problems are logged.
-
-    @param config: the configuration in force.
-    @param read: reads the configuration anew.
-    @param apply: puts a new configuration into force; it differs from the old
-        one only where a running broker can change.
-    @param from_signal: runs a function in the reactor's thread.
-    @param hung_up: called at each SIGHUP, whatever the configuration says now.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        config: Config,
-        read: Callable[[], Config],
-        apply: Callable[[Config], None],
-        from_signal: FromSignal,
-        hung_up: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._config = config
-        self._read = read
-        self._apply = apply
-        self._from_signal = from_signal
-        self._files_anew = hung_up
-        self._previous: Any = None
-        self._installed = False
-
-    def startService(self) -> None:
-        """Begin to heed SIGHUP."""
-        super().startService()
-        if _HANGUP is None:
-            return
-        try:
-            self._previous = signal.signal(_HANGUP, self._hung_up)
-        except ValueError:  # Python lets only the main thread handle signals
-            self._log.warn("not started in the main thread: SIGHUP will not reload anything")
-        else:
-            self._installed = True
-
-    def stopService(self) -> None:
-        """Give SIGHUP back to who had it before."""
-        super().stopService()
-        # Whoever took it since then keeps it.  Bound methods are equal, never identical.
-        if self._installed and _HANGUP and signal.getsignal(_HANGUP) == self._hung_up:
-            signal.signal(_HANGUP, self._previous or signal.SIG_DFL)
-        self._installed = False
-
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        self._from_signal(self.reload)
-
-    def reload(self) -> None:
-        """Open files anew; read the configuration again and apply what can change."""
-        self._files_anew()
-        try:
-            new = self._read()
-        except ConfigError as error:
-            self._log.error(
-                "configuration not reloaded: {count} problems", count=len(error.problems)
-            )
-            for problem in error.problems:
-                self._log.error("{problem}", problem=problem)
-            return
-        changes = differences(self._config, new)
-        if not changes:
-            self._log.info("configuration reloaded: nothing changed")
-            return
-        self._put_into_force(applicable(self._config, new), changes)
-
-    def _put_into_force(self, config: Config, changes: list[Difference]) -> None:
-        try:
-            self._apply(config)
-        except Exception:
-            self._log.failure("configuration not reloaded: the broker could not apply it")
-            return
-        self._config = config
-        applied = sum(change.reloadable for change in changes)
-        self._log.info("configuration reloaded; settings changed: {applied}", applied=applied)
-        for change in changes:
-            self._tell(change)
-
-    def _tell(self, change: Difference) -> None:
-        fields = {
-            "setting": f"{change.section}.{change.key}",
-            "old": change.old,
-            "new": change.new,
-        }
-        if change.reloadable:
-            self._log.info("{setting}: {old!r} is now {new!r}", **fields)
-        else:
-            self._log.warn("{setting}: {old!r} stays; {new!r} needs a restart", **fields)
 
 
 class Root(MultiService):

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("client",),
     ("app",),
     ("worker",),
-    ("cli", "contrib", "polling", "process", "systemd", "web"),
+    ("cli", "contrib", "polling", "process", "reloading", "systemd", "web"),
     ("application",),
     ("testing",),
     ("tap", "beanstalkd", "__main__"),

@@ -26,7 +26,8 @@ from taskqueue.config import BrokerConfig, Config, LimitsConfig, LogConfig, load
 from taskqueue.config.endpoints import Endpoint
 from taskqueue.errors import ConfigError
 from taskqueue.systemd import handed_over
-from taskqueue.tap import Options, ReloadOnHangup, assemble
+from taskqueue.reloading import ReloadOnHangup
+from taskqueue.tap import Options, assemble
 
 ROOT = Path(__file__).parent.parent
 
