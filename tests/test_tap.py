@@ -25,8 +25,8 @@ from taskqueue import __version__, systemd, tap
 from taskqueue.config import BrokerConfig, Config, LimitsConfig, LogConfig, load
 from taskqueue.config.endpoints import Endpoint
 from taskqueue.errors import ConfigError
-from taskqueue.systemd import handed_over
 from taskqueue.reloading import ReloadOnHangup
+from taskqueue.systemd import handed_over
 from taskqueue.tap import Options, assemble
 
 ROOT = Path(__file__).parent.parent
