@@ -14,6 +14,7 @@ from taskqueue.core.overview import unserved
 from taskqueue.core.seen import SeenIds
 from taskqueue.core.task import State
 from taskqueue.errors import ShuttingDown
+from taskqueue.service.memory import Trimming
 from taskqueue.service.periodics import PeriodicCommands
 from taskqueue.service.policies import sweep_before
 from taskqueue.service.settling import Settling
@@ -27,6 +28,7 @@ PERIODIC_S = 0.25
 WORKERS_S = 1.0
 SAMPLING_S = 5.0
 SETTLE_S = 1.0
+MEMORY_S = 1.0
 ROOM_S = 0.1
 
 #: A timer that is so late shows that heartbeats may wait unread, seconds.
@@ -39,6 +41,7 @@ class Duties(PeriodicCommands, ValueCommands):
     _log = Logger()
 
     settling: Settling
+    trimming: Trimming
 
     #: Queues and types that were warned of.
     _warned: frozenset[tuple[str, str]] = frozenset()
@@ -55,6 +58,7 @@ class Duties(PeriodicCommands, ValueCommands):
             ("periodic tasks", PERIODIC_S, self.fire_periodics),
             ("retention", self.config.retention.sweep_interval_s, self.sweep),
             ("catching up", SETTLE_S, self.catch_up),
+            ("giving memory back", MEMORY_S, self.give_memory_back),
             ("sampling", SAMPLING_S, self.sample),
         )
         timers = [Timer(name, every, function, self.reactor) for name, every, function in table]
@@ -156,6 +160,14 @@ class Duties(PeriodicCommands, ValueCommands):
         """Let the store bring what was committed to its place."""
         return self.settling.catch_up()
 
+    def give_memory_back(self) -> Deferred[None] | None:
+        """Near C{memory_limit}: give the system what is free of the process's memory."""
+        bound, now = self.config.broker.memory_limit, self.moments().mono
+        if not self.trimming.is_due(bound, now):
+            return None
+        done = self.settling.exclusive(self.trimming.run, bound, now)
+        return done.addErrback(_given_up)
+
     def sample(self) -> None:
         """Note the totals, and warn of tasks that nobody can run."""
         self.samples.take(self.moments().mono)
@@ -181,3 +193,8 @@ class Duties(PeriodicCommands, ValueCommands):
     def _unlearnt(self, failure: Failure) -> None:
         if failure.check(CancelledError, ShuttingDown) is None:
             self._log.failure("the ids of ended tasks cannot be read", failure)
+
+
+def _given_up(failure: Failure) -> None:
+    """What the broker no longer does as it stops."""
+    failure.trap(CancelledError, ShuttingDown)

@@ -35,6 +35,7 @@ from taskqueue.service.gatekeeping import GateKeeping
 from taskqueue.service.journal import Journal
 from taskqueue.service.kicks import KickCommands
 from taskqueue.service.lateness import Lateness
+from taskqueue.service.memory import Trimming
 from taskqueue.service.operators import OperatorCommands
 from taskqueue.service.outbox import Outbox
 from taskqueue.service.patience import in_time
@@ -116,6 +117,7 @@ class TaskQueueService(
         self.outbox = Outbox(reactor)
         self.buffers = Buffers()
         self.samples = Samples(self.broker.ledger)
+        self.trimming = Trimming()
         self.ended_lock = DeferredLock()
         self.stopping = False
         self.started_at = 0.0
