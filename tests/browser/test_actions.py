@@ -186,6 +186,45 @@ class PeriodicTests(SceneCase):
         expect(page.locator("small.trouble")).to_contain_text("there is one of this name already")
         self.assertEqual(self.scene.ask("GET", "/periodics/nightly-report")["cron"], "30 5 * * *")
 
+    def test_one_is_changed(self) -> None:
+        """What the form has no field for stays; and so does a payload that nobody touched."""
+        payload = '{"a": 1.0,\r\n "b": 2}\n'
+        body = {"type": "t", "queue": "of-edits", "every_s": 3600, "payload": payload}
+        more = {"headers": {"a": "b"}, "max_lost": 2, "overlap": False, "catch_up": "skip"}
+        self.scene.ask("PUT", "/periodics/edited-thing", body | more | {"expires_in_s": 60})
+        page = self.visit("/periodic?name=edited-thing")
+        panel = page.locator(".panel", has_text="edited-thing").first
+        panel.get_by_role("button", name="Edit").click()
+        expect(page.get_by_label("Every … seconds")).to_have_value("3600")
+        expect(page.get_by_label("Name", exact=True)).not_to_be_editable()
+        page.get_by_text("by a cron expression").click()
+        page.get_by_label("Cron expression", exact=True).fill("61 5 * * *")
+        page.get_by_label("Time zone").fill("Europe/Paris")
+        page.get_by_label("Expires after").fill("")
+        page.get_by_label("enabled").uncheck()
+        self.expect("status of 422 .*/periodics/")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("small.trouble")).to_contain_text("61")
+        expect(page.get_by_label("Time zone")).to_have_value("Europe/Paris")
+        page.get_by_label("Cron expression", exact=True).fill("1 5 * * *")
+        page.get_by_role("button", name="Save").click()
+        told(page, "edited-thing is changed")
+        found = self.scene.ask("GET", "/periodics/edited-thing?include=payload")
+        self.assertEqual(
+            (found["cron"], found["tz"], found["paused"]), ("1 5 * * *", "Europe/Paris", True)
+        )
+        self.assertEqual({name: found[name] for name in more}, more)
+        self.assertEqual(found["payload"], payload)
+        self.assertNotIn("expires_in_s", found)
+        panel.get_by_role("button", name="Edit").click()
+        page.get_by_label("Payload").fill('{"c": 3}')
+        page.get_by_label("Written as").select_option("JSON")
+        page.get_by_label("enabled").check()
+        page.get_by_role("button", name="Save").click()
+        expect(row(page, "edited-thing")).not_to_contain_text("paused")
+        found = self.scene.ask("GET", "/periodics/edited-thing?include=payload")
+        self.assertEqual((found["payload"], found["paused"]), ('{"c":3}', False))
+
     def test_one_is_run_paused_and_deleted(self) -> None:
         body = {"type": "t", "queue": "of-hours", "every_s": 3600}
         self.scene.ask("PUT", "/periodics/hourly-thing", body)

@@ -10,10 +10,10 @@ from taskqueue.access.permissions import Action
 from taskqueue.errors import BadRequest
 from taskqueue.operations import periodics as operations
 from taskqueue.operations.authorization import require
-from taskqueue.operations.fields import Form
+from taskqueue.operations.fields import Form, list_of, one_of
 from taskqueue.service.ticks import next_tick
 from taskqueue.web.api import shapes
-from taskqueue.web.api.answers import Header, Reply, page_of
+from taskqueue.web.api.answers import Header, Reply, page_of, readable
 from taskqueue.web.api.endpoints import ROOT, Body, Content, Endpoint, links
 from taskqueue.web.api.problems import problem_of_view
 from taskqueue.web.api.reading import with_payload
@@ -42,7 +42,7 @@ def _view(visit: Visit) -> Header:
 
 
 async def get_periodic(visit: Visit) -> Reply:
-    """One periodic task, with its next ticks."""
+    """One periodic task, with its next ticks, and its payload where that is asked for."""
     visit.admit(MessageType.LIST_PERIODIC)
     operations.check_periodic(visit.visitor, MessageType.LIST_PERIODIC, visit.places["name"])
     row = visit.service.broker.periodics.get(visit.places["name"])
@@ -51,7 +51,10 @@ async def get_periodic(visit: Visit) -> Reply:
     while at is not None and len(ticks) < UPCOMING:
         ticks.append(at)
         at = next_tick(row.definition, at)
-    return Reply(200, _view(visit) | {"upcoming": ticks})
+    view = _view(visit) | {"upcoming": ticks}
+    if "payload" in visit.query.get("include", ()):
+        view["payload"] = row.definition.payload
+    return Reply(200, readable(view, "payload"))
 
 
 def _check_readable(visit: Visit, queue: Any) -> None:
@@ -142,6 +145,7 @@ ENDPOINTS = (
         get_periodic,
         "Get a periodic task",
         {200: Content("The periodic task.", "Periodic")},
+        query=Form({"include": list_of(one_of("payload"), 1)}),
         refusals=(404,),
     ),
     Endpoint(

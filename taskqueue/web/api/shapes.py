@@ -264,6 +264,8 @@ _PERIODIC = thing(
         "max_lost": COUNT,
         **dict.fromkeys(("lease_s", "retry_delay_s", "retry_max_delay_s", "retry_jitter"), NUMBER),
         "upcoming": listed(NUMBER),
+        "payload": TEXT,
+        "payload_b64": TEXT,
     },
 )
 

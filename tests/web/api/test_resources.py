@@ -172,6 +172,28 @@ class PeriodicTests(ApiTestCase):
         self.ask("DELETE", "/periodics/nightly", status=204)
         self.refused("DELETE", "/periodics/nightly", status=404, code="UNKNOWN_PERIODIC")
 
+    def test_its_payload(self) -> None:
+        """Only where it is asked for."""
+        for given, told in (
+            ({"payload": "\r\n"}, {"payload": "\r\n"}),
+            ({"payload_b64": "AP8="}, {"payload_b64": "AP8="}),
+            ({}, {"payload": ""}),
+        ):
+            self.desk.ask("PUT", "/periodics/p", {"type": "t", "every_s": 60, **given})
+            whole = self.get("/periodics/p?include=payload")
+            self.assertEqual(
+                {
+                    name: whole[name]
+                    for name in whole
+                    if "payload" in name and name != "payload_bytes"
+                },
+                told,
+            )
+            self.assertEqual(
+                self.get("/periodics/p"), {name: whole[name] for name in whole if name not in told}
+            )
+        self.refused("GET", "/periodics/p?include=result")
+
 
 class NumberTests(ApiTestCase):
     def test_stats(self) -> None:

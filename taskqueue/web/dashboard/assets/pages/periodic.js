@@ -10,7 +10,7 @@ import { Pager, Table, useOrder } from "../kit/table.js";
 import { say, sayProblem } from "../kit/toasts.js";
 import { html, useEffect, useState } from "../kit/view.js";
 import { bytes, count, counted, duration } from "../kit/words.js";
-import { PeriodicForm } from "./periodic_form.js";
+import { EditPeriodic, PeriodicForm } from "./periodic_form.js";
 
 const MOST = 200;
 const EVERY_MS = 10_000;
@@ -28,6 +28,7 @@ export function Periodic() {
   const denied = useDenial("submit");
   if (!data) return problem ? html`<${Trouble} problem=${problem} />` : html`<${Loading} />`;
   const made = (name) => (change({ new: "", name }), reload());
+  const changed = (name) => (change({ edit: "", name }), reload());
   return html`
     <div class="title-row">
       <h1 tabindex="-1">Periodic tasks</h1>
@@ -36,7 +37,8 @@ export function Periodic() {
     </div>
     <${Trouble} problem=${problem} />
     ${query.new !== undefined && html`<${PeriodicForm} made=${made} leave=${() => change({ new: "" })} />`}
-    ${query.name && html`<${Details} key=${query.name} name=${query.name} change=${change} reload=${reload} />`}
+    ${query.edit && html`<${EditPeriodic} key=${query.edit} name=${query.edit} made=${changed} leave=${() => change({ edit: "" })} />`}
+    ${query.name && !query.edit && html`<${Details} key=${query.name} name=${query.name} change=${change} reload=${reload} />`}
     <${List} periodics=${data.periodics} reload=${reload} />
     ${data.periodics.length > 0 && html`<${Pager} next=${data.next} shown=${data.periodics.length} noun="periodic task" />`}
   `;
@@ -99,7 +101,7 @@ function Outcome({ id }) {
 
 // --- doing something ------------------------------------------------------------------------
 
-function Actions({ periodic, reload, whole = false }) {
+function Actions({ periodic, reload, edit = null }) {
   const { name, queue, paused } = periodic;
   const mayRest = useDenial("cancel", queue);
   const maySubmit = useDenial("submit", queue);
@@ -124,7 +126,8 @@ function Actions({ periodic, reload, whole = false }) {
   return html`<div class="buttons">
     <${Button} kind="small" denied=${maySubmit} onClick=${trigger} title="Submit its task now, beside its ticks">Run now<//>
     <${Button} kind="small" denied=${mayRest} onClick=${rest}>${paused ? "Resume" : "Pause"}<//>
-    ${whole && html`<${Button} kind="small" denied=${mayRest} onClick=${forget}>Delete<//>`}
+    ${edit && html`<${Button} kind="small" denied=${maySubmit} onClick=${edit}>Edit<//>`}
+    ${edit && html`<${Button} kind="small" denied=${mayRest} onClick=${forget}>Delete<//>`}
   </div>`;
 }
 
@@ -151,7 +154,7 @@ function Details({ name, change, reload }) {
   useEvents(HEARS, (_, event) => event.name === name && again());
   const gone = problem?.status === 404;
   const aside = html`<div class="buttons">
-    ${data && !gone && html`<${Actions} periodic=${data} reload=${() => (again(), reload())} whole />`}
+    ${data && !gone && html`<${Actions} periodic=${data} reload=${() => (again(), reload())} edit=${() => change({ edit: name })} />`}
     <button type="button" class="button small" onClick=${() => change({ name: "" })}>Close</button>
   </div>`;
   return html`<${Panel} title=${name} aside=${aside}>
