@@ -147,7 +147,7 @@ class TaskQueueService(
     @property
     def threads_at_work(self) -> bool:
         """Whether a thread has something to do for the store."""
-        return any(runner.at_work for runner in self._runners)
+        return True in [runner.at_work for runner in self._runners]  # any() needs a generator
 
     # --- start ------------------------------------------------------------------------
 
