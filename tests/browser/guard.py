@@ -38,9 +38,10 @@ class Guard:
         )
         return done.stdout.strip()
 
-    def key(self, name: str, role: str = "admin") -> str:
-        """A new key."""
-        return self._command("keys", "create", "--name", name, "--role", role)
+    def key(self, name: str, role: str = "admin", allow: str | None = None) -> str:
+        """A new key, which allows only C{allow} where that is given."""
+        what = ("--role", role) if allow is None else ("--allow", allow)
+        return self._command("keys", "create", "--name", name, *what)
 
     def user(self, name: str, role: str) -> None:
         """Somebody who may sign in with L{PASSWORD}."""

@@ -17,20 +17,23 @@ from tests.browser.scene import Requests
 
 
 @functools.cache
-def guarded_site() -> tuple[str, str]:
-    """The address of a broker that wants to know who asks, and a key to it."""
+def guarded_site() -> tuple[str, str, str]:
+    """
+    The address of a broker that wants to know who asks, a key to it, and one that shows some
+    queues only.
+    """
     folder = new_folder()
     guard = Guard(folder)
     guard.user("grace", "admin")
     guard.user("emmy", "viewer")
-    key = guard.key("deployment")
-    return site_of(new_broker(folder, *guard.arguments)), key
+    keys = guard.key("deployment"), guard.key("partly", allow="read:mine-*")
+    return site_of(new_broker(folder, *guard.arguments)), *keys
 
 
 class SignInTests(BrowserCase):
     def setUp(self) -> None:
         super().setUp()
-        self.site, self.key = guarded_site()
+        self.site, self.key, self.part = guarded_site()
         # The browser tells its console of every refusal, also of those that are expected.
         self.expect(r"status of 401 ")
 
@@ -59,6 +62,26 @@ class SignInTests(BrowserCase):
         page.get_by_label("Key").fill(self.key)
         page.get_by_role("button", name="Sign in", exact=True).click()
         expect(page.locator(".corner")).to_contain_text("deployment")
+
+    def test_who_may_read_some_queues_sees_those(self) -> None:
+        ask = Requests(self.site, self.key)
+        for queue, number in (("mine-a", 2), ("mine-b", 1), ("theirs", 4)):
+            for _ in range(number):
+                ask("POST", "/tasks", {"type": "t", "queue": queue})
+        page = self.visit("/sign-in?next=/")
+        page.get_by_role("button", name="Sign in with a key").click()
+        page.get_by_label("Key").fill(self.part)
+        self.expect("status of 403 .*/stats")
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.locator("h1")).to_have_text("Overview")
+        expect(page.locator("main")).to_contain_text("These are the 2 queues that you may read")
+        waiting = page.locator(".figure", has=page.locator("dt", has_text="Waiting"))
+        expect(waiting.locator("dd").first).to_have_text("3")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.get_by_role("link", name="mine-a")).to_be_visible()
+        expect(page.locator("main")).to_contain_text("Nothing has failed")
+        expect(page.locator("main")).not_to_contain_text("theirs")
+        self.assertEqual(violations(page), [])
 
     def test_what_one_may_not_do_is_grey_and_says_why(self) -> None:
         ask = Requests(self.site, self.key)

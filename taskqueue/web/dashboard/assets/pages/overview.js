@@ -11,6 +11,7 @@ import { isUntouched, stats } from "../kit/stats.js";
 import { useValue } from "../kit/value.js";
 import { html, useEffect, useMemo, useState } from "../kit/view.js";
 import { count, counted, decimal, duration, firstLine, roughly } from "../kit/words.js";
+import { PartOverview } from "./part_overview.js";
 
 const SPANS = { "15m": [900, "15 min"], "1h": [3600, "1 hour"], "6h": [21600, "6 hours"], "24h": [86400, "24 hours"] };
 
@@ -39,12 +40,14 @@ export function Overview() {
   `;
 }
 
-// Numbers of the whole broker are for those who may read every queue.
+// Numbers of the whole broker are for those who may read every queue; others see their part.
 function Without({ problem }) {
   if (!problem) return html`<${Loading} />`;
   if (problem.status !== 403) return html`<${Trouble} problem=${problem} />`;
-  return html`<${Notice}><strong>The overview is for those who may read every queue.</strong>
-    <p>You see what you may read in <a href="/queues">queues</a> and <a href="/tasks">tasks</a>.</p><//>`;
+  return html`<${PartOverview} below=${({ totals, dead }) => html`<div class="pair">
+    <${Failures} totals=${totals} dead=${dead} />
+    <${Workers} number=${0} />
+  </div>`} />`;
 }
 
 function Health({ data }) {
