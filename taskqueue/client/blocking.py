@@ -51,7 +51,8 @@ def _waits(
     """The same call, as one that returns when it is answered."""
 
     def method(self: BlockingClient, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return self.run(lambda calls: call(calls, *args, **kwargs))
+        thread, client = self._running()
+        return thread.call(call(client.calls, *args, **kwargs))
 
     return wraps(call)(method)
 
@@ -146,7 +147,8 @@ class BlockingClient:
 
     def perform(self, name: str, *args: Any, **how: Any) -> Any:
         """What the call with this name gives; handles of tasks make theirs so."""
-        return self.run(lambda calls: calls.perform(name, *args, **how))
+        thread, client = self._running()
+        return thread.call(client.calls.perform(name, *args, **how))
 
     @property
     def connected(self) -> bool:

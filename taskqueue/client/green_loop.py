@@ -37,6 +37,7 @@ class SharedLoop(LoopThread):
 
     def __init__(self) -> None:
         self._mine: set[Future[Any]] = set()
+        self._errands = set()
         self._lock = threading.Lock()
         self._stopped = False
         with _lock:
@@ -45,6 +46,7 @@ class SharedLoop(LoopThread):
                     SharedLoop._ending.wait()
                 SharedLoop._all = LoopThread("taskqueue")
             self._of_all = SharedLoop._all
+        self._loop = self._of_all._loop
 
     @property
     def inside(self) -> bool:
@@ -84,6 +86,8 @@ class SharedLoop(LoopThread):
             left = list(self._mine)
         for begun in left:
             begun.cancel()
+        for errand in list(self._errands):
+            self._loop.call_soon_threadsafe(errand.cancel)
 
 
 _lock = threading.Lock()

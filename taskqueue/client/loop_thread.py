@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from taskqueue.client.errands import Errand
 from taskqueue.client.lifetimes import disown
 from taskqueue.errors import ConnectionLost
 
@@ -37,6 +38,7 @@ class LoopThread:
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self._lock = threading.Lock()
+        self._errands: set[Errand[Any]] = set()
         self._stopped = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -57,6 +59,10 @@ class LoopThread:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        while self._errands:
+            for errand in list(self._errands):
+                errand.cancel()
+            await asyncio.sleep(0)
 
     @property
     def inside(self) -> bool:
@@ -78,6 +84,30 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine and wait for it; see L{wait}."""
         return self.wait(self.begin(coroutine))
+
+    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """
+        Run a coroutine that awaits futures only, as a client's calls do, and wait for it: that
+        is quicker.
+
+        @raises ConnectionLost: the thread has been stopped, or was meanwhile.
+        """
+        errand = Errand(coroutine, self._errands.discard)
+        with self._lock:
+            if self._stopped:
+                coroutine.close()
+                raise ConnectionLost(CLOSED)
+            self._errands.add(errand)
+            self._loop.call_soon_threadsafe(errand.begin)
+        try:
+            return errand.wait()
+        except asyncio.CancelledError:
+            if self._stopped:
+                raise ConnectionLost(CLOSED) from None
+            raise
+        finally:
+            if errand in self._errands:  # whatever interrupted the waiting
+                self._loop.call_soon_threadsafe(errand.cancel)
 
     def wait(self, future: Future[_T]) -> _T:
         """
