@@ -142,8 +142,10 @@ def later_record(data: bytes, offset: int, lsn: int) -> Record | None:
     """
     # All but the last two bytes of a number: it stands 8 bytes behind a record's beginning.
     starts = {(lsn + 1 + ahead).to_bytes(8, "big")[:6] for ahead in (0, 0xFFFF)}
-    pattern = b"|".join(b"(?=%s..)" % re.escape(start) for start in sorted(starts))
-    for found in re.compile(pattern, re.DOTALL).finditer(data, offset + 9):
+    # No record has the number 0: the room that a segment has ahead is not looked at byte by byte.
+    pattern = rb"(?!\0{8})(?:%s)" % b"|".join(b"(?=%s..)" % re.escape(s) for s in sorted(starts))
+    end = len(data.rstrip(b"\0")) + 8
+    for found in re.compile(pattern, re.DOTALL).finditer(data, offset + 9, end):
         record = record_at(data, found.start() - 8)
         if record is not None and record.lsn > lsn:
             return record

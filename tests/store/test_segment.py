@@ -18,7 +18,7 @@ from taskqueue.core.periodic import Periodic, PeriodicRow
 from taskqueue.core.task import TaskOptions, Unique
 from taskqueue.store import segment
 from taskqueue.store.encoding import decode, encode_into
-from taskqueue.store.segment import BODY_AT, HEADER_BYTES, Header
+from taskqueue.store.segment import BODY_AT, HEADER_BYTES, Header, Record
 from tests.store.rows import (
     EVERY_FIELD,
     HOURLY,
@@ -104,6 +104,30 @@ class RecordTests(SynchronousTestCase):
         data = bytes(3000) + sealed(b"later", 3) + bytes(3000)
         found = segment.later_record(data, 0, 1)
         self.assertEqual(found and found.lsn, 3)
+
+    def test_zerosAreNoRecords(self) -> None:
+        """The room ahead of a young log's end is passed over, and not tried byte by byte."""
+        tried: list[int] = []
+        record_at = segment.record_at
+
+        def counted(data: bytes, offset: int) -> Record | None:
+            tried.append(offset)
+            return record_at(data, offset)
+
+        self.patch(segment, "record_at", counted)
+        room = bytes(100_000)
+        for after in (b"", b"\xff"):
+            self.assertIsNone(segment.later_record(sealed(b"", 1) + room + after, 0, 1))
+        self.assertLess(len(tried), 20)
+
+    def test_laterRecordsWithZerosInTheirNumbersAndBodies(self) -> None:
+        for lsn, ahead in ((0xFFFF, 1), (1, 0xFF), (0xFFFFFF, 1), (2**48 - 1, 1)):
+            for body in (b"", bytes(3), b"x" + bytes(20)):
+                data = bytes(3000) + sealed(body, lsn + ahead)
+                for rest in (b"", bytes(5000)):
+                    found = segment.later_record(data + rest, 0, lsn)
+                    expected = (lsn + ahead, slice(3000 + BODY_AT, len(data)))
+                    self.assertEqual(found, expected, (lsn, body))
 
 
 class EncodingTests(SynchronousTestCase):
