@@ -243,13 +243,16 @@ class Root(MultiService):
         if command is None or terminal is None:
             super().startService()
             return
+        gc.disable()  # what is recovered is in no cycle: see the note in taskqueue.process
         try:
             super().startService()
         except TaskQueueError as error:
             refuse_to_start(error, command, self._options.log, terminal)
+        finally:
+            gc.enable()
         terminal.leave()
         wait_with_sigterm(self._from_signal, self._stop)
-        gc.freeze()  # what was recovered stays: see the note in taskqueue.process
+        gc.freeze()  # what was recovered stays: see there
 
 
 def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import Application, IService, MultiService
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
@@ -24,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue import __version__, systemd, tap
 from taskqueue.config import BrokerConfig, Config, LimitsConfig, LogConfig, load
 from taskqueue.config.endpoints import Endpoint
-from taskqueue.errors import ConfigError
+from taskqueue.errors import ConfigError, TaskQueueError
 from taskqueue.reloading import ReloadOnHangup
 from taskqueue.systemd import handed_over
 from taskqueue.tap import Options, assemble
@@ -244,6 +245,29 @@ class Service(SynchronousTestCase):
         self.root.stopService()
         self.assertFalse(self.broker.running)
 
+    def test_nothing_is_collected_while_it_recovers(self) -> None:
+        """Whether it starts or not, it is afterwards."""
+        enabled: list[bool] = []
+
+        def start(broker: FakeBroker) -> None:
+            enabled.append(gc.isenabled())
+            if len(enabled) > 1:
+                raise TaskQueueError("it cannot be")
+
+        self.patch(FakeBroker, "startService", start)
+        self.patch(tap, "wait_with_sigterm", lambda *given: None)
+        self.addCleanup(gc.unfreeze)
+        self.options.parent = UsageOptions()
+        self.options.parent.update({"logfile": None, "nodaemon": 1})
+        root = assemble(self.options, self.reactor, FakeBroker)
+        root.setServiceParent(Application("taskqueue"))
+        root.startService()
+        self.assertTrue(gc.isenabled())
+        self.patch(sys, "__stderr__", StringIO())
+        self.assertRaises(SystemExit, root.startService)
+        self.assertTrue(gc.isenabled())
+        self.assertEqual(enabled, [False, False])
+
     def test_hangup(self) -> None:
         before = signal.getsignal(signal.SIGHUP)
         self.root.startService()
@@ -267,7 +291,6 @@ class Service(SynchronousTestCase):
         self.assertEqual(levels, ["debug"])
 
     def test_twistd_is_told_how_to_log(self) -> None:
-        from twisted.application.service import Application
         from twisted.logger import ILogObserver
 
         for parent, expected in (({"logfile": None, "nodaemon": 1}, True), ({}, False)):
