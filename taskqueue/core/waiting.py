@@ -161,10 +161,6 @@ class WaitingClaims:
                     first = claim
         return first
 
-    def count(self, queue: str) -> int:
-        """How many claims wait for tasks of C{queue}."""
-        return sum(len(line) for line in self._by_queue.get(queue, {}).values())
-
     def wants(self, queue: str, task_type: str) -> bool:
         """Whether any claim waits for such a task."""
         return self.first_for(queue, task_type) is not None
