@@ -218,6 +218,10 @@ class Changes:
         """Something happened that a task's row alone does not tell."""
         self._history.append(row)
 
+    def history_of(self, seq: int) -> list[HistoryRow]:
+        """What was recorded of a task and is not drained yet."""
+        return [row for row in self._history if row.seq == seq]
+
     def set_queue(self, row: QueueRow) -> None:
         """An operator set something on a queue."""
         self._queues[row.name] = row

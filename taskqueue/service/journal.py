@@ -161,6 +161,11 @@ class Journal:
                 return f"it has not answered for {since_s:.0f} s"
         return None
 
+    @property
+    def being_written(self) -> Batch | None:
+        """The group that is on its way to the store, C{None} where none is."""
+        return None if self._writing is None else self._writing[0]
+
     def changed(self) -> None:
         """A command may have changed something: see to it that it is stored."""
         changes = self._ledger.changes

@@ -181,9 +181,21 @@ class TaskCommands(Commands):
         """Fires with the events of a task; fails with L{UnknownTask}."""
 
         async def look() -> list[HistoryRow]:
-            return await self.reader.history((await self._row(task_id)).seq)
+            seq = (await self._row(task_id)).seq
+            coming = self._history_to_come(seq)
+            told = await self.reader.history(seq)
+            return told + [row for row in coming if row not in told]
 
         return Deferred.fromCoroutine(look())
+
+    def _history_to_come(self, seq: int) -> list[HistoryRow]:
+        """What is not stored yet of a task's history, where answers do not wait for the store."""
+        if self.journal.waits:
+            return []
+        stored_now = self.journal.being_written
+        written = [] if stored_now is None else stored_now.history
+        coming = [row for row in written if row.seq == seq]
+        return coming + self.broker.ledger.changes.history_of(seq)
 
     def payload(self, task_id: str) -> Deferred[bytes]:
         """Fires with the payload of a task; fails with L{UnknownTask}."""
