@@ -41,6 +41,7 @@ MALFORMED = (
     "put 0 4294967296 60 1", "put 0 0 4294967296 1", "put 0 0 60 1 1", "put 0 0 60 1 ",
     "put  0 0 60 1x", "stats\0x", "use a\0b", "\x16\x03\x01", "GET / HTTP/1.1", "peek-ready\0",
     "delete 1.5", "kick 1e3", "kick +1", "kick 01", "delete +1", "reserve-with-timeout 00",
+    "reserve-with-timeout 4294967296", "reserve-with-timeout 9223372036854775808",
 )  # fmt: skip
 
 

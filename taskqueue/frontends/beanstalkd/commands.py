@@ -29,7 +29,6 @@ UNKNOWN_COMMAND = b"UNKNOWN_COMMAND\r\n"
 
 _MAX_U32 = 2**32 - 1
 _MAX_U64 = 2**64 - 1
-_MAX_INT = 2**31 - 1
 
 
 class Command(NamedTuple):
@@ -140,9 +139,9 @@ def _bury(rest: bytes) -> Command:
 
 def _reserve_with_timeout(rest: bytes) -> Command:
     found = _SECONDS.match(rest)
-    seconds = _MAX_INT + 1 if found is None else int(found[1])
-    if seconds > _MAX_INT:
+    if found is None or not -(2**63) <= (seconds := int(found[1])) < 2**63:
         return _MALFORMED
+    seconds = (seconds + 2**31) % 2**32 - 2**31  # as 1.12, which keeps it in an int of 32 bits
     return Command("reserve", max(seconds, -1), counted="reserve-with-timeout")
 
 

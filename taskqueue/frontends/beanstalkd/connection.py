@@ -12,7 +12,7 @@ from taskqueue.frontends.beanstalkd.commands import Command
 from taskqueue.frontends.beanstalkd.decoding import CommandDecoder
 from taskqueue.frontends.beanstalkd.dispatch import carry_out, carry_out_only
 from taskqueue.frontends.beanstalkd.session import Session
-from taskqueue.frontends.connection import Connection
+from taskqueue.frontends.connection import LINGER_S, Connection
 
 if TYPE_CHECKING:
     from taskqueue.frontends.beanstalkd.door import BeanstalkdDoor
@@ -47,3 +47,16 @@ class BeanstalkdConnection(Connection):
     def last_words(self, error: FatalClientError) -> bytes:
         """There is no reply for why a connection ends; the log tells it."""
         return b""
+
+    def linger(self) -> None:
+        """
+        Close.  When the broker stops, that is as soon as what was replied is on its way, as
+        beanstalkd does: whoever waits, or is silent for hours, does not keep it from stopping.
+        """
+        if not self.factory.service.stopping:
+            super().linger()
+            return
+        self.flush()
+        self._end()
+        self._lingering = self.factory.reactor.callLater(LINGER_S, self.transport.abortConnection)
+        self.transport.loseConnection()

@@ -47,6 +47,21 @@ class LineTests(SynchronousTestCase):
             b"reserve-with-timeout 0": Command("reserve", counted="reserve-with-timeout"),
             b"reserve-with-timeout 7": Command("reserve", 7, counted="reserve-with-timeout"),
             b"reserve-with-timeout -1": Command("reserve", -1, counted="reserve-with-timeout"),
+            b"reserve-with-timeout 2147483647": Command(
+                "reserve", 2**31 - 1, counted="reserve-with-timeout"
+            ),
+            b"reserve-with-timeout 2147483648": Command(
+                "reserve", -1, counted="reserve-with-timeout"
+            ),
+            b"reserve-with-timeout 4294967295": Command(
+                "reserve", -1, counted="reserve-with-timeout"
+            ),
+            b"reserve-with-timeout 4294967297": Command(
+                "reserve", 1, counted="reserve-with-timeout"
+            ),
+            b"reserve-with-timeout -4294967296": Command(
+                "reserve", 0, counted="reserve-with-timeout"
+            ),
             b"reserve-with-timeout 5x": Command("reserve", 5, counted="reserve-with-timeout"),
             b"reserve-job 3": Command("reserve-job", 3, counted="reserve-job"),
             b"delete %d" % U64: Command("delete", U64, counted="delete"),
@@ -92,7 +107,7 @@ class LineTests(SynchronousTestCase):
             *(b"put ", b"put 0 0 0", b"put -1 0 0 0", b"put 0 -1 0 0", b"put a 0 0 0"),
             *(b"put %d 0 0 0" % 2**32, b"put 0 0 0 %d" % 2**32, b"put 1x2 3 4"),
             *(b"reserve ", b"reserves", b"reserve-with-timeout", b"reserve-with-timeout "),
-            *(b"reserve-with-timeout x", b"reserve-with-timeout %d" % 2**31, b"reserve-job"),
+            *(b"reserve-with-timeout x", b"reserve-with-timeout %d" % 2**63, b"reserve-job"),
             *(b"delete x", b"delete 1x", b"delete 1 ", b"delete +1", b"delete %d" % 2**64),
             *(b"delete 1\t", b"release 1", b"release 1 2", b"release 1 2 3 4", b"release 1 2 x"),
             *(b"release 1 2 %d" % 2**32, b"release 1 %d 2" % 2**32, b"bury 1", b"bury 1 2x"),

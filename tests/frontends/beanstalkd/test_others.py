@@ -86,6 +86,19 @@ class RestartTests(BeanstalkdTestCase):
         self.turns()
         self.successResultOf(stopped)
 
+    def test_nobody_keeps_it_from_stopping(self) -> None:
+        """Whoever waits or is silent hears the end at once; it need not be answered."""
+        silent, waiting = self.connect(b"list-tube-used"), self.connect(b"reserve")
+        stopped = self.service.stopService()
+        self.turns()
+        self.assertEqual(waiting.hear(), b"TIMED_OUT\r\n")
+        for client in (silent, waiting):
+            self.assertTrue(client.wire.disconnecting)
+            self.assertFalse(client.wire.half_closed)
+        self.let_all_go()
+        self.turns()
+        self.successResultOf(stopped)
+
 
 class OnDiskTests(RestartTests):
     """The same with a store on the disk."""
