@@ -41,15 +41,14 @@ class Ends:
         return self.first_at < moment
 
     def take(self) -> Run:
-        """Take out all of the first moment, ascending by C{seq}; there must be one."""
+        """Take out all of the first moment, each once, ascending; there must be one."""
         runs = self._runs
         at, first = heappop(runs)
         seqs = list(first)
         while runs and runs[0][0] == at:
             seqs += heappop(runs)[1]
-        seqs.sort()
         self.count -= len(seqs)
-        return at, seqs
+        return at, sorted(set(seqs))
 
     def in_order(self) -> Iterator[Run]:
         """

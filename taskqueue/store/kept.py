@@ -43,6 +43,7 @@ _SPARE_STATES = tuple(int(state) for state in ENDED_STATES if state is not State
 
 # Both kinds of rows begin with the place in line, and end alike.
 _SEQ, _ID, _UNIQUE = itemgetter(0), itemgetter(1), itemgetter(TaskRow._fields.index("unique"))
+_LANE = itemgetter(TaskRow._fields.index("queue"), TaskRow._fields.index("type"))
 _STATE = TaskRow._fields.index("state") - len(TaskRow._fields)
 _END = itemgetter(_STATE, TaskRow._fields.index("ended_at") - len(TaskRow._fields))
 _ROW_TEXTS = itemgetter(
@@ -97,21 +98,20 @@ class Kept:
 
     def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
         """Up to C{limit} of a queue, those that ended first first."""
-        found: list[TaskRow] = []
+        found: dict[int, TaskRow] = {}
         last_at: float | None = None
         for at, seqs in self._ends[_DEAD].in_order():
             if len(found) >= limit and last_at != at:
                 break
-            found += self._dead_of(queue, at, seqs)
+            found.update(self._dead_of(queue, at, seqs))
             last_at = at
         for at, seqs in self._windows[_DEAD].in_order():
-            found += self._dead_of(queue, at, seqs)
-        found.sort(key=lambda row: (row.ended_at, row.seq))
-        return found[:limit]
+            found.update(self._dead_of(queue, at, seqs))
+        return sorted(found.values(), key=lambda row: (row.ended_at, row.seq))[:limit]
 
-    def _dead_of(self, queue: str, at: float, seqs: list[int]) -> list[TaskRow]:
+    def _dead_of(self, queue: str, at: float, seqs: list[int]) -> dict[int, TaskRow]:
         rows = map(self.current, self._still(_DEAD, at, seqs))
-        return [row for row in rows if row.queue == queue]
+        return {row.seq: row for row in rows if row.queue == queue}
 
     @property
     def memory_bytes(self) -> int:
@@ -182,12 +182,16 @@ class Kept:
         """
         self.order.lose(len(seqs))
         spare = self._spare.intersection(seqs)
-        if spare:
+        bare = len(spare) == len(seqs) and not self._updates and not self.history
+        if not bare:
             self._spare_bytes -= self._weigh(spare)
-            self._spare -= spare
+        self._spare -= spare
         self._fixed.difference_update(seqs)
         rows = [*map(self.rows.pop, seqs)]
-        self.text_bytes -= _texts(_ROW_TEXTS, rows)
+        size = _texts(_ROW_TEXTS, rows)
+        self.text_bytes -= size
+        if bare:
+            self._spare_bytes -= size + ROW_BYTES * len(rows)
         if self._updates:
             updates = filter(None, map(self._updates.pop, seqs, repeat(None)))
             self.text_bytes -= _texts(_UPDATE_TEXTS, updates)
@@ -265,19 +269,21 @@ class Kept:
 
     def _still(self, state: int, at: float, seqs: Iterable[int]) -> list[int]:
         """Those of these tasks that are here, and ended so."""
-        rows, updates = self.rows, self._updates
-        found = []
-        for seq in seqs:
-            row = rows.get(seq)
-            if row is None:
-                continue
-            newest = updates.get(seq) or row
-            end = newest.ended_at
-            if row.unique is not None and end is not None:
-                end = max(end, window_end(row))
-            if newest.state == state and end == at:
-                found.append(seq)
-        return found
+        rows, updates, known = self.rows, self._updates, [*seqs]
+        found: list[Any] = [*map(rows.get, known)]
+        if all(found) and not any(map(_UNIQUE, found)):
+            ends = map(_END, map(updates.get, known, found) if updates else found)
+            if [*ends].count((state, at)) == len(known):
+                return known  # as nearly always
+        return [seq for seq in known if seq in rows and self._is_still(state, at, seq)]
+
+    def _is_still(self, state: int, at: float, seq: int) -> bool:
+        row = self.rows[seq]
+        newest = self._updates.get(seq) or row
+        end = newest.ended_at
+        if row.unique is not None and end is not None:
+            end = max(end, window_end(row))
+        return newest.state == state and end == at
 
     # --- what goes ------------------------------------------------------------------
 
@@ -309,7 +315,9 @@ class Kept:
             ends.add(at, due[most:])
             del due[most:]
         if due:
-            swept.update(map(kind_of, map(self.current, due)))
+            rows = map(self.rows.__getitem__, due)
+            for (queue, task_type), count in Counter(map(_LANE, rows)).items():
+                swept[queue, task_type, State(state)] += count
             self.remove(due)
 
     def _sweep_oldest(self, most: int, swept: Counter[Kind]) -> None:

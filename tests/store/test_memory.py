@@ -60,6 +60,15 @@ class MemoryStoreTests(StoreContract, SynchronousTestCase):
         store.commit(batch([task(2, id="again")], removed=[1]))
         self.assertEqual([row.seq for row in store.records(["again"])], [2])
 
+    def test_anEndThatIsSaidTwiceCountsOnce(self) -> None:
+        rows = [ended(1), ended(2, State.DEAD_LETTER)]
+        store = self.holding(batch(rows), batch(rows))
+        self.assertEqual([row.seq for row in store.dead_letters("default", 5)], [2])
+        moment = NOW + 9
+        swept = store.sweep({State.COMPLETED: moment, State.DEAD_LETTER: moment}, 5)
+        self.assertEqual(sum(swept.values()), 2)
+        self.assertEqual(store.size(), 0)
+
     def test_whatIsNewWasSearchedForBefore(self) -> None:
         store = self.holding(batch([task(1), task(3)]))
         page = Page(limit=10, descending=False)
