@@ -13,6 +13,7 @@ from taskqueue.core.lanes import Queue
 from taskqueue.core.ledger import Ledger, Notice
 from taskqueue.core.moments import Now
 from taskqueue.core.restore import task_from, unfinished
+from taskqueue.core.results import BURIED
 from taskqueue.core.room import queue_for
 from taskqueue.core.task import FIRST_ENDED, State, Task
 from taskqueue.core.unique import holds
@@ -150,6 +151,8 @@ class Control:
         task.failures = task.losses = 0
         task.cancel_requested = False
         task.ended_at = task.run_at = task.expires_at = None
+        if task.error == BURIED:
+            task.error = None  # it has not failed
         if max_retries is not None:
             task.options = task.options._replace(max_retries=max_retries)
         task.stored = False  # as a whole: updates carry neither options nor expiry

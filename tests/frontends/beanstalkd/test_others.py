@@ -149,6 +149,16 @@ class TaskTests(BeanstalkdTestCase):
         self.assertSays(other, b"delete 2", b"DELETED")
         self.assertIs(self.state(second), State.CANCELLED)
 
+    def test_a_buried_job_that_is_kicked_has_no_error(self) -> None:
+        client = self.connect()
+        number = self.put(client)
+        self.ask(client, b"reserve", b"bury 1 0")
+        [ended] = self.service.broker.ledger.ended.values()
+        self.assertEqual(ended.error, "buried by its holder")
+        self.assertSays(client, b"kick-job %d" % number, b"KICKED")
+        [task] = self.service.broker.ledger.tasks.values()
+        self.assertIs(task.error, None)
+
     def test_a_task_that_waits_for_another_is_delayed(self) -> None:
         client = self.connect()
         self.submit("a")
