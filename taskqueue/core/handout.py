@@ -153,10 +153,11 @@ class HandOut:
 
         @return: the tasks, and the room that is left: below 0 where that was all.
         """
-        plain = [len(t.body) for t in taken if t.extras is NO_EXTRAS and type(t.body) is bytes]
-        left_over = room - sum(plain) - _TASK_BYTES * len(taken)
-        if left_over >= 0 and len(plain) == len(taken):
-            return taken, left_over  # what nearly all are
+        if len(taken) > 1:
+            plain = [len(t.body) for t in taken if t.extras is NO_EXTRAS and type(t.body) is bytes]
+            left_over = room - sum(plain) - _TASK_BYTES * len(taken)
+            if left_over >= 0 and len(plain) == len(taken):
+                return taken, left_over  # what nearly all are
         chosen: list[Task] = []
         for position, task in enumerate(taken):
             extras, body = task.extras, task.body
