@@ -152,6 +152,22 @@ class QueueTests(SceneCase):
         expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
         expect(page.get_by_label("Queue", exact=True)).to_have_value("a;b/c+$(d)")
 
+    def test_a_long_name_leaves_room_for_the_numbers(self) -> None:
+        name = "long-" + "x" * 195
+        self.scene.ask("POST", f"/queues/{name}/pause", {})
+        page = self.visit("/queues")
+        link = page.get_by_role("link", name=name)
+        expect(link).to_have_attribute("title", name)
+        box = link.bounding_box()
+        self.assertIsNotNone(box)
+        self.assertLess(box["width"] if box else 0, 400)
+        link.click()
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_have_text(name)
+        within = "e => e.scrollWidth <= e.clientWidth"
+        self.assertTrue(heading.evaluate(within))
+        self.scene.ask("POST", f"/queues/{name}/resume", {})
+
 
 class PeriodicTests(SceneCase):
     def test_one_is_made_once_it_is_right(self) -> None:

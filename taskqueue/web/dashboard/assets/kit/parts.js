@@ -75,12 +75,20 @@ export function TaskLink({ id, whole = false }) {
   return html`<a class="mono" href=${address("tasks", id)} title=${id}>${text}</a>`;
 }
 
+// Names of queues of other protocols may be longer than there is room for.
+const ROOM = 30;
+
 export function QueueLink({ name }) {
-  return html`<a href=${address("queues", name)}>${name}</a>`;
+  const long = name.length > ROOM;
+  return html`<a href=${address("queues", name)} class=${long ? "long" : null} title=${long ? name : null}>${name}</a>`;
 }
+
+// What workers may be called by; whoever holds tasks without having registered is told of otherwise.
+const REGISTERED = /^[\w\-.:/]+$/;
 
 export function WorkerLink({ name }) {
   if (!name) return html`<span class="quiet">–</span>`;
+  if (!REGISTERED.test(name)) return html`<span>${name}</span>`;
   return html`<a href=${address("workers", name)}>${name}</a>`;
 }
 
