@@ -114,12 +114,14 @@ def _size(value):
 
 
 _NAME = re.compile(r"[A-Za-z0-9_\-.:/]{1,128}")
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9+/;.$_():-]{1,200}")
 _FILE = re.compile(r"(?!\.)[A-Za-z0-9_\-.]{1,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 _WORDS = {
     "boolean": lambda v: type(v) is bool,
     "name": lambda v: _is_text(v) and bool(_NAME.fullmatch(v)),
+    "queue name": lambda v: _is_text(v) and bool(_QUEUE_NAME.fullmatch(v)),
     "file name": lambda v: _is_text(v) and bool(_FILE.fullmatch(v)),
     "task id": lambda v: _is_text(v) and bool(_UUID.fullmatch(v)),
     "moment": lambda v: _is_number(v) and 0 <= v <= 253402300799,
