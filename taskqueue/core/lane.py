@@ -142,6 +142,8 @@ class Lane:
         beside the lines.
         """
         lined = sum([line.size for known, line in self.lines.items() if known > priority])
+        if not self.returned:
+            return lined
         bound = order_key(priority, 0)
         return lined + sum([key < bound for key in self.returned])
 
