@@ -255,6 +255,11 @@ class Root(MultiService):
         gc.freeze()  # what was recovered stays: see there
 
 
+def _prepare_for_limit(config: Config) -> None:
+    if config.broker.memory_limit:
+        map_large_memory()
+
+
 def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any]) -> Root:
     """
     The broker's service, and the reload of its configuration on SIGHUP.
@@ -262,12 +267,14 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
     @param broker: makes, of a configuration and a reactor, a service that has a
         method C{reconfigure(config)}; C{hung_up()}, if it has that, is called at SIGHUP.
     """
+    _prepare_for_limit(options.config)
     service = broker(options.config, reactor)
     poll_busily(reactor, lambda: service.threads_at_work)
 
     def apply(config: Config) -> None:
         service.reconfigure(config)
         provide_files(config.limits.max_connections)
+        _prepare_for_limit(config)
         options.log.set_level(config.log.level)
 
     root = Root(options, reactor.callFromThread, reactor.stop)
@@ -287,7 +294,6 @@ def assemble(options: Options, reactor: Any, broker: Callable[[Config, Any], Any
 def makeService(options: Options) -> Root:
     """What C{twistd} and C{twist} ask for: the broker, not yet started."""
     collect_rarely()  # importing makes many objects, of which none goes
-    map_large_memory()
     from twisted.internet import reactor
 
     from taskqueue.application import build

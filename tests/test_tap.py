@@ -245,6 +245,21 @@ class Service(SynchronousTestCase):
         self.root.stopService()
         self.assertFalse(self.broker.running)
 
+    def test_large_memory_is_mapped_where_there_is_a_limit(self) -> None:
+        """From the start, or from a reload on."""
+        asked: list[None] = []
+        self.patch(tap, "map_large_memory", lambda: asked.append(None))
+        assemble(self.options, self.reactor, FakeBroker)
+        self.assertEqual(len(asked), 0)
+        self.root.startService()
+        self.addCleanup(self.root.stopService)
+        Path(self.path).write_text("[broker]\nmemory_limit = 600 MiB\n")
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(len(asked), 1)
+        self.options.config = self.options.load()
+        assemble(self.options, self.reactor, FakeBroker)
+        self.assertEqual(len(asked), 2)
+
     def test_nothing_is_collected_while_it_recovers(self) -> None:
         """Whether it starts or not, it is afterwards."""
         enabled: list[bool] = []
