@@ -51,7 +51,10 @@ class Clients:
             raise
 
     def close(self) -> None:
-        """Disconnect; nothing more is asked."""
+        """Disconnect; whoever wants clients for this address again gets others."""
+        with _lock:
+            for wanted in [name for name, one in _shared.items() if one is self]:
+                del _shared[wanted]
         self._waiting.close()
         if self._direct is not None:
             self._direct.close()

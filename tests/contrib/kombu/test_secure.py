@@ -63,8 +63,12 @@ def keep(url: str, options: dict[str, Any]) -> Any:
     app = Celery("x", backend=url, set_as_current=False)
     app.conf.result_backend_transport_options = options
     assert isinstance(app.backend, Backend)
-    app.backend.store_result("an-id", 5, "SUCCESS")
-    return app.AsyncResult("an-id").get(timeout=10)
+    try:
+        app.backend.store_result("an-id", 5, "SUCCESS")
+        return app.AsyncResult("an-id").get(timeout=10)
+    finally:
+        # Its thread would go on trying to reach a broker that goes with the test.
+        app.backend.clients.close()
 
 
 class OverTls(FaceCase):
