@@ -80,7 +80,11 @@ class Numbers(SynchronousTestCase):
     def test_never_change(self):
         """Clients of every age rely on these."""
         self.assertEqual(
-            [(kind.name, kind.value) for kind in MessageType if kind in (1, 5, 12, 31, 37, 45, 46, 48)],
+            [
+                (kind.name, kind.value)
+                for kind in MessageType
+                if kind in (1, 5, 12, 31, 37, 45, 46, 48)
+            ],
             [
                 ("SUBMIT_TASK", 1),
                 ("ACK", 5),

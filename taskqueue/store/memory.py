@@ -147,9 +147,7 @@ class MemoryStore:
     def find(self, filter: Filter, page: Page) -> list[TaskRow]:
         self._check_open()
         matches = matching(filter)
-        rows = (
-            row for row in map(self._kept.current, self._kept.order.walk(page)) if matches(row)
-        )
+        rows = (row for row in map(self._kept.current, self._kept.order.walk(page)) if matches(row))
         return [row._replace(payload=None, result=None) for row in islice(rows, page.limit)]
 
     def sweep(self, before: Mapping[State, float], limit: int) -> EndedCounts:
