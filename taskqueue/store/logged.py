@@ -256,12 +256,16 @@ class LoggedStore:
         with self._settling:
             if len(self._generations) > 1:  # it failed the last time
                 self._settle_oldest()
-            with self._merging:
-                newest = self._generations[-1]
-                if not newest:
-                    return
+            if self._begin_generation():
+                self._settle_oldest()
+
+    def _begin_generation(self) -> bool:
+        """Merge into another from now on; whether there is anything in the one before."""
+        with self._merging:
+            newest = self._generations[-1]
+            if newest:
                 self._generations = (newest, Pending(newest.newest))
-            self._settle_oldest()
+            return bool(newest)
 
     def _settle_oldest(self) -> None:
         oldest = self._generations[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import getrefcount
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from taskqueue.core.changes import Batch, HistoryRow
 from taskqueue.errors import StoreError
-from taskqueue.store import Filter, LoggedStore, Page, SQLiteStore, overlay, pending
+from taskqueue.store import Filter, LoggedStore, Page, SQLiteStore, logged, overlay, pending
 from taskqueue.store.pending import LARGE_PIECE_ROWS, PIECE_BYTES, PIECE_ROWS, Pending
 from tests.store.media import everything
 from tests.store.rows import NOW, VALUE, after, batch, lives, task, update
@@ -135,3 +136,19 @@ class ReaderTests(SynchronousTestCase):
         for seq in range(1, batches[-1].next_seq + 1):
             self.assertEqual(overlay.as_it_stands(seq, None, generations), rows.get(seq))
         store.close()
+
+
+class FreeingTests(SynchronousTestCase):
+    def test_othersHaveTheirTurn(self) -> None:
+        """Rows are gone when others may take the interpreter lock, not all at once after that."""
+        store = LoggedStore(self.mktemp(), synchronous=False)
+        store.open()
+        self.addCleanup(store.close)
+        row = task(1)
+        held = getrefcount(row)
+        store.commit(batch([row]))
+        self.assertGreater(getrefcount(row), held)
+        found: list[int] = []
+        with patch.object(logged, "sleep", lambda _: found.append(getrefcount(row))):
+            store.settle()
+        self.assertEqual(found, [held])
