@@ -177,7 +177,10 @@ class _Taking:
             return  # there may be more, which did not fit into one claim
         for _ in range(self._wanted - len(deliveries)):
             command = _next(session, waiting)
-            reserve(session, command)
+            try:
+                reserve(session, command)
+            except TaskQueueError as error:
+                session.replies.refuse(error)
             if session.waiting:
                 break
 
@@ -249,10 +252,10 @@ class Reserving:
         if found is not None:
             return found
         heard, self._heard = self._heard, None
+        if heard is not None:
+            self._claim = None  # its payload was read, or could not be: it has done what it can
         if isinstance(heard, Exception):
             raise heard
-        if heard is not None:
-            self._claim = None  # its payload was read: it has done what it can
         return heard
 
     def _watch_margin(self) -> None:

@@ -140,6 +140,14 @@ class HostileTests(BeanstalkdTestCase):
         first.go()
         self.assertEqual(self.ask(second, b"reserve"), b"")
 
+    def test_too_many_that_wait_in_a_row(self) -> None:
+        """Each is told, and what comes behind them is carried out."""
+        self.service.reconfigure(self.adapt("limits", max_waiting_claims=1))
+        self.connect(b"reserve")
+        second = self.connect()
+        heard = self.ask(second, b"reserve", b"reserve", b"reserve", b"list-tube-used")
+        self.assertEqual(heard, b"OUT_OF_MEMORY\r\n" * 3 + b"USING default\r\n")
+
     def test_who_asks_too_often(self) -> None:
         """A bucket that is empty is filled again."""
         self.service.reconfigure(self.adapt("limits", max_tasks_per_s=2, max_requests_per_s=2))
