@@ -80,15 +80,6 @@ def total_submitted(ledger: Ledger) -> int:
     return sum([one.submitted for one in _all(ledger)])
 
 
-def total_counters(ledger: Ledger) -> Counters:
-    """All that the broker counted since it started, histograms too."""
-    total = Counters()
-    for name, count in total_counts(ledger).items():
-        setattr(total, name, count)
-    total.wait, total.processing = total_times(ledger)
-    return total
-
-
 def total_times(ledger: Ledger) -> tuple[Histogram, Histogram]:
     """How long all tasks waited, and were in progress, since the broker started."""
     every = list(_all(ledger))

@@ -192,17 +192,6 @@ class Values:
                 found.append(row)
         return found
 
-    def next_end(self) -> float | None:
-        """The earliest moment at which a value expires, C{None} where none does."""
-        ends = self._ends
-        while ends:
-            end, version, namespace, key = ends[0]
-            row = self.held(namespace, key)
-            if row is not None and row.version == version:
-                return end
-            heappop(ends)
-        return None
-
     # --- auditing -------------------------------------------------------------------
 
     def audit(self, say: Callable[[str], None]) -> None:

@@ -109,11 +109,6 @@ class Receiver(Protocol):
         """Whether the connection is closed or being closed."""
         return self._ended or self.transport.disconnecting
 
-    def send_frame(self, frame: bytes) -> None:
-        """Write one or more whole, encoded messages; nothing when closing."""
-        if not self.closing:
-            self.transport.write(frame)
-
     def pause_parsing(self, reason: str, *, reading: bool = False) -> None:
         """
         Hand on no more messages, and read no more, until every reason that was

@@ -96,11 +96,6 @@ class Jobs:
         """How long a task takes, on average of the newest; C{None} before some have ended."""
         return self._mean_s if self._ended_count >= REMEMBERED else None
 
-    @property
-    def is_running(self) -> bool:
-        """Whether anything runs."""
-        return self._running > 0
-
     def tokens(self) -> list[int]:
         """The leases of what it holds."""
         return list(self._jobs)

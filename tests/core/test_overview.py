@@ -12,14 +12,13 @@ from taskqueue.core.intake import Submission
 from taskqueue.core.overview import (
     describe_queue,
     oldest_ready_s,
-    total_counters,
     total_states,
     unserved,
 )
 from taskqueue.core.policy import Policy
 from taskqueue.core.task import State, Task
 from taskqueue.errors import UnknownTask
-from tests.core.world import WALL, CoreTestCase
+from tests.core.world import WALL, CoreTestCase, total_counters
 
 
 class Watched(dict[str, Task]):

@@ -7,10 +7,9 @@ from __future__ import annotations
 from math import inf
 
 from taskqueue.core import upkeep as upkeep_module
-from taskqueue.core.overview import total_counters
 from taskqueue.core.policy import Policy, QueuePolicy
 from taskqueue.core.task import State, TaskOptions
-from tests.core.world import WALL, CoreTestCase
+from tests.core.world import WALL, CoreTestCase, total_counters
 
 
 class DueTests(CoreTestCase):

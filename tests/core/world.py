@@ -12,10 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.core.audit import audit
 from taskqueue.core.broker import Broker
 from taskqueue.core.changes import Batch, TaskRow, row_of
+from taskqueue.core.counters import Counters
 from taskqueue.core.delivery import Delivery, Outcome
 from taskqueue.core.intake import Accepted, Submission
 from taskqueue.core.leases import Holder
+from taskqueue.core.ledger import Ledger
 from taskqueue.core.moments import Now
+from taskqueue.core.overview import total_counts, total_times
 from taskqueue.core.policy import Policy
 from taskqueue.core.restore import Restoration
 from taskqueue.core.task import State, Task
@@ -211,6 +214,15 @@ class World:
         restoration.ended(recovery.ended)
         restoration.periodics(recovery.periodics)
         return restoration.tasks(recovery.tasks)
+
+
+def total_counters(ledger: Ledger) -> Counters:
+    """All that the broker counted since it started, histograms too."""
+    total = Counters()
+    for name, count in total_counts(ledger).items():
+        setattr(total, name, count)
+    total.wait, total.processing = total_times(ledger)
+    return total
 
 
 class CoreTestCase(SynchronousTestCase):

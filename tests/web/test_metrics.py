@@ -17,7 +17,6 @@ from taskqueue import __version__
 from taskqueue.config import HttpConfig
 from taskqueue.core.counters import BUCKETS_S, COUNTED
 from taskqueue.core.intake import Submission
-from taskqueue.core.overview import total_counters
 from taskqueue.core.periodic import Periodic
 from taskqueue.core.task import STATE_WORDS, State, TaskOptions, tier_of
 from taskqueue.core.value_desk import Put
@@ -25,6 +24,7 @@ from taskqueue.core.workers import Registration
 from taskqueue.service.timers import Timer
 from taskqueue.web.metrics import EVENTS, make_registry
 from taskqueue.web.series import OTHER
+from tests.core.world import total_counters
 from tests.web.scene import full_scene
 from tests.web.visitor import Place
 

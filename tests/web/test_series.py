@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from taskqueue.core import upkeep
 from taskqueue.core.broker import Broker
 from taskqueue.core.counters import COUNTED, Counters
-from taskqueue.core.overview import total_counters
 from taskqueue.core.policy import Policy
 from taskqueue.core.task import State
 from taskqueue.web.series import OTHER, PairSeries, bounded, first_names
+from tests.core.world import total_counters
 
 
 def make_broker() -> Broker:

@@ -272,15 +272,15 @@ class HandedOver(JobsCase):
         """A child that was slow to read what it was sent passes all of it by."""
         given = self.begin(*["soon"] * 4)
         self.pool.give_back(*given)
-        self.assertEqual((self.jobs.waiting, self.jobs.is_running), (4, False))
+        self.assertEqual((self.jobs.waiting, len(self.jobs)), (4, 4))
         self.clock.advance(6)
         self.assertEqual(self.pool.stopped, [])
         self.jobs.capacity_changed()
         self.assertEqual(list(self.pool.running), [one.lease for one in given])
-        self.assertEqual((self.jobs.waiting, self.jobs.is_running), (2, True))
+        self.assertEqual((self.jobs.waiting, len(self.jobs)), (2, 4))
         for one in given:
             self.pool.end(one)
-        self.assertEqual((len(self.jobs), self.jobs.is_running), (0, False))
+        self.assertEqual((len(self.jobs), self.jobs.waiting), (0, 0))
 
     def test_what_comes_back_after_its_time_out_has_failed(self) -> None:
         given = self.begin("soon", "soon")
@@ -338,7 +338,7 @@ class HandedOver(JobsCase):
         self.assertEqual((len(self.reports), len(self.jobs), self.jobs.waiting), (1, 2, 0))
         self.pool.end(given[0])
         self.pool.end(given[1])
-        self.assertEqual((len(self.jobs), self.jobs.is_running), (0, False))
+        self.assertEqual((len(self.jobs), self.jobs.waiting), (0, 0))
 
     def test_how_long_they_take(self) -> None:
         for _ in range(REMEMBERED):

@@ -60,15 +60,6 @@ class ReceiverTests:
         self.receive(b"e", b"f")
         self.assertEqual(self.receiver.received, [b"a", b"bcd", b"e", b"f"])
 
-    def test_send_is_one_write(self):
-        writes = []
-        self.transport.write = writes.append
-        self.receiver.send_frame(b"abc")
-        self.assertEqual(writes, [b"abc"])
-        self.transport.loseConnection()
-        self.receiver.send_frame(b"too late")
-        self.assertEqual(writes, [b"abc"])
-
     def close_by(self, way):
         """Close a fresh connection: by the broker, at once, or by the peer."""
         if way == "connectionLost":
