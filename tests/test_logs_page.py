@@ -27,7 +27,7 @@ TEXT = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
 
 #: The rooms of the broker, whose log this is.
 ROOMS = ("access", "application", "config", "frontends", "operations", "process", "service")
-ROOMS += ("store", "tap", "web")
+ROOMS += ("reloading", "store", "tap", "web")
 
 LEVELS = frozenset({"debug", "info", "warn", "error", "critical", "failure"})
 
