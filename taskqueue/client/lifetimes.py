@@ -57,7 +57,10 @@ def disown(inherited: Any) -> None:
     """
     number = inherited
     if not isinstance(number, int):
-        number = inherited.fileno() if hasattr(inherited, "fileno") else -1
+        try:
+            number = inherited.fileno()
+        except (AttributeError, ValueError):  # a closed selector says it in this way
+            return
     if number < 0:
         return
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -5,6 +5,7 @@ Programs that fork while they use clients.
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import subprocess
 import sys
@@ -112,9 +113,10 @@ class DisownTests(SynchronousTestCase):
         self.assertEqual(other.recv(1), b"")
         self.assertEqual(os.write(number, b"nobody"), 6)
 
-    def test_closed_one_is_left_as_it_is(self) -> None:
-        one, other = socket.socketpair()
-        one.close()
-        other.close()
-        disown(one)
+    def test_what_is_closed_is_left_as_it_is(self) -> None:
+        """An epoll object has no number then, a socket one below 0."""
+        selector, (one, other) = selectors.DefaultSelector(), socket.socketpair()
+        for each in (selector, one, other):
+            each.close()
+            disown(each)
         self.assertEqual(one.fileno(), -1)
