@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -129,6 +130,8 @@ class Duties(PeriodicCommands, ValueCommands):
         swept = 1
         while swept and self.store.wants_sweep and not self.stopping:
             swept = await self._sweep_exclusively({})
+            if self.store.wants_sweep:
+                await self._let_others()
 
     async def _sweep(self) -> None:
         limit = self.config.retention.sweep_batch
@@ -138,11 +141,18 @@ class Duties(PeriodicCommands, ValueCommands):
         while swept >= limit and before and not self.stopping:
             swept = await self._sweep_exclusively(before)
             total += swept
+            if swept >= limit:
+                await self._let_others()
         if total:
             self._log.info("{count} ended tasks removed after their retention", count=total)
         if self.broker.ledger.seen.full:
             await self.learn_ids()
         self.broker.upkeep.retire_lanes()
+
+    async def _let_others(self) -> None:
+        """A store in memory sweeps in the reactor's thread: others have their turn in between."""
+        if self.store.inline and not self.stopping:
+            await deferLater(self.reactor, 0)
 
     def _sweep_exclusively(self, before: dict[State, float]) -> Deferred[int]:
         limit = self.config.retention.sweep_batch

@@ -1,11 +1,12 @@
 """What a store in memory keeps is bounded, and counts."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 from taskqueue.config.sections import MIB
 from taskqueue.errors import QueueFull
 from taskqueue.service.policies import PROCESS_BYTES, most_ended_bytes
-from taskqueue.store import MemoryStore
+from taskqueue.store import MemoryStore, kept
 from tests.service.running import QUIET, ServiceTestCase
 
 
@@ -53,6 +54,19 @@ class MakingRoomTests(ServiceTestCase):
         self.pass_time(1)
         [refused] = self.result_of(self.submitting("more", payload=bytes(2 * MIB)))
         self.assertIsInstance(refused, QueueFull)
+
+    def test_others_have_their_turn(self):
+        """However much is to go: as after a reload, in which it may be far less than before."""
+        retention = replace(self.config.retention, sweep_batch=2)
+        self.service.reconfigure(replace(self.config, retention=retention))
+        for _ in range(7):
+            self.complete(payload=b"small")
+        self.store.most_ended_bytes = 0
+        with patch.object(kept, "_SLACK_BYTES", 0):
+            self.service.make_room()
+            self.assertEqual(self.service.stats()["states"]["completed"], 5)
+            self.clock.advance(0)
+        self.assertEqual(self.service.stats()["states"]["completed"], 0)
 
     def test_how_much_may_be_kept(self):
         self.assertEqual(most_ended_bytes(self.config), 3 * MIB)
