@@ -203,7 +203,9 @@ class Changes:
             return self._new
         for seq in again:
             self._tasks.pop(seq, None)
-        return [*self._new, *again.values()]
+        # Of a task that ended and came back before it was ever stored, only what it is now.
+        new = [task for task in self._new if task.seq not in again]
+        return [*new, *again.values()]
 
     def touch(self, task: Task) -> None:
         """C{task} has changed."""

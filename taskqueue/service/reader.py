@@ -26,6 +26,9 @@ class Reader:
     tasks are forgotten by the core only between two look-ups: so an id that a
     look-up did not find in the store, and the core does not know when it
     returns, has never been used.
+
+    What was deleted lately is not found, though the store may have it still: where answers
+    do not wait for the store, it was said to be gone.
     """
 
     def __init__(self, ledger: Ledger, store: IStore, runner: Runner) -> None:
@@ -63,7 +66,7 @@ class Reader:
         rows: Iterable[TaskRow],
         waiting: list[tuple[Sequence[str], Deferred[dict[str, TaskRow]]]],
     ) -> None:
-        by_id = {row.id: row for row in rows}
+        by_id = {row.id: row for row in self._left(rows)}
         for ids, answer in waiting:
             answer.callback({i: by_id[i] for i in ids if i in by_id})
         self._next()
@@ -97,7 +100,12 @@ class Reader:
 
     def numbered(self, seqs: Sequence[int]) -> Deferred[list[TaskRow]]:
         """Fires with the stored tasks that have these places in line, without payloads."""
-        return self._runner.run(self._store.numbered, seqs)
+        return self._runner.run(self._store.numbered, seqs).addCallback(self._left)
+
+    def _left(self, rows: Iterable[TaskRow]) -> list[TaskRow]:
+        """Those that nobody has had deleted meanwhile."""
+        forgotten = self._ledger.forgotten
+        return [row for row in rows if row.seq not in forgotten]
 
     def dead_letters(self, queue: str, limit: int) -> Deferred[list[TaskRow]]:
         """Fires with the stored dead letters of a queue that have been so longest."""

@@ -16,7 +16,15 @@ from taskqueue.errors import (
 )
 from taskqueue.service.journal import ANSWER_WITHIN_S
 from taskqueue.store.interface import Filter, Page
-from tests.service.running import QUIET, TURN_S, WALL, Listening, ServiceTestCase
+from taskqueue.store.logged import LoggedStore
+from tests.service.running import (
+    QUIET,
+    TURN_S,
+    WALL,
+    Listening,
+    ObedientStore,
+    ServiceTestCase,
+)
 
 
 class SubmitTests(ServiceTestCase):
@@ -311,6 +319,25 @@ class RelaxedTests(ServiceTestCase):
         self.store.work()
         self.restart()
         self.assertEqual(self.service.broker.ledger.tasks["a"].payload, b"precious")
+
+    def test_deleted_and_submitted_again_before_the_store_has_removed_it(self):
+        self.store.work()
+        self.kill("a")
+        self.restart()
+        self.store.fail("commit")
+        self.assertEqual(self.successResultOf(self.service.delete(["a"])), [None])
+        self.assertEqual(self.successResultOf(self.service.status(["a"])), [None])
+        [again] = self.successResultOf(self.submitting("a", payload=b"new"))
+        self.assertFalse(again.existing)
+        self.store.work()
+        self.turn()
+        self.restart()
+        self.assertEqual(self.take().payload, b"new")
+
+
+class RelaxedDatabaseTests(RelaxedTests):
+    def make_store(self):
+        return ObedientStore(LoggedStore(self.mktemp()))
 
 
 class QueueTests(ServiceTestCase):
