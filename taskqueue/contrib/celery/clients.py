@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.blocking import BlockingClient
+from taskqueue.client.greeting import ends_for_good
 from taskqueue.client.options import ClientOptions
 from taskqueue.contrib.kombu.direct import DirectClient, can_be_direct
 from taskqueue.errors import FatalClientError
@@ -46,8 +47,9 @@ class Clients:
         client = self._waiting
         try:
             return client.run(call)
-        except FatalClientError:
-            self._give_up(client)
+        except FatalClientError as error:
+            if ends_for_good(error, greeted=False):  # not what is too large, which others are not
+                self._give_up(client)
             raise
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from taskqueue.client.credentials import ApiKey
 from taskqueue.contrib.celery import Backend
 from taskqueue.contrib.celery.clients import Clients
-from taskqueue.errors import CannotConnect, Forbidden, Unauthenticated
+from taskqueue.errors import CannotConnect, Forbidden, FrameTooLarge, Unauthenticated
 from tests.client.broker import flow
 from tests.client.test_credentials import KnowingCase
 from tests.client.test_tls import HOST, FaceCase
@@ -123,6 +123,21 @@ class WithKeys(KnowingCase):
         path.write_text(key)
         for call in (clients.run, clients.wait):
             self.assertGreater(await deferToThread(call, lambda calls: calls.ping()), 0)
+        await deferToThread(clients.close)
+
+    @flow
+    async def test_one_that_says_too_much_leaves_the_others_alone(self) -> None:
+        """Whatever waits at the same client goes on."""
+        key = self.add_key("admin")
+        self.start()
+        clients = Clients(self.address(), {"api_key": ApiKey(key)})
+        shared = clients._waiting
+        with self.assertRaises(FrameTooLarge):
+            await deferToThread(
+                clients.wait, lambda calls: calls.put_value("n", "k", bytes(64 * 2**20))
+            )
+        self.assertIs(clients._waiting, shared)
+        self.assertGreater(await deferToThread(clients.wait, lambda calls: calls.ping()), 0)
         await deferToThread(clients.close)
 
     @flow
