@@ -20,7 +20,7 @@ from taskqueue.client.blocking import BlockingClient
 from taskqueue.client.lifetimes import watch_over
 from taskqueue.client.options import ClientOptions
 from taskqueue.client.values import Value
-from taskqueue.errors import CannotConnect, FatalClientError
+from taskqueue.errors import CannotConnect, FatalClientError, FrameTooLarge
 
 _T = TypeVar("_T")
 
@@ -64,6 +64,8 @@ class Connecting:
                 client.reach()
                 self._reached = True
             return client.run(call)
+        except FrameTooLarge:
+            raise  # others, whose calls wait at the same client, say less
         except FatalClientError:
             self._give_up(client)
             raise
