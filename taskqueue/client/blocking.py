@@ -89,7 +89,7 @@ class BlockingClient:
         self.address = address
         self._how: ClientOptions = how
         self._codec = codec_of(self._settings.codec)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may call, too
         self._inner: tuple[LoopThread, AsyncClient] | None = None
         self._told: ListenerThread | None = None
         self._closed = False
@@ -189,7 +189,7 @@ class BlockingClient:
 
     def left_behind(self) -> None:
         """This process was forked: its threads, and what they held, are its parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         inner, self._inner, self._told = self._inner, None, None
         if inner is not None:
             leave_alone(inner)

@@ -24,7 +24,16 @@ class Errand(Generic[_T]):
     @param done: told when it has ended, in the loop's thread.
     """
 
-    __slots__ = ("_awaited", "_coroutine", "_done", "_ended", "_error", "_value")
+    __slots__ = (
+        "_awaited",
+        "_begun",
+        "_cancelled",
+        "_coroutine",
+        "_done",
+        "_ended",
+        "_error",
+        "_value",
+    )
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, _T], done: Callable[[Errand[Any]], None]
@@ -32,6 +41,7 @@ class Errand(Generic[_T]):
         self._coroutine = coroutine
         self._done = done
         self._awaited: asyncio.Future[Any] | None = None
+        self._begun = self._cancelled = False
         self._value: _T | None = None
         self._error: BaseException | None = None
         self._ended = threading.Lock()
@@ -52,13 +62,26 @@ class Errand(Generic[_T]):
     # --- in the loop's thread -----------------------------------------------------------------
 
     def begin(self) -> None:
-        """Run it until it first waits."""
-        self._step(self._coroutine.send, None)
+        """Run it until it first waits, unless that was done."""
+        if not self._begun:
+            self._begun = True
+            self._go_on()
 
     def cancel(self) -> None:
-        """Have it end, in the next turn."""
-        if self._awaited is not None:
-            self._awaited.cancel()
+        """
+        Have it end, in the next turn.  Where what it waits for has come already, it is
+        interrupted all the same, as a task is: nobody takes what it would return.
+        """
+        if self._awaited is None or not self._awaited.cancel():
+            self._cancelled = True
+        self.begin()  # who was to have it begun may have been interrupted
+
+    def _go_on(self) -> None:
+        if self._cancelled:
+            self._cancelled = False
+            self._step(self._coroutine.throw, asyncio.CancelledError())
+        else:
+            self._step(self._coroutine.send, None)
 
     def _step(self, go_on: Callable[[Any], Any], given: Any) -> None:
         try:
@@ -82,7 +105,7 @@ class Errand(Generic[_T]):
 
     def _wake(self, awaited: asyncio.Future[Any]) -> None:
         self._awaited = None
-        self._step(self._coroutine.send, None)
+        self._go_on()
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         self._value, self._error = value, error

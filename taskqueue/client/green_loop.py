@@ -38,7 +38,7 @@ class SharedLoop(LoopThread):
     def __init__(self) -> None:
         self._mine: set[Future[Any]] = set()
         self._errands = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopped = False
         with _lock:
             if SharedLoop._all is None:

@@ -37,7 +37,8 @@ class LoopThread:
         # Not what the program's policy makes: the selector has to be known after a fork.
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
-        self._lock = threading.Lock()
+        # A signal's handler may call while its thread holds it.
+        self._lock = threading.RLock()
         self._errands: set[Errand[Any]] = set()
         self._stopped = False
         self._ended = threading.Event()
@@ -93,13 +94,13 @@ class LoopThread:
         @raises ConnectionLost: the thread has been stopped, or was meanwhile.
         """
         errand = Errand(coroutine, self._errands.discard)
-        with self._lock:
-            if self._stopped:
-                coroutine.close()
-                raise ConnectionLost(CLOSED)
-            self._errands.add(errand)
-            self._loop.call_soon_threadsafe(errand.begin)
         try:
+            with self._lock:
+                if self._stopped:
+                    coroutine.close()
+                    raise ConnectionLost(CLOSED)
+                self._errands.add(errand)
+                self._loop.call_soon_threadsafe(errand.begin)
             return errand.wait()
         except asyncio.CancelledError:
             if self._stopped:

@@ -67,6 +67,23 @@ class ErrandTests(SynchronousTestCase):
         self.assertEqual(self.steps, ["asked", "answered"])
         errand.cancel()  # which is nothing any more
 
+    def test_cancelled_right_after_the_answer(self) -> None:
+        """What nobody will take is not returned: whoever asked can give it back."""
+        answer = self.loop.create_future()
+        errand = self.begin(self.asks(answer))
+        answer.set_result(5)
+        errand.cancel()
+        self.turn()
+        self.assertRaises(asyncio.CancelledError, errand.wait)
+        self.assertEqual(self.steps, ["asked", "answered"])
+
+    def test_cancelled_before_it_has_begun(self) -> None:
+        errand: Errand[Any] = Errand(self.asks(self.loop.create_future()), self.ended.append)
+        errand.cancel()
+        errand.begin()
+        self.assertRaises(asyncio.CancelledError, errand.wait)
+        self.assertEqual((self.steps, self.ended), ([], [errand]))
+
     def test_awaits_what_is_no_future(self) -> None:
         """It ends, instead of waiting for ever."""
 
