@@ -107,7 +107,8 @@ def _delete_stored(session: Session, row: TaskRow) -> bytes | Deferred[bytes]:
     session.tubes.count_deletes(row.queue)
 
     def told(errors: list[TaskQueueError | None]) -> bytes:
-        if errors[0] is not None:
+        if errors[0] is not None:  # somebody else was first
+            session.tubes.count_deletes(row.queue, -1)
             return NOT_FOUND
         record(session, "delete_task", f"tasks {row.id}", 1)
         return DELETED

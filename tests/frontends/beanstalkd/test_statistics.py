@@ -214,6 +214,18 @@ class TubeTests(BeanstalkdTestCase):
         values = told(self.ask(client, b"stats-tube a"))
         self.assertEqual((values["total-jobs"], values["cmd-delete"]), ("0", "0"))
 
+    def test_what_two_delete_is_counted_once(self) -> None:
+        client, other = self.connect(b"use a", b"watch a"), self.connect()
+        self.put(client)
+        self.ask(client, b"reserve", b"bury 1 0")
+        self.reading.holding = True  # both find it
+        client.say(b"delete 1\r\n")
+        other.say(b"delete 1\r\n")
+        self.reading.let_go()
+        self.turns()
+        self.assertEqual((client.hear(), other.hear()), (b"DELETED\r\n", b"NOT_FOUND\r\n"))
+        self.assertEqual(told(self.ask(client, b"stats-tube a"))["cmd-delete"], "1")
+
     def test_buried_jobs_keep_a_tube(self) -> None:
         client = self.connect(b"use a", b"watch a")
         self.put(client)
