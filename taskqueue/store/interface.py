@@ -198,7 +198,7 @@ class IStore(Interface):
         holds its unique key for a time of its own (C{Until.WINDOW}), the end of
         that must be below it too.  Then, up to the same C{limit}, those that ended
         first, where more is kept than C{most_ended_bytes}; but no dead letter, and none that
-        holds its key for a time.
+        holds its key for a time that is not over.
 
         @return: how many were removed, by queue, type and state.
         """

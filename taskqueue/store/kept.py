@@ -75,6 +75,8 @@ class Kept:
         # By when they may go; those that hold their keys for a time stand apart.
         self._ends = {int(state): Ends() for state in ENDED_STATES}
         self._windows = {int(state): Ends() for state in ENDED_STATES}
+        # When tasks ended last, wall-clock seconds: windows that end before are over.
+        self._moment = -inf
         self.text_bytes = self._event_bytes = self._spare_bytes = 0
 
     # --- what there is --------------------------------------------------------------
@@ -93,7 +95,7 @@ class Kept:
 
     def windows(self, beyond: float) -> list[TaskRow]:
         """The ended tasks that hold their keys for a time that ends later, by C{seq}."""
-        rows = map(self.current, sorted(self._fixed))
+        rows = map(self.current, sorted(chain(self._spare, self._fixed)))
         return [row for row in rows if window_end(row) > beyond]
 
     def dead_letters(self, queue: str, limit: int) -> list[TaskRow]:
@@ -162,6 +164,7 @@ class Kept:
                 self._spare_bytes += self._weigh(spare)
             else:
                 self._spare_bytes += size + ROW_BYTES * len(rows)
+            self._close_windows()
 
     def _amend(self, updates: dict[int, TaskUpdate]) -> None:
         """Tasks that are here, and had not ended, have changed so."""
@@ -173,6 +176,7 @@ class Kept:
         ended = [update for update in updates.values() if update[_STATE] >= _ENDED]  # type: ignore[operator]  # an int
         if ended:
             self._spare_bytes += self._weigh(self._end(ended))
+            self._close_windows()
 
     def _lift(self, seqs: Sequence[int]) -> list[TaskRow]:
         """
@@ -238,6 +242,7 @@ class Kept:
                 self._fixed.update(windows)
                 seqs = [seq for seq in seqs if seq not in windows]
             if at is not None:
+                self._moment = at
                 self._ends[state].add(at, seqs)
             if at is None or state == _DEAD:
                 self._fixed.update(seqs)
@@ -253,6 +258,19 @@ class Kept:
         if not any(map(_UNIQUE, rows)):
             return {}
         return {row.seq: end for row in rows if (end := window_end(row)) > -inf}
+
+    def _close_windows(self) -> None:
+        """What held its key until before the last tasks ended may go to make room as well."""
+        for state in _SPARE_STATES:
+            windows = self._windows[state]
+            while windows.has_before(self._moment):
+                at, seqs = windows.take()
+                over = self._still(state, at, seqs)
+                self._ends[state].add(at, over)
+                over = [seq for seq in over if seq in self._fixed]
+                self._fixed.difference_update(over)
+                self._spare.update(over)
+                self._spare_bytes += self._weigh(over)
 
     def _weigh(self, seqs: Iterable[int]) -> int:
         """About what these tasks take in memory."""

@@ -194,6 +194,8 @@ class RandomTests(ServiceTestCase):
         again.update([what._updates[seq] for seq in sorted(what._updates)])
         for event in chain.from_iterable(what.history.values()):
             again.record(event)
+        again._moment = what._moment
+        again._close_windows()
         for name in ("text_bytes", "_event_bytes", "_spare_bytes", "memory_bytes"):
             self.assertEqual(getattr(what, name), getattr(again, name), name)
         self.assertEqual((what._spare, what._fixed), (again._spare, again._fixed))

@@ -127,6 +127,28 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(self.seqs(), [1, 2, 3, 4])
         self.assertFalse(self.store.wants_sweep)
 
+    def test_aWindowThatIsOverKeepsNothing(self) -> None:
+        """Since the tasks that ended last did."""
+        rows = [
+            ended(1, unique=Unique("k", Until.WINDOW, NOW + 4)),
+            ended(2, State.DEAD_LETTER, unique=Unique("l", Until.WINDOW, NOW + 4)),
+            ended(3, unique=Unique("m", Until.WINDOW, NOW + 99)),
+        ]
+        self.store.commit(batch(rows))
+        self.store.most_ended_bytes = 0
+        self.assertEqual(self.store.sweep({}, 100), {})
+        live = task(4)
+        self.store.commit(batch([live]))
+        change = update(live, state=int(State.COMPLETED), ended_at=NOW + 5)
+        self.store.commit(batch(updates=[change]))
+        self.assertEqual(len(self.store.open_windows(NOW)), 3)
+        self.assertEqual(sum(self.store.sweep({}, 1).values()), 1)
+        self.assertEqual(self.seqs(), [2, 3, 4])
+        self.assertEqual(sum(self.store.sweep({}, 100).values()), 1)
+        self.assertEqual(self.seqs(), [2, 3])
+        self.assertEqual(self.store.sweep({State.COMPLETED: NOW + 90}, 100), {})
+        self.assertEqual(sum(self.store.sweep({State.COMPLETED: NOW + 100}, 100).values()), 1)
+
     def test_itWantsToBeSweptWhereItIsMuchMore(self) -> None:
         self.store.commit(batch([ended(1, payload=bytes(2**21))]))
         self.assertFalse(self.store.wants_sweep)  # it was told of no bound
