@@ -100,7 +100,7 @@ class UnknownTask(ClientError):
 
 
 class Conflict(ClientError):
-    """The task is not in a state that allows this."""
+    """It is not in a state that allows this."""
 
     code = "CONFLICT"
 

@@ -145,7 +145,8 @@ class ValueTests(ApiTestCase):
         view = self.get("/values/n/a%2Fb")
         self.assertEqual((view["value"], view["expires_at"]), ("-4", 1060.0))
         self.put(value="no number")
-        self.refused("POST", "/values/n/k/increase", {}, 409, "CONFLICT")
+        problem = self.refused("POST", "/values/n/k/increase", {}, 409, "CONFLICT")
+        self.assertNotIn("task", problem["title"])
         self.assertEqual(self.refused("POST", number, {"by": 0.5})["field"], "by")
 
     def waiting(self, **headers: str) -> Visit:
