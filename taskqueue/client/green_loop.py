@@ -7,13 +7,13 @@ system, and of that asyncio remembers which loop runs: there can be one only.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from taskqueue.client.lifetimes import renew_lock_in_child
 from taskqueue.client.loop_thread import CLOSED, LoopThread
 from taskqueue.errors import ConnectionLost
 
@@ -93,13 +93,7 @@ class SharedLoop(LoopThread):
 _lock = threading.Lock()
 
 
-def _renew_lock() -> None:
-    """A lock that another greenlet held when the process forked may be held for long."""
-    global _lock  # noqa: PLW0603  # there is one for the process
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+renew_lock_in_child(__name__)
 
 
 def loop_for(name: str) -> LoopThread:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import atexit
 import encodings.idna  # noqa: F401  # see _forked
 import os
+import sys
+import threading
 from concurrent.futures import thread  # noqa: F401  # see _forked
 from contextlib import suppress
 from typing import Any, Protocol
@@ -68,6 +70,17 @@ def disown(inherited: Any) -> None:
         os.dup2(nothing, number, inheritable=False)
     finally:
         os.close(nothing)
+
+
+def renew_lock_in_child(module: str) -> None:
+    """
+    Have a module's C{_lock} made anew where the process was forked: one that another thread, or
+    greenlet, held at that moment is never let go there, or not for long.
+
+    @param module: its name, which it has as C{__name__}.
+    """
+    of = sys.modules[module]
+    os.register_at_fork(after_in_child=lambda: setattr(of, "_lock", threading.Lock()))
 
 
 def _ending() -> None:

@@ -4,7 +4,6 @@ The clients of a process, for all backends of one broker: Celery makes a backend
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from weakref import WeakValueDictionary
 from taskqueue.client.all_calls import AllCalls
 from taskqueue.client.blocking import BlockingClient
 from taskqueue.client.greeting import ends_for_good
+from taskqueue.client.lifetimes import renew_lock_in_child
 from taskqueue.client.options import ClientOptions
 from taskqueue.contrib.kombu.direct import DirectClient, can_be_direct
 from taskqueue.errors import FatalClientError
@@ -86,10 +86,4 @@ def shared_clients(address: str, how: ClientOptions) -> Clients:
         return clients
 
 
-def _renew_lock() -> None:
-    """A lock that another thread held when the process forked is never let go here."""
-    global _lock  # noqa: PLW0603  # there is one for the process
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+renew_lock_in_child(__name__)

@@ -9,12 +9,12 @@ forked, and is closed when the interpreter ends.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskqueue.client.blocking import BlockingClient
+from taskqueue.client.lifetimes import renew_lock_in_child
 from taskqueue.contrib.django.options import Reach
 from taskqueue.errors import Unauthenticated, UnsupportedVersion
 
@@ -72,10 +72,4 @@ def close_clients() -> None:
         client.close()
 
 
-def _renew_lock() -> None:
-    """A lock that another thread held when the process forked is never let go here."""
-    global _lock  # noqa: PLW0603  # there is one for the process
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+renew_lock_in_child(__name__)
